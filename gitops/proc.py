@@ -1,0 +1,134 @@
+"""The one place that starts processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops.errors import ToolError
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished process: its exit code and what it wrote, decoded as UTF-8."""
+
+    code: int
+    out: str
+    err: str
+
+
+def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
+    """This process's environment with `changes` (None removes), our own `bin` first on PATH.
+
+    Our `bin` holds `dvc` and `uv`, so that a stage finds them in whatever shell the user sits.
+    VIRTUAL_ENV is dropped: the user's environment is the project's, never the tool's.
+    """
+    env = dict(os.environ)
+    env.pop("VIRTUAL_ENV", None)
+    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+    for name, value in (changes or {}).items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = value
+    return env
+
+
+def run(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    input: str | None = None,
+    timeout: float | None = None,
+    check: bool = True,
+    pass_fds: Sequence[int] = (),
+) -> Done:
+    """Run to the end and return what it wrote.
+
+    Raises:
+        ToolError: the program is missing, took longer than `timeout` seconds, or (with `check`)
+            ended with a code other than 0.
+    """
+    try:
+        done = subprocess.run(  # noqa: S603
+            list(command),
+            cwd=cwd,
+            env=environment(env),
+            input=input,
+            stdin=subprocess.DEVNULL if input is None else None,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout,
+            pass_fds=tuple(pass_fds),
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+    except subprocess.TimeoutExpired as error:
+        raise ToolError(f"{_shown(command)} gave no answer within {timeout:g} seconds") from error
+    result = Done(done.returncode, done.stdout, done.stderr)
+    if check and result.code:
+        raise failed(command, result)
+    return result
+
+
+def stream(
+    command: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    try:
+        process = subprocess.Popen(  # noqa: S603
+            list(command),
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            pass_fds=tuple(pass_fds),
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+    with process:
+        assert process.stdout is not None  # noqa: S101
+        try:
+            for line in process.stdout:
+                on_line(line.rstrip("\n"))
+        except BaseException:
+            process.terminate()
+            raise
+    return process.returncode
+
+
+def failed(command: Sequence[str], done: Done) -> ToolError:
+    """The error for a process that ended badly, with the end of what it said."""
+    said = (done.err.strip() or done.out.strip()).splitlines()[-15:]
+    return ToolError("\n  ".join([f"{_shown(command)} failed with exit code {done.code}", *said]))
+
+
+def _missing(program: str, cwd: Path | None) -> ToolError:
+    if cwd is not None and not cwd.is_dir():
+        return ToolError(f"the folder {cwd} is gone")
+    return ToolError(f"{program} was not found", fix=f"install {program}, or put it on PATH")
+
+
+def _shown(command: Sequence[str]) -> str:
+    text = " ".join(command)
+    return f"`{text}`" if len(text) <= 120 else f"`{text[:117]}...`"
