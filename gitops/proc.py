@@ -22,14 +22,15 @@ class Done:
 
 
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
-    """This process's environment with `changes` (None removes), our own `bin` first on PATH.
+    """This process's environment with `changes` (None removes), our own `bin` last on PATH.
 
-    Our `bin` holds `dvc` and `uv`, so that a stage finds them in whatever shell the user sits.
+    Our `bin` holds `dvc` and `uv`, so that a stage finds them in whatever shell the user sits; last,
+    so that a stage's `python` is never the tool's where the user has one.
     VIRTUAL_ENV is dropped: the user's environment is the project's, never the tool's.
     """
     env = dict(os.environ)
     env.pop("VIRTUAL_ENV", None)
-    env["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), env.get("PATH", "")])
+    env["PATH"] = os.pathsep.join([env.get("PATH", os.defpath), str(Path(sys.executable).parent)])
     for name, value in (changes or {}).items():
         if value is None:
             env.pop(name, None)
@@ -55,7 +56,7 @@ def run(
             ended with a code other than 0.
     """
     try:
-        done = subprocess.run(  # noqa: S603
+        done = subprocess.run(
             list(command),
             cwd=cwd,
             env=environment(env),
@@ -92,7 +93,7 @@ def stream(
         ToolError: the program is missing.
     """
     try:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             list(command),
             cwd=cwd,
             env=environment(env),
@@ -115,6 +116,14 @@ def stream(
             process.terminate()
             raise
     return process.returncode
+
+
+def attached(command: Sequence[str], *, cwd: Path) -> int:
+    """Run with our own terminal, for a person to watch; the exit code."""
+    try:
+        return subprocess.run(list(command), cwd=cwd, env=environment()).returncode
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
 
 
 def failed(command: Sequence[str], done: Done) -> ToolError:

@@ -1,0 +1,39 @@
+"""The command line: short bodies, and one place that turns an error into an exit code."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from types import FrameType
+from typing import NoReturn
+
+from gitops import git
+from gitops.errors import GitopsError
+
+
+def main() -> NoReturn:
+    """Run the command of `sys.argv`; exit codes are those of docs/ARCHITECTURE.md."""
+    from gitops.cli import screen
+    from gitops.cli.app import app
+
+    signal.signal(signal.SIGTERM, _interrupt)
+    git.forget_hook()
+    try:
+        app(prog_name="gitops")
+    except GitopsError as error:
+        if "--debug" in sys.argv:
+            raise
+        screen.error(error)
+        sys.exit(error.code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except Exception as error:  # the one place that catches everything: a bug of ours gets code 70
+        if "--debug" in sys.argv:
+            raise
+        screen.bug(error)
+        sys.exit(70)
+    sys.exit(0)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt

@@ -1,0 +1,69 @@
+# All that a fresh machine needs: git, make, and Python 3.11 to 3.14 with its venv module.
+# Every target works as the only command in a fresh clone.
+
+PYTHON ?= python3
+DIR ?=
+UPGRADE ?=
+
+UV := .bootstrap/bin/uv
+BIN := .venv/bin
+EXPORT := $(UV) export --quiet --locked --offline --no-header --no-annotate --no-emit-project
+
+# The environment is exactly what uv.lock says, made with the Python that was asked for.
+export UV_PYTHON_DOWNLOADS := never
+unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
+
+.PHONY: help demo test check bench lock wheel clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
+	@echo 'make test               wheel, check, and all tests'
+	@echo 'make check              lint, format, types'
+	@echo 'make bench              side by side with dvc, copier and cookiecutter'
+	@echo 'make wheel              dist/*.whl, built through the sdist'
+	@echo 'make lock               uv.lock and the exports of it in requirements/'
+	@echo 'make clean              remove what the targets above made'
+
+demo: .venv/ready
+	@$(BIN)/python -m compileall -q gitops
+	@dir='$(DIR)'; [ -n "$$dir" ] || dir="$$(mktemp -d)/demo"; $(BIN)/gitops demo "$$dir"
+
+test: wheel check
+	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+
+check: .venv/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/ready
+	$(BIN)/python -m benchmarks --json dist/benchmarks.json
+
+wheel: .venv/ready
+	rm -rf dist
+	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+
+lock: .bootstrap/ready
+	$(UV) lock $(UPGRADE)
+	$(EXPORT) --no-dev --extra s3 --extra azure --output-file requirements/tool.txt >/dev/null
+	$(EXPORT) --only-group bootstrap --output-file requirements/uv.txt >/dev/null
+
+clean:
+	rm -rf .bootstrap .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
+
+.venv/ready: .bootstrap/ready pyproject.toml uv.lock
+	$(UV) sync --locked --all-extras --all-groups --compile-bytecode \
+		--python "$$(.bootstrap/bin/python -c 'import sys; print(sys._base_executable)')"
+	@touch $@
+
+.bootstrap/ready: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { echo \
+		"error: '$(PYTHON)' is missing, or not Python 3.11 to 3.14; fix: make PYTHON=/path/to/python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' || { echo \
+		"error: '$(PYTHON)' cannot make environments; fix: install its venv module (Debian: apt-get install python3-venv)" >&2; exit 1; }
+	$(PYTHON) -m venv --clear .bootstrap
+	.bootstrap/bin/python -m pip install --quiet --disable-pip-version-check \
+		--require-hashes --only-binary :all: --requirement requirements/uv.txt
+	@touch $@

@@ -1,0 +1,1 @@
+"""Our budgets, side by side with the peers, in one run: `make bench`."""

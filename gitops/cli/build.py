@@ -1,0 +1,86 @@
+"""`gitops build`: run what changed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitops.cli import screen
+from gitops.cli.common import JsonOption, ModelArgument, open_repository
+
+if TYPE_CHECKING:
+    from gitops.reproduce.build import Outcome
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(build)
+
+
+def build(
+    model: ModelArgument = None,
+    push: Annotated[
+        bool | None,
+        typer.Option(
+            "--push/--no-push",
+            help="Push data and outputs to the remote. [default: to a folder remote yes, to a network remote no]",
+            show_default=False,
+        ),
+    ] = None,
+    commit: Annotated[
+        bool,
+        typer.Option(
+            "--commit/--no-commit",
+            help="Commit dvc.lock and metrics if the work tree was clean before (never in CI).",
+        ),
+    ] = True,
+    check: Annotated[
+        bool, typer.Option("--check", help="Run nothing: exit 1 if dvc.lock is stale.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Run what changed, restore what somebody else built, prove package and evaluation.
+
+    Stages run in the project's locked environment with fixed seeds and threads. With nothing
+    changed it answers in a moment.
+
+    Examples:
+
+        gitops build                    all models
+
+        gitops build late --push        one model, and push it to a network remote
+
+        gitops build --check            in CI: is dvc.lock up to date?
+    """
+    from gitops.reproduce import build as engine
+    from gitops.reproduce.model import places
+
+    root, config = open_repository()
+    models = places(root, config, model)
+    if check:
+        if stale := engine.stale(root, models):
+            raise engine.answer_stale(stale)
+        screen.document({"stale": {}}) if as_json else screen.out("dvc.lock is up to date")
+        return
+    outcome = engine.build(root, config, models, push=push, commit=commit, say=screen.say)
+    screen.document(asdict(outcome)) if as_json else _show(outcome)
+
+
+def _show(outcome: Outcome) -> None:
+    for one in outcome.models:
+        numbers = "  ".join(
+            f"{name} {value:,.4g}" if isinstance(value, float) else f"{name} {value:,}"
+            for name, value in one.metrics.items()
+        )
+        word = screen.style(one.state, "green" if one.state == "unchanged" else "cyan")
+        ran = [stage for stage, state in one.stages.items() if state == "ran"]
+        screen.out(
+            f"{screen.style(one.model, 'bold')}  {word}{'  ran ' + ', '.join(ran) if ran else ''}"
+        )
+        if numbers:
+            screen.out(f"  {numbers}")
+    if outcome.commit:
+        screen.out(f"committed {outcome.commit[:12]}")
+    if outcome.to_commit:
+        screen.out(f"not committed ({outcome.note}): {', '.join(outcome.to_commit)}")

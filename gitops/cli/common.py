@@ -1,0 +1,28 @@
+"""Options and first steps that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitops import git
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+
+ModelArgument = Annotated[
+    str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml; all if left out.")
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="One JSON document on stdout; progress stays on stderr.")
+]
+
+
+def open_repository() -> tuple[Path, Config]:
+    """The repository around the current folder, and its gitops.yaml."""
+    from gitops import config
+
+    root = git.root(Path.cwd())
+    return root, config.load(root)

@@ -1,0 +1,34 @@
+"""`gitops demo`: the main job on real data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gitops.cli import screen
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(demo)
+
+
+def demo(
+    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="A new folder for it.")] = Path(
+        "gitops-demo"
+    ),
+) -> None:
+    """Run the main job on 336,776 real flights: new, build, verify, improve on a branch, status.
+
+    Needs no forge and no cloud; each act shows the command that you would type.
+
+    Examples:
+
+        gitops demo
+
+        gitops demo /tmp/flights-demo
+    """
+    from gitops.demo import play
+
+    play(directory.resolve(), screen.out)

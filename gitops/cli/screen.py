@@ -1,0 +1,78 @@
+"""What people and programs see: results on stdout, progress and errors on stderr.
+
+Colour only on a terminal, and never with NO_COLOR (https://no-color.org).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import unicodedata
+from collections.abc import Sequence
+from typing import TextIO
+
+from gitops import __version__
+from gitops.errors import GitopsError
+
+_CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+
+
+def style(text: str, kind: str, stream: TextIO | None = None) -> str:
+    """`text` in a colour or weight, where `stream` (default stdout) shows it."""
+    target = stream or sys.stdout
+    if "NO_COLOR" in os.environ or not target.isatty() or os.environ.get("TERM") == "dumb":
+        return text
+    return f"\x1b[{_CODES[kind]}m{text}\x1b[0m"
+
+
+def out(text: str = "") -> None:
+    """A line of the result."""
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def say(text: str) -> None:
+    """A line of progress."""
+    sys.stderr.write(style(f"· {text}", "dim", sys.stderr) + "\n")
+    sys.stderr.flush()
+
+
+def document(value: object) -> None:
+    """The one JSON document of `--json`."""
+    out(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+
+
+def error(problem: GitopsError) -> None:
+    """An error that we expect: what, where, and the fix."""
+    place = f"{problem.where}: " if problem.where else ""
+    sys.stderr.write(f"{style('error:', 'red', sys.stderr)} {place}{problem.message}\n")
+    if problem.fix:
+        sys.stderr.write(f"  {style('fix:', 'green', sys.stderr)} {problem.fix}\n")
+
+
+def bug(problem: BaseException) -> None:
+    """An error that we didn't expect."""
+    sys.stderr.write(
+        f"{style('bug:', 'red', sys.stderr)} {type(problem).__name__}: {problem}\n"
+        f"  This is a fault of gitops {__version__}, not of yours."
+        " Run the command again with --debug for the traceback, and report it.\n"
+    )
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Aligned columns; wide characters count as two cells."""
+    widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]
+    for index, row in enumerate([head, *rows]):
+        cells = [
+            cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
+        ]
+        line = "  ".join(cells).rstrip()
+        out(style(line, "bold") if index == 0 else line)
+
+
+def _width(text: str) -> int:
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )

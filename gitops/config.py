@@ -1,0 +1,346 @@
+"""`gitops.yaml`: the one file that a user writes, as a frozen typed value, and its JSON Schema."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from gitops import config_checks, names, yamlfile
+from gitops import config_values as values
+from gitops.errors import ConfigError, UsageError, Where
+
+FILE = "gitops.yaml"
+
+_T = TypeVar("_T")
+_M = TypeVar("_M", bound=BaseModel)
+# A list without repetition, kept as a tuple.
+Several = Annotated[tuple[_T, ...], *values.SEVERAL]
+
+
+class _Frozen(BaseModel):
+    """What all parts share: nothing unknown, nothing converted, nothing changed later."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Environment(_Frozen):
+    """A branch that models move to, judged by a policy."""
+
+    name: values.EnvironmentName = Field(description="The name that commands and tags use.")
+    branch: values.Branch = Field(description="The branch whose tip is what this environment runs.")
+    policy: values.PolicyName = Field(
+        default="baseline",
+        description="A shipped policy pack, or one of .gitops/policies/<name>.yaml.",
+    )
+    approvers: Several[values.Approver] = Field(
+        default=(), description="Who may approve a promotion to this environment."
+    )
+    freeze: Several[values.Freeze] = Field(
+        default=(),
+        description="Weekly windows, by the wall clock of a zone, in which nothing is promoted.",
+    )
+
+
+def _only_with(field: str, scheme: str) -> dict[str, Any]:
+    given = {"required": [field], "properties": {field: {"type": "string"}}}
+    remote = {"required": ["remote"], "properties": {"remote": {"pattern": f"^{scheme}://"}}}
+    return {"if": given, "then": remote}
+
+
+class Storage(_Frozen):
+    """Where data and models are kept; DVC moves them."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"allOf": [_only_with("endpoint", "s3"), _only_with("account", "azure")]}
+    )
+
+    remote: values.Remote = Field(
+        default="../dvc-storage",
+        description="A folder (relative to the repository, or absolute), s3://bucket/path or "
+        "azure://container/path. Credentials never stand here.",
+    )
+    endpoint: values.Endpoint | None = Field(
+        default=None, description="The URL of an S3-compatible store that isn't Amazon's."
+    )
+    account: values.Account | None = Field(
+        default=None, description="The Azure storage account; by default the environment names it."
+    )
+
+    @property
+    def kind(self) -> Literal["folder", "s3", "azure"]:
+        """What sort of place `remote` is."""
+        if self.remote.startswith("s3://"):
+            return "s3"
+        return "azure" if self.remote.startswith("azure://") else "folder"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        for field, kind in (("endpoint", "s3"), ("account", "azure")):
+            if getattr(self, field) is not None and self.kind != kind:
+                raise values.wrong(
+                    f"is for {kind}:// storage, but the remote is {values.shown(self.remote)}",
+                    f"remove {field}, or write a remote with {kind}://",
+                    at=field,
+                )
+        return self
+
+
+class Tool(_Frozen):
+    """How CI gets this tool."""
+
+    source: Literal["vendored", "index"] = Field(
+        default="vendored",
+        description="vendored: the wheel in .gitops/tool; index: from the package index, by hash.",
+    )
+
+
+class Reproduce(_Frozen):
+    """What building the same commit again must give."""
+
+    level: Literal["bytes", "parameters", "predictions"] = Field(
+        default="bytes", description="What is compared, the strictest first."
+    )
+    tolerance: float = Field(
+        default=1e-6,
+        gt=0,
+        description="The largest difference allowed where bytes may differ.",
+        examples=[1e-6],
+    )
+
+
+class Wrap(_Frozen):
+    """Training code that was there before: what it reads, and what it writes."""
+
+    command: values.Command | None = Field(
+        default=None, description="The training command, if no DVC stage runs it yet."
+    )
+    deps: Several[values.Path] = Field(
+        default=(), description="Files and folders that the training depends on."
+    )
+    model: values.Path = Field(description="The file with the fitted estimator that it writes.")
+    train: values.Path = Field(description="The table that it trains on.")
+    test: values.Path = Field(description="The table that it is evaluated on.")
+    target: values.Column = Field(description="The column that is predicted.")
+    id: values.Column | None = Field(default=None, description="The column that names a row.")
+    time: values.Column | None = Field(default=None, description="The column with a row's time.")
+    group: values.Column | None = Field(
+        default=None, description="The column whose equal values belong together, as a patient's."
+    )
+    features: Several[values.Column] = Field(
+        default=(), description="The columns that the model reads; by default all without a role."
+    )
+    slices: Several[values.Column] = Field(
+        default=(), description="Columns by whose values the evaluation is broken down."
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.train == self.test:
+            raise values.wrong(
+                "is the training table: a model cannot be judged on rows that it has seen",
+                "write a table of other rows",
+                at="test",
+            )
+        roles = {"target": self.target}
+        for role in ("id", "time", "group"):
+            column = getattr(self, role)
+            for other, taken in roles.items():
+                if column == taken:
+                    raise values.wrong(
+                        f"{values.shown(column)} is already the {other}",
+                        "give each role a column of its own",
+                        at=role,
+                    )
+            if column is not None:
+                roles[role] = column
+        for other, taken in roles.items():
+            if taken in self.features:
+                raise values.wrong(
+                    f"has {values.shown(taken)}, which is the {other}",
+                    f"remove {taken} from the features",
+                    at="features",
+                )
+        return self
+
+
+class Deploy(_Frozen):
+    """Where a model is served."""
+
+    target: Literal["local", "kubernetes", "azureml", "iotedge"] = Field(
+        default="local", description="The kind of place that `gitops deploy` deploys to."
+    )
+
+
+class Model(_Frozen):
+    """One model: where its code is, what it predicts, and what building it writes."""
+
+    path: values.Folder = Field(
+        default=".", description="Its folder in the repository; a monorepo has models/<name>."
+    )
+    task: Literal["binary", "multiclass", "regression"] = Field(description="What it predicts.")
+    framework: Literal["sklearn", "custom"] = Field(
+        default="sklearn", description="How it is exported; custom code writes the package itself."
+    )
+    data: values.Path | None = Field(
+        default=None, description="The table that `gitops data update` replaces."
+    )
+    package: values.Path = Field(
+        default="models/package", description="The folder that packaging writes."
+    )
+    evaluation: values.Path = Field(
+        default="evaluation", description="The folder that evaluating writes."
+    )
+    metrics: values.Path = Field(
+        default="metrics.json", description="The file of metrics for people, in git."
+    )
+    predict: values.PredictCommand | None = Field(
+        default=None,
+        description="A command that scores the Parquet file {input} into the Parquet file "
+        "{output}, for a model that has no ONNX form.",
+    )
+    reproduce: Reproduce = Reproduce()
+    wrap: Wrap | None = None
+    deploy: Deploy = Deploy()
+
+
+_ENVIRONMENTS = (
+    Environment(name="dev", branch="main"),
+    Environment(name="staging", branch="release/staging"),
+    Environment(name="production", branch="release/production"),
+)
+
+
+def _no_boolean(value: object) -> object:
+    if isinstance(value, bool):  # which equals 1 in Python
+        raise values.wrong(f"is {values.shown(value)}", "write 1")
+    return value
+
+
+class Config(_Frozen):
+    """What models there are, where they go, and how they are judged."""
+
+    version: Annotated[Literal[1], BeforeValidator(_no_boolean)] = Field(
+        description="The version of this file's format."
+    )
+    project: values.ProjectName = Field(description="The project's name.")
+    ci: Several[Literal["github", "azure"]] = Field(
+        default=("github",),
+        description="The platforms that pipelines are written for.",
+        examples=[["github", "azure"]],
+    )
+    environments: Annotated[tuple[Environment, ...], Field(strict=False)] = Field(
+        default=_ENVIRONMENTS,
+        min_length=1,
+        description="The environments in the order of promotion.",
+    )
+    storage: Storage = Storage()
+    tool: Tool = Tool()
+    models: Mapping[values.ModelName, Model] = Field(
+        min_length=1,
+        description="The models by name.",
+        examples=[{"late": {"task": "binary"}}],
+    )
+
+    def model(self, name: str | None = None) -> tuple[str, Model]:
+        """The model called `name`; without a name the only one.
+
+        Raises:
+            UsageError: there's none of that name, or several to choose from.
+        """
+        if name is None and len(self.models) == 1:
+            return next(iter(self.models.items()))
+        if name is None:
+            raise UsageError("there are several models", fix=f"name one: {', '.join(self.models)}")
+        if name not in self.models:
+            raise _unknown("model", name, list(self.models))
+        return name, self.models[name]
+
+    def environment(self, name: str) -> Environment:
+        """The environment called `name`.
+
+        Raises:
+            UsageError: there's none of that name.
+        """
+        for environment in self.environments:
+            if environment.name == name:
+                return environment
+        raise _unknown("environment", name, [each.name for each in self.environments])
+
+
+def load(root: Path) -> Config:
+    """Read and check `gitops.yaml` in a repository's top folder.
+
+    Raises:
+        ConfigError: the file is missing or wrong; the message names every problem with its place.
+    """
+    path = root / FILE
+    if not path.is_file():
+        raise ConfigError(
+            f"there's no {FILE}", fix="make a project with `gitops new`", where=Where(path)
+        )
+    document = yamlfile.read(path)
+    data, problems = document.data, []
+    try:
+        config = Config.model_validate(data)
+    except ValidationError as error:
+        problems = config_checks.of_fields(error, json_schema())
+    # The parts that are right by themselves are compared even so: one run names every problem.
+    environments = data.get("environments", _ENVIRONMENTS)
+    models = data.get("models")
+    problems += config_checks.between(
+        dict(
+            _valid(
+                Environment,
+                enumerate(environments) if isinstance(environments, list | tuple) else (),
+            )
+        ),
+        dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
+        root,
+    )
+    if problems:
+        raise config_checks.error(document, problems)
+    return config
+
+
+def storage(answers: Mapping[str, str]) -> Storage:
+    """The storage that answers name: `remote`, and `endpoint` or `account` where given.
+
+    Raises:
+        ConfigError: it can't work.
+    """
+    try:
+        return Storage.model_validate(dict(answers))
+    except ValidationError as error:
+        first = config_checks.of_fields(error, Storage.model_json_schema())[0]
+        raise ConfigError(f"storage: {first.text}", fix=first.fix) from error
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema (draft 2020-12) of `gitops.yaml`, for editors.
+
+    It knows each value; names that Python or Windows keeps, values that must differ, policies that
+    must exist and the like only `load` knows.
+    """
+    schema = Config.model_json_schema()
+    models = schema["properties"]["models"]
+    ((pattern, model),) = models.pop("patternProperties").items()
+    models["propertyNames"] = {"pattern": pattern, "maxLength": names.LENGTH}
+    models["additionalProperties"] = model
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": FILE}
+
+
+def _valid(kind: type[_M], items: Iterable[tuple[Any, object]]) -> Iterator[tuple[Any, _M]]:
+    for step, item in items:
+        with suppress(ValidationError):
+            yield step, kind.model_validate(item)
+
+
+def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
+    near = get_close_matches(name, known, 1)
+    fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return UsageError(f"there's no {kind} {name!r}", fix=fix)

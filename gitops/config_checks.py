@@ -1,0 +1,192 @@
+"""What is wrong in `gitops.yaml`, in words: wrong fields, and parts that contradict each other."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitops import content
+from gitops.config_values import shown
+from gitops.errors import ConfigError
+from gitops.yamledit import dotted, inline
+from gitops.yamlfile import Document, Place
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+    from pydantic_core import ErrorDetails
+
+    from gitops.config import Environment, Model
+
+Schema = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at a place of the file (with `key`: with the key there), and what to write."""
+
+    place: Place
+    text: str
+    fix: str
+    key: bool = False
+
+
+def error(document: Document, problems: list[Problem]) -> ConfigError:
+    """All problems in one error, in the order of the file; the first is its `where`."""
+    placed = [(document.where(each.place, key=each.key), each) for each in problems]
+    placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
+    (where, first), *more = placed
+    if not more:
+        return ConfigError(first.text, fix=first.fix, where=where)
+    lines = [f"{first.text}; {first.fix}", *(f"{at}: {each.text}; {each.fix}" for at, each in more)]
+    return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
+
+
+def of_fields(error: ValidationError, schema: Schema) -> list[Problem]:
+    """The problems that pydantic found; `schema` knows what would be right."""
+    return [
+        _of_field(each, schema)
+        for each in error.errors(include_url=False)
+        # pydantic counts after dropping wrong items: then they are the problem, not the number.
+        if each["type"] != "too_short" or not each["input"]
+    ]
+
+
+def _of_field(found: ErrorDetails, schema: Schema) -> Problem:
+    kind, value, context = found["type"], found["input"], found.get("ctx", {})
+    key = found["loc"][-1:] == ("[key]",)
+    place = found["loc"][:-1] if key else found["loc"]
+    if kind == "gitops":
+        place = (*place, context["at"]) if context["at"] else place
+        name = f"the name in {dotted(place[:-1])}:" if key else dotted(place)
+        return Problem(place, f"{name} {context['reason']}", context["fix"], key)
+    here = _at(schema, place)
+    if kind == "extra_forbidden":
+        return _unknown_key(place, _at(schema, place[:-1]))
+    if kind == "missing":
+        examples = here.get("examples", here.get("enum", ["..."]))
+        fix = f"add `{place[-1]}: {here.get('const', examples[0])}`"
+        return Problem(place, f"{dotted(place)} is missing", fix)
+    if kind == "literal_error":
+        return Problem(place, f"{dotted(place)} is {shown(value)}", _choice(value, here))
+    if value is None:
+        return Problem(place, f"{dotted(place)} has no value", "give it one, or remove the key")
+    name = dotted(place)
+    if kind == "string_type":
+        quoted = "write one text" if isinstance(value, list | dict) else f'write "{shown(value)}"'
+        return Problem(place, f"{name} is {shown(value)}, not a text", quoted)
+    if kind == "tuple_type":
+        return Problem(place, f"{name} is {shown(value)}, not a list", f"write [{inline(value)}]")
+    if kind in ("model_type", "dict_type", "mapping_type"):
+        first = next(iter(here.get("properties", {"name": None})))
+        return Problem(place, f"{name} is {shown(value)}, not a mapping", f"write {{{first}: ...}}")
+    if kind == "too_short":
+        return Problem(place, f"{name} is empty", "give at least one, or remove the key")
+    # What is left are numbers: float_type, greater_than.
+    return Problem(
+        place, f"{name} is {shown(value)}: {found['msg'].lower()}", "write a number above 0"
+    )
+
+
+def _unknown_key(place: Place, around: Schema) -> Problem:
+    known, name = list(around.get("properties", {})), str(place[-1])
+    near = get_close_matches(name, known, 1)
+    inside = f" in {dotted(place[:-1])}" if place[:-1] else ""
+    fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    return Problem(place, f"unknown key {shown(name)}{inside}", fix, key=True)
+
+
+def _choice(value: object, schema: Schema) -> str:
+    choices = [str(each) for each in schema.get("enum", [schema.get("const")])]
+    if str(value) in choices:  # a text where a number is meant
+        return f"write {value} without quotes"
+    near = get_close_matches(str(value).lower(), choices, 1)
+    if near:
+        return f"did you mean {near[0]}?"
+    return f"write {choices[0]}" if len(choices) == 1 else f"write one of {', '.join(choices)}"
+
+
+def _at(schema: Schema, place: Place) -> Schema:
+    """The part of the schema for a place; empty for a place that it does not know."""
+    here = schema
+    for step in (None, *place):
+        if isinstance(step, int):
+            here = here.get("items", {})
+        elif step is not None:
+            more = here.get("additionalProperties") or {}
+            here = here.get("properties", {}).get(step, more)
+        if "anyOf" in here:
+            here = here["anyOf"][0]
+        if "$ref" in here:
+            here = schema["$defs"][here["$ref"].rpartition("/")[2]]
+    return here
+
+
+def between(
+    environments: Mapping[int, Environment], models: Mapping[str, Model], root: Path
+) -> list[Problem]:
+    """What no value shows alone: names or branches twice, missing policies, shared outputs."""
+    return [*_environments(environments), *_policies(environments, root), *_outputs(models)]
+
+
+def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
+    names: dict[str, int] = {}
+    branches: dict[str, int] = {}
+    for at, each in environments.items():
+        if (first := names.setdefault(each.name, at)) != at:
+            text = f"environments[{at}].name {shown(each.name)} is taken by environments[{first}]"
+            yield Problem(("environments", at, "name"), text, "give each a name of its own")
+        place = ("environments", at, "branch")
+        if (first := branches.setdefault(each.branch, at)) != at:
+            text = (
+                f"environments[{at}].branch {shown(each.branch)} is taken by environments[{first}]"
+            )
+            yield Problem(place, text, "give each a branch of its own")
+        for other in environments.values():
+            if each.branch.startswith(f"{other.branch}/"):
+                text = (
+                    f"environments[{at}].branch {shown(each.branch)} cannot be beside the branch "
+                    f"{shown(other.branch)}: git stores branches as files in folders"
+                )
+                yield Problem(place, text, f"write {other.branch}-{each.name}")
+
+
+def _policies(environments: Mapping[int, Environment], root: Path) -> Iterator[Problem]:
+    folders = (root / ".gitops" / "policies", content.folder("policies"))
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    for at, each in environments.items():
+        if each.policy not in known:
+            near = get_close_matches(each.policy, known, 1)
+            fix = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+            yield Problem(
+                ("environments", at, "policy"),
+                f"environments[{at}].policy: there's no policy {shown(each.policy)}",
+                f"{fix} (or write .gitops/policies/{each.policy}.yaml)",
+            )
+
+
+def _outputs(models: Mapping[str, Model]) -> Iterator[Problem]:
+    """DVC lets no two outputs be the same or lie in each other."""
+    taken: dict[str, str] = {}
+    outputs = [
+        (name, field, posixpath.normpath(posixpath.join(model.path, getattr(model, field))))
+        for name, model in models.items()
+        for field in ("package", "evaluation", "metrics")
+    ]
+    for name, field, path in outputs:
+        taken.setdefault(path, f"models.{name}.{field}")
+    for name, field, path in outputs:
+        mine = f"models.{name}.{field}"
+        parts = path.split("/")
+        for end in range(1, len(parts) + 1):
+            other = taken.get("/".join(parts[:end]))
+            if other and other != mine:
+                verb = "is also" if end == len(parts) else "lies in"
+                yield Problem(
+                    ("models", name, field),
+                    f"{mine}: {path} {verb} {other}",
+                    "give each a path of its own",
+                )

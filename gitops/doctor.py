@@ -1,0 +1,184 @@
+"""What is missing on this machine and in this repository, each with the fix."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops import __version__, config, dvc, git, proc, uv
+from gitops.errors import GitopsError
+
+_ENOUGH_BYTES = 2 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One check: `state` is `ok`, `warn` (works, but) or `fail`."""
+
+    check: str
+    state: str
+    detail: str
+    fix: str = ""
+
+
+def examine(cwd: Path) -> tuple[Finding, ...]:
+    """All checks; those of the repository are left out where there's none."""
+    findings = list(_machine(cwd))
+    try:
+        root = git.root(cwd)
+    except GitopsError as error:
+        return (*findings, Finding("repository", "warn", error.message, error.fix))
+    return (*findings, *_repository(root))
+
+
+def _machine(cwd: Path) -> Iterator[Finding]:
+    yield Finding("gitops", "ok", __version__)
+    yield _try("git", git.require, git.version)
+    yield _try("git identity", lambda: git.require_identity(cwd), lambda: "name and e-mail are set")
+    yield _try("uv", uv.binary, lambda: proc.run([uv.binary(), "--version"]).out.split()[1])
+    free = shutil.disk_usage(cwd).free
+    state = "ok" if free > _ENOUGH_BYTES else "warn"
+    yield Finding(
+        "disk",
+        state,
+        f"{free / (1 << 30):.1f} GiB free",
+        "" if state == "ok" else "free some space",
+    )
+
+
+def _repository(root: Path) -> Iterator[Finding]:
+    here = None
+    try:
+        here = git.head(root)
+        detail = f"on {here.branch}" if here.branch else "HEAD is detached"
+        yield Finding(
+            "checkout",
+            "ok" if here.branch else "warn",
+            detail,
+            "" if here.branch else "git switch main",
+        )
+    except GitopsError as error:
+        yield Finding("checkout", "fail", error.message, error.fix)
+    if git.is_shallow(root):
+        yield Finding(
+            "history",
+            "warn",
+            "this clone is shallow: older revisions can't be verified",
+            "git fetch --unshallow",
+        )
+    try:
+        declared = config.load(root)
+    except GitopsError as error:
+        yield Finding("gitops.yaml", "fail", str(error).partition("\n  fix: ")[0], error.fix)
+        return
+    yield Finding(
+        "gitops.yaml",
+        "ok",
+        f"{len(declared.models)} models, {len(declared.environments)} environments",
+    )
+    yield from _storage(root, declared)
+    yield from _python(root)
+    yield from _branches(root, declared)
+    yield from _pipelines(root, declared)
+
+
+def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
+    try:
+        remote = dvc.preflight(root)
+    except GitopsError as error:
+        yield Finding("storage", "fail", error.message, error.fix)
+        return
+    yield Finding("storage", "ok", f"{remote.url} can be reached")
+    wanted = declared.storage.remote
+    expected = str((root / wanted).resolve()) if declared.storage.kind == "folder" else wanted
+    if remote.url.rstrip("/") != expected.rstrip("/"):
+        yield Finding(
+            "storage",
+            "warn",
+            f"gitops.yaml says {wanted}, DVC uses {remote.url}",
+            f"dvc remote modify {remote.name} url {expected}, or change gitops.yaml",
+        )
+    if remote.options.get("verify", "").lower() != "true":
+        yield Finding(
+            "storage",
+            "fail",
+            "DVC trusts what the remote hands out: corrupt objects go unnoticed",
+            f"dvc remote modify {remote.name} verify true",
+        )
+    if remote.is_folder and "github" in declared.ci and git.remotes(root):
+        yield Finding(
+            "storage",
+            "warn",
+            "a hosted runner can't reach a folder on this machine",
+            "use s3:// or azure:// storage, or a self-hosted runner that sees the folder",
+        )
+
+
+def _python(root: Path) -> Iterator[Finding]:
+    if not (root / "uv.lock").is_file():
+        yield Finding(
+            "environment",
+            "warn",
+            "no uv.lock: stages run in whatever is on PATH",
+            "uv init, uv add ..., uv lock",
+        )
+        return
+    done = proc.run([uv.binary(), "lock", "--check", "--offline", "--quiet"], cwd=root, check=False)
+    if done.code and "network" not in done.err and "cache" not in done.err:
+        yield Finding("environment", "fail", "uv.lock doesn't fit pyproject.toml", "uv lock")
+    found = proc.run([uv.binary(), "python", "find", "--offline"], cwd=root, check=False)
+    wanted = (
+        (root / ".python-version").read_text("utf-8").strip()
+        if (root / ".python-version").is_file()
+        else "?"
+    )
+    if found.code:
+        yield Finding(
+            "environment",
+            "fail",
+            f"Python {wanted} isn't on this machine",
+            f"uv python install {wanted}",
+        )
+    else:
+        yield Finding("environment", "ok", f"Python {wanted}")
+
+
+def _branches(root: Path, declared: config.Config) -> Iterator[Finding]:
+    known = git.branches(root)
+    absent = [
+        one.branch
+        for one in declared.environments
+        if one.branch not in known and f"origin/{one.branch}" not in known
+    ]
+    if absent:
+        yield Finding(
+            "branches",
+            "fail",
+            f"no branch {', '.join(absent)}",
+            "; ".join(f"git branch {name}" for name in absent),
+        )
+    else:
+        yield Finding("branches", "ok", ", ".join(one.branch for one in declared.environments))
+
+
+def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
+    for name, model in declared.models.items():
+        base = root / model.path
+        if not (base / "dvc.yaml").is_file():
+            yield Finding(
+                f"model {name}", "fail", f"{base / 'dvc.yaml'} isn't there", "gitops add packaging"
+            )
+        elif not (base / "dvc.lock").is_file():
+            yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
+        else:
+            yield Finding(f"model {name}", "ok", "built")
+
+
+def _try(check: str, probe: Callable[[], object], detail: Callable[[], str]) -> Finding:
+    try:
+        probe()
+        return Finding(check, "ok", detail())
+    except GitopsError as error:
+        return Finding(check, "fail", error.message, error.fix)

@@ -1,0 +1,416 @@
+"""The one place that speaks DVC.
+
+DVC runs as a process of our own environment. What it reports is not enough to trust what it fetched
+(a corrupt `.dir` object is checked out with exit code 0), so tracked bytes are hashed here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from gitops import proc
+from gitops.errors import ConfigError, EvidenceError, ToolError
+
+_QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
+_WOULD_RUN = re.compile(r"(?:Running stage|failed to reproduce) '(?:[^']*:)?([^':]+)':")
+_CONNECT_SECONDS = 3.0
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tracked:
+    """A file or folder that DVC tracks: its path relative to the repository, and what it must be.
+
+    `md5` is DVC's hash: of the bytes, or (ending in `.dir`) of a folder's listing. `stage` is the
+    dvc.yaml stage that writes it, None for data added by `dvc add`.
+    """
+
+    path: str
+    md5: str
+    size: int | None
+    stage: str | None
+    cached: bool = True
+
+
+@dataclass(frozen=True)
+class Remote:
+    """The default remote: its URL and the options that say how to reach it."""
+
+    name: str
+    url: str
+    options: Mapping[str, str]
+
+    @property
+    def is_folder(self) -> bool:
+        return "://" not in self.url
+
+
+def add(root: Path, path: str) -> None:
+    """Track `path` (relative to the repository)."""
+    _run(root, "add", "--quiet", path)
+
+
+def push(root: Path, targets: Sequence[str] = ()) -> None:
+    """Push what `targets` (none: everything of this work tree) need to the default remote."""
+    preflight(root)
+    _run(root, "push", "--quiet", *targets)
+
+
+def checkout(root: Path, targets: Sequence[str]) -> None:
+    """Bring `targets` from the local cache, as far as it has them."""
+    _run(root, "checkout", "--quiet", "--allow-missing", "--force", *targets)
+
+
+def pull(root: Path, targets: Sequence[str] = ()) -> None:
+    """Fetch and check out what can be had; see `damaged` for whether it is what it should be."""
+    preflight(root)
+    _run(root, "pull", "--quiet", "--allow-missing", "--force", *targets)
+
+
+def repro(
+    root: Path,
+    targets: Sequence[str],
+    on_line: Callable[[str], None],
+    *,
+    fresh: bool = False,
+    env: Mapping[str, str | None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> int:
+    """Run the stages that changed (`fresh`: all of them, without run cache); the exit code."""
+    command = ["repro", *(["--force", "--no-run-cache"] if fresh else []), *targets]
+    return proc.stream(
+        _command(*command), on_line, cwd=root, env={**_QUIET, **(env or {})}, pass_fds=pass_fds
+    )
+
+
+def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:
+    """Names of the first stages of `targets` that would run, by the hashes of dvc.lock.
+
+    The data needn't be here: DVC skips what is unchanged, and trips over the first stage that isn't.
+
+    Raises:
+        ToolError: the pipeline can't be read.
+    """
+    done = proc.run(
+        _command("repro", "--dry", "--allow-missing", *targets), cwd=root, env=_QUIET, check=False
+    )
+    names = tuple(match.group(1) for match in _WOULD_RUN.finditer(f"{done.out}\n{done.err}"))
+    if done.code and not names:
+        raise proc.failed(["dvc", "repro", "--dry", *targets], done)
+    return names
+
+
+def stale(root: Path, targets: Sequence[str]) -> dict[str, object]:
+    """What `dvc status` says of `targets`: stage -> changes; empty when nothing changed."""
+    done = _run(root, "status", "--json", *targets)
+    answer: dict[str, object] = json.loads(done.out or "{}")
+    return answer
+
+
+def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
+    """All that dvc.lock and the .dvc files under `folders` (relative) track, in a stable order.
+
+    Raises:
+        ConfigError: one of these files can't be read.
+    """
+    found: dict[str, Tracked] = {}
+    for folder in folders:
+        base = root / folder
+        lock = read_yaml(base / "dvc.lock") if (base / "dvc.lock").is_file() else {}
+        plain = _uncached(base / "dvc.yaml")
+        for name, stage in (lock.get("stages") or {}).items():
+            for out in stage.get("outs") or []:
+                item = _item(root, base, out, name, cached=out["path"] not in plain)
+                found[item.path] = item
+        for file in _dvc_files(base):
+            for out in read_yaml(file).get("outs") or []:
+                item = _item(root, file.parent, out, None)
+                found[item.path] = item
+    return tuple(found[path] for path in sorted(found))
+
+
+def damaged(root: Path, items: Iterable[Tracked]) -> tuple[tuple[Tracked, str], ...]:
+    """Those of `items` whose bytes here are not what they must be, each with `missing` or `differs`."""
+    wrong = []
+    for item in items:
+        path = root / item.path
+        if not path.exists():
+            wrong.append((item, "missing"))
+        elif hash_of(path) != item.md5:
+            wrong.append((item, "differs"))
+    return tuple(wrong)
+
+
+def hash_of(path: Path) -> str:
+    """DVC's hash of a file or folder: MD5 of the bytes, or of the folder's listing plus `.dir`.
+
+    The listing is what DVC stores: a JSON list of {"md5", "relpath"}, sorted by relpath.
+    """
+    if not path.is_dir():
+        return file_md5(path)
+    files = sorted(
+        (file.relative_to(path).parts, file) for file in path.rglob("*") if file.is_file()
+    )
+    listing = [{"md5": file_md5(file), "relpath": "/".join(parts)} for parts, file in files]
+    text = json.dumps(listing, sort_keys=True)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def file_md5(path: Path) -> str:
+    """MD5 of a file's bytes, as 32 hex digits."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def remote(root: Path) -> Remote:
+    """The default remote of `.dvc/config` and `.dvc/config.local`.
+
+    Raises:
+        ConfigError: DVC isn't set up, or no default remote is named.
+    """
+    config = _config(root)
+    name = str(config.get("core", {}).get("remote", ""))
+    options = {key: str(value) for key, value in config.get(_section(name), {}).items()}
+    url = options.pop("url", "")
+    if not name or not url:
+        raise ConfigError(
+            f"{root / '.dvc' / 'config'} names no default remote",
+            fix="dvc remote add -d storage URL",
+        )
+    if "://" not in url:
+        url = str((root / ".dvc" / url).resolve())
+    return Remote(name, url, options)
+
+
+def set_local(root: Path, remote: Remote, options: Mapping[str, str], cache: Path) -> None:
+    """Write .dvc/config.local: `options` for `remote`, and the folder of the cache."""
+    from configobj import ConfigObj
+
+    local = ConfigObj(encoding="utf-8", interpolation=False)
+    local.filename = str(root / ".dvc" / "config.local")
+    local["cache"] = {"dir": str(cache)}
+    local[_section(remote.name)] = dict(options)
+    local.write()
+
+
+def _config(root: Path) -> dict[str, Any]:
+    """.dvc/config with .dvc/config.local over it, read as DVC reads them."""
+    from configobj import ConfigObj, ConfigObjError
+
+    files = [root / ".dvc" / "config", root / ".dvc" / "config.local"]
+    if not files[0].is_file():
+        raise ConfigError(f"{root} has no .dvc/config", fix="dvc init")
+    merged = ConfigObj(encoding="utf-8", interpolation=False)
+    for file in files:
+        try:
+            merged.merge(ConfigObj(str(file), encoding="utf-8", interpolation=False))
+        except (ConfigObjError, UnicodeDecodeError) as error:
+            raise ConfigError(
+                f"{file}: {error}", fix="mend the file; `dvc config --list` reads it"
+            ) from error
+    return dict(merged)
+
+
+def _section(name: str) -> str:
+    return f'remote "{name}"'
+
+
+def preflight(root: Path) -> Remote:
+    """Prove in seconds that the default remote can be reached (DVC itself tries for half a minute).
+
+    Raises:
+        ToolError: it can't.
+        ConfigError: there is none.
+    """
+    place = remote(root)
+    if place.is_folder:
+        if not Path(place.url).is_dir():
+            raise ToolError(
+                f"the storage folder {place.url} isn't there",
+                fix=f"mkdir -p {place.url}, or name another: dvc remote modify --local"
+                f" {place.name} url PATH",
+            )
+        return place
+    host, port = _endpoint(place)
+    if not _answers(host, port):
+        raise ToolError(
+            f"the remote {place.url} can't be reached: {host}:{port} gave no answer"
+            f" within {_CONNECT_SECONDS:g} seconds",
+            fix="check the network and the remote's address: dvc remote list",
+        )
+    return place
+
+
+def refuse_damage(root: Path, wrong: Sequence[tuple[Tracked, str]]) -> None:
+    """Refuse what `damaged` found, unless it is an output that nobody pushed (it can be built again).
+
+    Altered bytes are removed from the work tree and the cache, so that nothing uses them later.
+
+    Raises:
+        EvidenceError: data is missing, or bytes were altered; names path, object and what is wrong.
+    """
+    states = object_states(root, [item.md5 for item, _ in wrong])
+    lines = []
+    for item, how in wrong:
+        state = states[item.md5]
+        if state == "ok":
+            state = "altered in the local cache" if how == "differs" else "not checked out by dvc"
+        if item.stage is None or how == "differs" or "corrupt" in state:
+            if "missing" in state:
+                state += " (DVC deletes there what it finds corrupt)"
+            lines.append(f"{item.path} (object {item.md5}): {state}")
+        if how == "differs":
+            _discard(root, item)
+    if lines:
+        raise EvidenceError(
+            "stored bytes are not what is tracked:\n  " + "\n  ".join(lines),
+            fix="delete the altered object in the remote, then `dvc push` from a clone that has"
+            " the good one",
+        )
+
+
+def object_states(root: Path, hashes: Sequence[str]) -> dict[str, str]:
+    """`ok`, `missing in the remote` or `corrupt in the remote` for each hash, by reading every byte.
+
+    A `.dir` object counts as corrupt too when one of the files that it lists is.
+    """
+    from dvc.repo import Repo
+
+    with Repo(str(root)) as repo:
+        store = repo.cloud.get_remote_odb()
+        return {one: _object_state(store, one) for one in hashes}
+
+
+def _discard(root: Path, item: Tracked) -> None:
+    path = root / item.path
+    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    cached = root / ".dvc" / "cache" / "files" / "md5" / item.md5[:2] / item.md5[2:]
+    cached.unlink(missing_ok=True)
+
+
+def _object_state(store: object, one: str) -> str:
+    filesystem = store.fs  # type: ignore[attr-defined]
+    path = store.oid_to_path(one)  # type: ignore[attr-defined]
+    if not filesystem.exists(path):
+        return "missing in the remote"
+    digest = hashlib.md5(usedforsecurity=False)
+    with filesystem.open(path, "rb") as file:
+        content = b""
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            content = content + chunk if one.endswith(".dir") else b""
+    if digest.hexdigest() != one.removesuffix(".dir"):
+        return "corrupt in the remote"
+    if one.endswith(".dir"):
+        for entry in json.loads(content):
+            state = _object_state(store, entry["md5"])
+            if state != "ok":
+                return f"{entry['relpath']} (object {entry['md5']}) is {state}"
+    return "ok"
+
+
+def _endpoint(place: Remote) -> tuple[str, int]:
+    """Host and port behind a remote's URL."""
+    address = place.options.get("endpointurl", "")
+    bound = re.search(r"BlobEndpoint=([^;]+)", place.options.get("connection_string", ""))
+    if bound:
+        address = bound.group(1)
+    if address:
+        parts = urlsplit(address)
+        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    parts = urlsplit(place.url)
+    if parts.scheme == "s3":
+        return "s3.amazonaws.com", 443
+    if parts.scheme == "azure":
+        account = place.options.get("account_name", "")
+        return f"{account}.blob.core.windows.net", 443
+    return parts.hostname or "", parts.port or {"http": 80, "ssh": 22}.get(parts.scheme, 443)
+
+
+def _answers(host: str, port: int) -> bool:
+    """Whether a TCP connection can be made in time; name look-up, which has no timeout, included."""
+    reached = threading.Event()
+
+    def connect() -> None:
+        try:
+            with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
+                reached.set()
+        except OSError:
+            pass
+
+    thread = threading.Thread(target=connect, daemon=True)
+    thread.start()
+    thread.join(_CONNECT_SECONDS)
+    return reached.is_set()
+
+
+def _item(
+    root: Path, base: Path, out: Mapping[str, object], stage: str | None, *, cached: bool = True
+) -> Tracked:
+    path = (base / str(out["path"])).resolve().relative_to(root.resolve()).as_posix()
+    size = out.get("size")
+    return Tracked(path, str(out["md5"]), size if isinstance(size, int) else None, stage, cached)
+
+
+def _uncached(file: Path) -> frozenset[str]:
+    """Outputs that dvc.yaml keeps in git (`cache: false`)."""
+    if not file.is_file():
+        return frozenset()
+    plain = set()
+    for stage in (read_yaml(file).get("stages") or {}).values():
+        for kind in ("outs", "metrics", "plots"):
+            for out in stage.get(kind) or []:
+                if isinstance(out, dict):
+                    plain |= {
+                        path
+                        for path, options in out.items()
+                        if isinstance(options, dict) and options.get("cache") is False
+                    }
+    return frozenset(plain)
+
+
+def _dvc_files(base: Path) -> list[Path]:
+    """The .dvc files of a model's folder; hidden folders (environments, caches) are not looked into."""
+    found = []
+    for folder, folders, files in os.walk(base):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(folder, name) for name in sorted(files) if Path(name).suffix == ".dvc"]
+    return found
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A YAML file of DVC's own formats.
+
+    Raises:
+        ConfigError: it can't be read.
+    """
+    import yaml
+
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        content = yaml.load(file.read_text("utf-8"), loader)  # noqa: S506  # a safe loader
+    except (OSError, ValueError, yaml.YAMLError) as error:
+        raise ConfigError(
+            f"{file} can't be read: {error}", fix=f"git checkout -- {file}"
+        ) from error
+    return content if isinstance(content, dict) else {}
+
+
+def _command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "dvc", *arguments]
+
+
+def _run(root: Path, *arguments: str) -> proc.Done:
+    return proc.run(_command(*arguments), cwd=root, env=_QUIET)

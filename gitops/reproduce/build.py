@@ -1,0 +1,294 @@
+"""Build what changed, restore what somebody else built, prove what came out, write it down."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops import dvc, git, uv
+from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
+from gitops.reproduce import fingerprint, record, unchanged
+from gitops.reproduce.guard import only_one
+from gitops.reproduce.model import Place
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+
+Say = Callable[[str], None]
+
+_SHARED = ("gitops.yaml", "uv.lock", "pyproject.toml", ".python-version", "build.env")
+_RUN = re.compile(r"^Running stage '(?:.*:)?([^:']+)'")
+_SAME = re.compile(r"^Stage '(?:.*:)?([^:']+)' didn't change")
+_CACHED = re.compile(r"^Stage '(?:.*:)?([^:']+)' is cached")
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one model. `stages` maps a stage to `ran`, `unchanged` or `restored`."""
+
+    model: str
+    state: str
+    stages: dict[str, str]
+    metrics: dict[str, float]
+    test_set: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build did: where it pushed to (or ""), the commit that it made, or what to commit."""
+
+    models: tuple[Built, ...]
+    pushed: str
+    commit: str | None
+    to_commit: tuple[str, ...]
+    note: str = ""
+
+
+def build(
+    root: Path,
+    config: Config,
+    models: tuple[Place, ...],
+    *,
+    push: bool | None,
+    commit: bool,
+    say: Say,
+) -> Outcome:
+    """Build `models`. `push` None means: to a folder remote yes, to a network remote no.
+
+    Raises:
+        ConfigError, EvidenceError: the pipeline, its inputs or what it wrote can't be used.
+        ToolError: a stage, the environment or the remote failed.
+    """
+    remote = dvc.remote(root)
+    wanted = remote.url if (remote.is_folder if push is None else push) else ""
+    private = git.private(root)
+    with only_one(private, say) as lock:
+        results = {
+            place.name: done for place in models if (done := confirmed(place, private, wanted))
+        }
+        todo = tuple(place for place in models if place.name not in results)
+        if not todo:
+            return Outcome(tuple(results[place.name] for place in models), wanted, None, ())
+        before = git.changes(root)
+        _restore(root, todo, say)
+        _environment(root, say)
+        for place in todo:
+            results[place.name] = _one(place, config, lock, say)
+        if wanted:
+            say(f"pushing to {wanted}")
+            dvc.push(root, [place.pipeline for place in todo])
+        for place in todo:
+            _remember(place, private, wanted)
+        outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
+        return _commit(root, outcome, before, todo, commit)
+
+
+def stale(root: Path, models: Iterable[Place]) -> dict[str, tuple[str, ...]]:
+    """Stages that would have to run, by model: empty when every dvc.lock is up to date.
+
+    Judged by the hashes in dvc.lock, so that data and outputs needn't be here.
+    """
+    found = {}
+    for place in models:
+        _require_pipeline(place)
+        if stages := dvc.would_run(place.root, [place.pipeline]):
+            found[place.name] = stages
+    return found
+
+
+def confirmed(place: Place, private: Path, wanted: str) -> Built | None:
+    """The fast path."""
+    note = private / "unchanged" / f"{place.name}.json"
+    if not note.is_file():
+        return None
+    state = unchanged.observe(place.root, place.folder, _SHARED)
+    if state is None or not unchanged.confirms(note, place.root, state, wanted):
+        return None
+    known = record.latest(private, place.name, place.lock_digest())
+    if known is None:
+        return None
+    stages = dict.fromkeys((stage["name"] for stage in known["stages"]), "unchanged")
+    return Built(place.name, "unchanged", stages, known["metrics"], known["test_set"])
+
+
+def _remember(place: Place, private: Path, pushed: str) -> None:
+    state = unchanged.observe(place.root, place.folder, _SHARED)
+    if state is not None and not dvc.stale(place.root, [place.pipeline]):
+        unchanged.remember(private / "unchanged" / f"{place.name}.json", state, pushed)
+
+
+def _restore(root: Path, models: tuple[Place, ...], say: Say) -> None:
+    """Bring what is tracked but not here, from the cache or the remote, and prove its bytes."""
+    items = [item for item in dvc.tracked(root, {place.folder for place in models}) if item.cached]
+    absent = [item for item in items if not (root / item.path).exists()]
+    if not absent:
+        return
+    say(f"restoring {', '.join(item.path for item in absent)}")
+    dvc.checkout(root, [item.path for item in absent])
+    still = [item for item in absent if not (root / item.path).exists()]
+    if still:
+        try:
+            dvc.pull(root, [item.path for item in still])
+        except ToolError:
+            if any(item.stage is None for item in still):
+                raise
+            say("the remote can't be reached: building anew what is missing")
+            return
+    if wrong := dvc.damaged(root, absent):
+        dvc.refuse_damage(root, wrong)
+
+
+def _environment(root: Path, say: Say) -> None:
+    if (root / "uv.lock").is_file():
+        if not (root / ".venv").is_dir():
+            say("setting up the project's locked environment (once)")
+        uv.sync(root)
+
+
+def _one(place: Place, config: Config, lock: int, say: Say) -> Built:
+    """Run the changed stages of one model, prove what they wrote, and write the build record."""
+    _require_pipeline(place)
+    started = datetime.now(UTC)
+    stages = run_stages(place, lock, say)
+    test_set = _prove(place, config.project, say)
+    metrics = read_metrics(place)
+    record.write(
+        place,
+        started=started,
+        stages=stages,
+        metrics=metrics,
+        test_set=test_set,
+        machine=fingerprint.of(place.root),
+    )
+    state = (
+        "built"
+        if "ran" in stages.values()
+        else "restored"
+        if "restored" in stages.values()
+        else "unchanged"
+    )
+    return Built(place.name, state, stages, metrics, test_set)
+
+
+def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dict[str, str]:
+    stages: dict[str, str] = {}
+    said: list[str] = []
+
+    def listen(line: str) -> None:
+        said.append(line)
+        for pattern, state in ((_RUN, "ran"), (_SAME, "unchanged"), (_CACHED, "restored")):
+            if match := pattern.match(line):
+                stages[match.group(1)] = state
+                if state != "unchanged":
+                    say(
+                        f"{place.name}: {match.group(1)}"
+                        + (" (from the cache)" if state == "restored" else "")
+                    )
+                return
+        if line and not line.startswith(
+            (">", "Updating lock", "Generating lock", "'", "\t", "To ", "Use `dvc")
+        ):
+            say(f"  {line}")
+
+    fixed = dict.fromkeys(uv.fixed_environment(place.root))
+    code = dvc.repro(place.root, [place.pipeline], listen, fresh=fresh, env=fixed, pass_fds=[lock])
+    if code:
+        failed = next((name for name in reversed(stages) if stages[name] == "ran"), "")
+        tail = "\n  ".join(line for line in said[-20:] if line)
+        raise ToolError(
+            f"model {place.name}: stage {failed or '(before the first)'} failed:\n  {tail}",
+            fix=f"mend the stage and run `gitops build {place.name}` again: finished stages are kept",
+        )
+    return stages
+
+
+def _prove(place: Place, project: str, say: Say) -> str:
+    """Hold package and evaluation against their contracts; the test set's identity."""
+    from gitops import evaluation, package
+
+    say(f"{place.name}: checking package and evaluation")
+    found = package.read(place.package)
+    if found.signature.task != place.declared.task:
+        raise EvidenceError(
+            f"{place.package}/signature.json says task {found.signature.task!r},"
+            f" gitops.yaml says {place.declared.task!r}",
+            fix="make them agree",
+        )
+    table = evaluation.read(place.evaluation, found.signature)
+    if found.signature.runtime.kind == "onnx":
+        evaluation.sample_check(found, table)
+    return table.test_set
+
+
+def read_metrics(place: Place) -> dict[str, float]:
+    """The numbers of metrics.json, for people; none if the model doesn't write it."""
+    if not place.metrics.is_file():
+        return {}
+    try:
+        numbers = json.loads(place.metrics.read_text("utf-8"))
+    except ValueError as error:
+        raise EvidenceError(
+            f"{place.metrics} isn't JSON: {error}", fix="mend the stage that writes it"
+        ) from error
+    return {
+        name: value
+        for name, value in numbers.items()
+        if isinstance(value, int | float) and not isinstance(value, bool)
+    }
+
+
+def _require_pipeline(place: Place) -> None:
+    if not (place.base / "dvc.yaml").is_file():
+        raise ConfigError(
+            f"model {place.name} has no pipeline: {place.base / 'dvc.yaml'} isn't there",
+            fix="describe its training under `wrap:` in gitops.yaml and run `gitops add packaging`",
+        )
+
+
+def _commit(
+    root: Path, outcome: Outcome, before: tuple[str, ...], models: tuple[Place, ...], allowed: bool
+) -> Outcome:
+    """Commit the locks when that makes HEAD reproducible; otherwise say what belongs together."""
+    after = git.changes(root)
+    if not after:
+        return outcome
+    written = {place.lock.relative_to(root).as_posix() for place in models}
+    written |= {place.metrics.relative_to(root).as_posix() for place in models}
+    here = git.head(root)
+    if os.environ.get("CI"):
+        note = "in CI nothing is committed"
+    elif not allowed:
+        note = "not committed, as asked"
+    elif before:
+        note = "commit them together: the work tree had other changes"
+    elif not set(after) <= written:
+        note = "the build wrote files that git doesn't know: commit or ignore them"
+    elif here.branch is None:
+        note = "HEAD is detached: make a branch first (git switch -c NAME)"
+    else:
+        return replace(outcome, commit=git.commit(root, _message(outcome), sorted(after)))
+    return replace(outcome, to_commit=after, note=note)
+
+
+def _message(outcome: Outcome) -> str:
+    changed = [one for one in outcome.models if one.state != "unchanged"] or list(outcome.models)
+    parts = []
+    for one in changed:
+        first = next(((k, v) for k, v in one.metrics.items() if k != "rows"), None)
+        parts.append(f"{one.model} ({first[0]} {first[1]:.4g})" if first else one.model)
+    return f"Build {', '.join(parts)}"
+
+
+def answer_stale(found: dict[str, tuple[str, ...]]) -> AnswerNo:
+    """The refusal of `gitops build --check`."""
+    lines = [f"{model}: {', '.join(stages)} would run" for model, stages in found.items()]
+    return AnswerNo(
+        "dvc.lock is stale:\n  " + "\n  ".join(lines),
+        fix="gitops build, then commit dvc.lock with the change",
+    )

@@ -1,0 +1,113 @@
+"""Build records: what was built from what, on which machine, and what came out.
+
+One JSON file per model and dvc.lock, by the contract `build`, in the git folder: never committed,
+shared by the work trees of a clone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from gitops import __version__, contracts, dvc, git
+from gitops.errors import EvidenceError, Where
+from gitops.reproduce.fingerprint import Fingerprint
+from gitops.reproduce.model import Place
+
+
+def write(
+    place: Place,
+    *,
+    started: datetime,
+    stages: dict[str, str],
+    metrics: dict[str, float],
+    test_set: str,
+    machine: Fingerprint,
+) -> Path:
+    """Write the record of a finished build and return its path.
+
+    Raises:
+        EvidenceError: the record doesn't fit its contract.
+    """
+    items = dvc.tracked(place.root, [place.folder])
+    here = git.head(place.root)
+    document = {
+        "version": 1,
+        "model": place.name,
+        "revision": {
+            "commit": here.commit,
+            "tree": here.tree,
+            "dirty": bool(git.changes(place.root)),
+        },
+        "lock": place.lock_digest(),
+        "builder": _builder(place.root),
+        "tool": {"version": __version__},
+        "fingerprint": asdict(machine),
+        "stages": [{"name": name, "result": result} for name, result in stages.items()],
+        "inputs": [_item(place, item) for item in items if item.stage is None],
+        "outputs": [_item(place, item) for item in items if item.stage is not None],
+        "metrics": metrics,
+        "test_set": test_set,
+        "started": _time(started),
+        "finished": _time(datetime.now(UTC)),
+    }
+    path = _path(git.private(place.root), place.name, place.lock_digest())
+    contracts.validate("build", document, Where(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    temporary.replace(path)
+    return path
+
+
+def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
+    """The record of `model` as locked by `digest` (SHA-256 of its dvc.lock); None if never built here."""
+    path = _path(private, model, digest)
+    try:
+        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise EvidenceError(
+            f"{path} isn't JSON: {error}", fix=f"rm {path}, and build again"
+        ) from error
+    return document
+
+
+def _path(private: Path, model: str, digest: str) -> Path:
+    return private / "records" / "builds" / model / f"{digest}.json"
+
+
+def _item(place: Place, item: dvc.Tracked) -> dict[str, object]:
+    path = place.root / item.path
+    files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+    entry: dict[str, object] = {
+        "path": item.path,
+        "md5": item.md5,
+        "size": sum(one.stat().st_size for one in files),
+    }
+    if path == place.package:
+        entry["nfiles"] = len(files)
+        entry["files"] = {
+            one.relative_to(path).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest()
+            for one in files
+        }
+    return entry
+
+
+def _builder(root: Path) -> dict[str, str]:
+    if not os.environ.get("CI"):
+        return {"kind": "laptop", "id": git.identity(root)}
+    server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
+    run = os.environ.get("GITHUB_RUN_ID")
+    known = server and repository and run
+    return {"kind": "ci", "id": f"{server}/{repository}/actions/runs/{run}" if known else "ci"}
+
+
+def _time(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,57 @@
+"""A revision's files in a folder of their own, without disturbing the work tree."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from gitops import config as configuration
+from gitops import dvc, git
+from gitops.errors import EvidenceError
+from gitops.reproduce.model import Place
+
+
+def clone(root: Path, target: Path, commit: str, cache: Path) -> None:
+    """Clone `commit`, with our remote (credentials and all) and the DVC cache at `cache`."""
+    git.clone(root, target, commit)
+    remote = dvc.remote(root)
+    # With verify, DVC deletes what it finds corrupt, and the evidence with it: we hash all ourselves.
+    options = {**remote.options, "url": remote.url, "verify": "false"}
+    dvc.set_local(target, remote, options, cache)
+
+
+@contextmanager
+def model_at(
+    root: Path, revision: str, name: str | None, say: Callable[[str], None]
+) -> Iterator[Place]:
+    """The model `name` as of `revision`, with its package there and proven.
+
+    Raises:
+        EvidenceError: the package was never built or pushed, or its bytes were altered.
+    """
+    commit = git.resolve(root, revision)
+    with tempfile.TemporaryDirectory(prefix="gitops-revision-") as temporary:
+        target = Path(temporary) / "clone"
+        say(f"reading {commit[:12]}")
+        clone(root, target, commit, cache=root / ".dvc" / "cache")
+        known, declared = configuration.load(target).model(name)
+        place = Place(known, declared, target)
+        wanted = place.package.relative_to(target).as_posix()
+        items = [item for item in dvc.tracked(target, [place.folder]) if item.path == wanted]
+        if not items:
+            raise EvidenceError(
+                f"model {known} was never built at {revision}: its dvc.lock has no {wanted}",
+                fix="build there first, or name another revision",
+            )
+        dvc.checkout(target, [wanted])
+        if not place.package.exists():
+            dvc.pull(target, [wanted])
+        if wrong := dvc.damaged(target, items):
+            dvc.refuse_damage(target, wrong)
+            raise EvidenceError(
+                f"the package of {known} at {revision} is not in the remote",
+                fix="gitops build --push, where it was built",
+            )
+        yield place

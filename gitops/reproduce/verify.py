@@ -1,0 +1,129 @@
+"""Does a revision rebuild to what it says? Clean clone, locked environment, nothing from a cache."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops import config as configuration
+from gitops import dvc, git, uv
+from gitops.errors import AnswerNo, EvidenceError, ToolError
+from gitops.reproduce import build, fingerprint, record
+from gitops.reproduce.compare import Comparison, compare
+from gitops.reproduce.guard import only_one
+from gitops.reproduce.model import Place, places
+from gitops.reproduce.revision import clone as checkout_of
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Verified:
+    """The answer for one model: what was wanted, what was found, and against which machine."""
+
+    model: str
+    wanted: str
+    found: Comparison
+    machine: str
+
+    @property
+    def holds(self) -> bool:
+        return self.found.holds(self.wanted)
+
+
+def verify(
+    root: Path, revision: str, name: str | None, say: Say, keep: Path | None
+) -> tuple[str, tuple[Verified, ...]]:
+    """Rebuild `revision` (all models, or `name`) and compare; the commit and the answers.
+
+    `keep` is a folder for the clone, which otherwise is removed.
+
+    Raises:
+        AnswerNo: dvc.lock is stale, stored bytes were altered, or a stage fails there.
+        EvidenceError: the data isn't in the remote.
+        ToolError: the remote or the environment failed.
+    """
+    commit = git.resolve(root, revision)
+    dvc.preflight(root)
+    with tempfile.TemporaryDirectory(prefix="gitops-verify-") as temporary:
+        work = keep or Path(temporary)
+        clone, original = work / "clone", work / "recorded"
+        say(f"cloning {commit[:12]}")
+        # A shared cache, of the repository or of the machine, could hand out what should be rebuilt.
+        checkout_of(root, clone, commit, cache=clone / ".dvc" / "cache")
+        found = places(clone, configuration.load(clone), name)
+        if stale := build.stale(clone, found):
+            raise build.answer_stale(stale)
+        items = _fetch(clone, found, say)
+        _set_aside(items, clone, original)
+        if (clone / "uv.lock").is_file():
+            say("installing the locked environment")
+            uv.sync(clone)
+        return commit, tuple(_rebuilt(root, place, items, original, say) for place in found)
+
+
+def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracked, ...]:
+    """All tracked bytes from the remote, each proven; outputs that nobody pushed may be absent."""
+    items = dvc.tracked(clone, {place.folder for place in models})
+    stored = [item for item in items if item.cached]
+    say(f"fetching {len(stored)} tracked paths from {dvc.remote(clone).url}")
+    dvc.pull(clone, [item.path for item in stored])
+    wrong = dvc.damaged(clone, stored)
+    if wrong:
+        try:
+            dvc.refuse_damage(clone, wrong)
+        except EvidenceError as error:
+            if any(how == "missing" and item.stage is None for item, how in wrong):
+                raise
+            raise AnswerNo(error.message, fix=error.fix) from error
+        say(f"not in the remote: {', '.join(item.path for item, _ in wrong)}")
+    return items
+
+
+def _set_aside(items: tuple[dvc.Tracked, ...], clone: Path, original: Path) -> None:
+    for item in items:
+        if item.stage is not None and (clone / item.path).exists():
+            target = original / item.path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.move(clone / item.path, target)
+
+
+def _rebuilt(
+    root: Path, place: Place, items: tuple[dvc.Tracked, ...], original: Path, say: Say
+) -> Verified:
+    digest = place.lock_digest()
+    with only_one(git.private(place.root), say) as lock:
+        try:
+            build.run_stages(place, lock, say, fresh=True)
+        except ToolError as error:
+            raise AnswerNo(
+                f"it doesn't rebuild: {error.message}", fix="mend the stage; build; commit"
+            ) from error
+    outputs = tuple(
+        item
+        for item in items
+        if item.stage is not None and (place.root / item.path).is_relative_to(place.base)
+    )
+    folder = Path(place.folder)
+    packages = (
+        (folder / place.declared.package).as_posix(),
+        (folder / place.declared.evaluation).as_posix(),
+    )
+    found = compare(outputs, place.root, original, packages, place.declared.reproduce.tolerance)
+    wanted, machine = _wanted(root, place, digest)
+    return Verified(place.name, wanted, found, machine)
+
+
+def _wanted(root: Path, place: Place, digest: str) -> tuple[str, str]:
+    """The level to hold: bytes are promised on the machine that built; elsewhere, predictions."""
+    known = record.latest(git.private(root), place.name, digest)
+    declared = place.declared.reproduce.level
+    if known is None:
+        return declared, "no build record here: held to what is declared"
+    apart = fingerprint.of(place.root).differences(fingerprint.Fingerprint(**known["fingerprint"]))
+    if not apart:
+        return declared, "same machine fingerprint as the build"
+    return "predictions", f"another machine than the build's ({', '.join(apart)} differ)"

@@ -1,0 +1,180 @@
+"""New data for a model: compared with the old, tracked, pushed, committed on a branch when asked."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitops import dvc, git, signature
+from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
+from gitops.scaffold import schema_diff, table
+
+if TYPE_CHECKING:
+    from gitops.config import Config, Model
+
+
+@dataclass(frozen=True)
+class Updated:
+    """What became of the new table."""
+
+    model: str
+    path: str
+    diff: schema_diff.SchemaDiff
+    changed: bool
+    branch: str | None
+    commit: str | None
+
+    def text(self) -> str:
+        """For people."""
+        if not self.changed:
+            return f"{self.path} has these bytes already: nothing to do"
+        lines = [self.diff.text(), f"tracked {self.path}"]
+        if self.commit:
+            lines.append(
+                f"committed {self.commit[:12]}" + (f" on {self.branch}" if self.branch else "")
+            )
+        lines.append(f"next: gitops build {self.model}")
+        return "\n".join(lines)
+
+    def as_json(self) -> dict[str, object]:
+        """For programs."""
+        return {
+            "model": self.model,
+            "path": self.path,
+            "changed": self.changed,
+            "diff": self.diff.as_json(),
+            "branch": self.branch,
+            "commit": self.commit,
+        }
+
+
+def update(
+    root: Path,
+    config: Config,
+    file: Path,
+    name: str | None,
+    *,
+    branch: str | None,
+    commit: bool,
+    force: bool,
+    say: Callable[[str], None],
+) -> Updated:
+    """Replace the table of a model.
+
+    Raises:
+        ConfigError: the model declares no `data:`.
+        AnswerNo: the training would break on the new table, and `force` isn't set; nothing is changed.
+        UsageError: a commit is asked for, but the tree has other changes.
+    """
+    known, model = config.model(name)
+    if model.data is None:
+        raise ConfigError(
+            f"model {known} declares no table",
+            fix=f"add `data: data/FILE.csv` under models: {known}: in gitops.yaml",
+        )
+    target = root / model.path / model.data
+    if branch or commit:
+        _require_committable(root)
+    _require_alike(file, target)
+    _bring_old(root, target)
+    if file.resolve() == target.resolve():
+        raise UsageError(f"{file} is the tracked table itself", fix="name the new file")
+    say(f"comparing {file.name} with {model.data}")
+    old, new = table.read(target), table.read(file)
+    used = used_columns(root / model.path, model)
+    diff = schema_diff.compare(
+        old, new, target=used.target, features=used.features, classes=used.classes
+    )
+    path = target.relative_to(root).as_posix()
+    if dvc.file_md5(file) == dvc.file_md5(target):
+        return Updated(known, path, diff, False, None, None)
+    if diff.breaks and not force:
+        raise AnswerNo(
+            f"the training of {known} would break on {file}:\n  " + "\n  ".join(diff.breaks),
+            fix="mend the file, or change params.yaml with it and say --force",
+        )
+    if branch:
+        git.switch_new(root, branch)
+    temporary = target.with_name(f".{target.name}.part")
+    shutil.copyfile(file, temporary)
+    temporary.replace(target)
+    dvc.add(root, path)
+    if dvc.remote(root).is_folder:
+        dvc.push(root, [f"{path}.dvc"])
+    made = None
+    if branch or commit:
+        made = git.commit(
+            root, f"Update the data of {known}: {new.frame.height:,} rows", [f"{path}.dvc"]
+        )
+    return Updated(known, path, diff, True, branch, made)
+
+
+@dataclass(frozen=True)
+class Used:
+    """What the training uses: the target, the type of each feature, and the classes if known."""
+
+    target: str | None
+    features: dict[str, str]
+    classes: tuple[str, ...] | None
+
+
+def used_columns(base: Path, model: Model) -> Used:
+    """Read from the package's signature, else from params.yaml, else from `wrap:` of gitops.yaml."""
+    classes = () if model.task == "regression" else None
+    if (base / model.package / "signature.json").is_file():
+        found = signature.read(base / model.package / "signature.json")
+        return Used(found.target, {one.name: one.type for one in found.inputs}, found.classes)
+    if (base / "params.yaml").is_file():
+        params = dvc.read_yaml(base / "params.yaml")
+        features = params.get("features")
+        if isinstance(features, dict):
+            typed = {name: kind for kind, names in features.items() for name in names or ()}
+            return Used((params.get("data") or {}).get("target"), typed, classes)
+    return Used(model.wrap.target if model.wrap else None, {}, classes)
+
+
+def _require_committable(root: Path) -> None:
+    git.require_identity(root)
+    if git.head(root).branch is None:
+        raise UsageError(
+            "HEAD is detached: a commit would belong to no branch", fix="git switch main"
+        )
+    if changed := git.changes(root):
+        raise UsageError(
+            f"the work tree has other changes: {', '.join(changed[:5])}",
+            fix="commit or stash them first, so that the commit holds the data alone",
+        )
+
+
+def _require_alike(file: Path, target: Path) -> None:
+    if not file.is_file():
+        raise EvidenceError(f"{file} isn't there", fix="name the new table")
+    if file.suffix.lower() != target.suffix.lower():
+        raise UsageError(
+            f"{file} isn't of the format of {target.name}",
+            fix=f"save the new table as {target.suffix}, or change `data:` in gitops.yaml and params.yaml",
+        )
+
+
+def _bring_old(root: Path, target: Path) -> None:
+    if target.is_file():
+        return
+    path = target.relative_to(root).as_posix()
+    dvc.checkout(root, [path])
+    if not target.is_file():
+        dvc.pull(root, [path])
+    items = [
+        item
+        for item in dvc.tracked(root, [target.parent.relative_to(root).as_posix()])
+        if item.path == path
+    ]
+    if wrong := dvc.damaged(root, items):
+        dvc.refuse_damage(root, wrong)
+    if not target.is_file():
+        raise EvidenceError(
+            f"{path} isn't here and isn't tracked",
+            fix=f"put the table at {path} and `dvc add {path}`",
+        )

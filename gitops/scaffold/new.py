@@ -1,0 +1,263 @@
+"""`gitops new`: a table becomes a repository, all of it or nothing.
+
+The whole repository, first commit included, is made in a staging folder beside the target and put in
+place by one rename.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gitops import __version__, config, dvc, git, names, pipelines, uv, yamlfile
+from gitops.errors import ConfigError, ToolError, UsageError
+from gitops.scaffold import apply, generator, lock, vendor
+from gitops.scaffold.builtin import NAME as BUILTIN_NAME
+from gitops.scaffold.builtin import builtin
+from gitops.scaffold.render import render, tool_file
+from gitops.scaffold.roles import Roles
+from gitops.scaffold.table import Table, read
+
+Say = Callable[[str], None]
+
+GENERATORS = ("sklearn",)
+
+
+@dataclass(frozen=True)
+class Request:
+    """All answers: where, under which names, from which table, with which roles."""
+
+    target: Path
+    project: str
+    model: str
+    table: Table
+    roles: Roles
+    ci: tuple[str, ...]
+    storage: config.Storage
+
+
+@dataclass(frozen=True)
+class Made:
+    """The new repository: its first commit, its files, and the storage folder or URL."""
+
+    commit: str
+    files: tuple[str, ...]
+    storage: str
+
+
+@contextmanager
+def opened(data: object) -> Iterator[tuple[Table, str | None]]:
+    """The table at `data`; without one, a small real data set and its usual target."""
+    if data is not None:
+        yield read(Path(str(data)).expanduser()), None
+        return
+    frame, target = builtin()
+    with tempfile.TemporaryDirectory(prefix="gitops-data-") as temporary:
+        path = Path(temporary) / f"{BUILTIN_NAME}.csv"
+        frame.write_csv(path)
+        yield read(path), target
+
+
+def request(
+    target: Path,
+    project: str,
+    table: Table,
+    roles: Roles,
+    ci: tuple[str, ...],
+    answers: Mapping[str, object],
+) -> Request:
+    """All answers in one value, names and storage checked.
+
+    Raises:
+        ConfigError: a name or the storage can't work.
+    """
+    wanted = answers.get("model")
+    model = str(wanted) if wanted else _model_name(roles.target, project)
+    names.check_model(model)
+    storage = config.storage(
+        {key: str(answers[key]) for key in ("endpoint", "account") if key in answers}
+        | {"remote": str(answers.get("storage", f"../{project}-storage"))}
+    )
+    return Request(target, project, model, table, roles, ci, storage)
+
+
+def _model_name(target: str, project: str) -> str:
+    """The target's name where it makes a good one, else the project's."""
+    name = names.suggest(target)
+    return project if names.problem("model", name) else name
+
+
+def preflight(target: Path) -> None:
+    """Refuse at the start what would fail at the end.
+
+    Raises:
+        ToolError, ConfigError: no usable git, no identity, no uv.
+        UsageError: the folder isn't empty, or can't be made.
+    """
+    git.require()
+    uv.binary()
+    parent = target if target.is_dir() else target.parent
+    while not parent.exists():
+        parent = parent.parent
+    git.require_identity(parent)
+    if target.is_symlink() or (target.exists() and not target.is_dir()):
+        raise UsageError(f"{target} is not a folder", fix="name another")
+    apply.finish(target.resolve())
+    if target.is_dir() and (inside := sorted(path.name for path in target.iterdir())):
+        raise UsageError(
+            f"{target} is not empty: {', '.join(inside[:5])}", fix="name a new or an empty folder"
+        )
+    if not os.access(parent, os.W_OK):
+        raise ToolError(f"{parent} can't be written to", fix="choose another place")
+
+
+def create(request: Request, say: Say) -> Made:
+    """Make the repository of `request`; nothing is left behind if that fails.
+
+    Raises:
+        GitopsError: of whatever kind stopped it.
+    """
+    target = request.target.resolve()
+    storage = storage_url(request.storage, target)
+    with apply.staging(target) as staging:
+        say("rendering")
+        files = _write_files(request, storage, staging)
+        say("tracking the data")
+        commit = _version(request, staging)
+        _provide_storage(storage, staging, say)
+        shutil.rmtree(staging / ".dvc" / "tmp", ignore_errors=True)
+        apply.install(staging, target)
+    return Made(commit, files, storage)
+
+
+def context(request: Request, storage: str) -> dict[str, object]:
+    """What templates see: plain data only."""
+    roles = request.roles
+    return {
+        "project": request.project,
+        "package": names.package_name(request.project),
+        "model": request.model,
+        "task": roles.task,
+        "data": {
+            "file": data_path(request),
+            "format": request.table.format,
+            "separator": request.table.separator,
+            "encoding": request.table.encoding,
+        },
+        "target": roles.target,
+        "classes": list(roles.classes),
+        "positive": roles.positive,
+        "id": roles.id,
+        "time": roles.time,
+        "group": roles.group,
+        "features": [
+            {"name": one.name, "type": one.type, "calendar": list(one.calendar)}
+            for one in roles.features
+        ],
+        "slices": list(roles.slices),
+        "sensitive": list(roles.sensitive),
+        "dropped": [asdict(one) for one in roles.dropped],
+        "split": roles.split,
+        "rows": request.table.frame.height,
+        "ci": list(request.ci),
+        "storage": request.storage.remote,
+        "storage_url": storage,
+        "storage_endpoint": request.storage.endpoint,
+        "storage_account": request.storage.account,
+        "python": platform.python_version(),
+        "tool_version": __version__,
+    }
+
+
+def data_path(request: Request) -> str:
+    """Where the table goes: its own name, made safe, under data/."""
+    stem = names.suggest(request.table.path.stem)
+    return f"data/{stem}.{request.table.format}"
+
+
+def storage_url(storage: config.Storage, target: Path) -> str:
+    """The absolute folder, or the URL as it is."""
+    return str((target / storage.remote).resolve()) if storage.kind == "folder" else storage.remote
+
+
+def _write_files(request: Request, storage: str, staging: Path) -> tuple[str, ...]:
+    answers = context(request, storage)
+    generators = generator.compose(GENERATORS)
+    rendered = list(render(generators, answers))
+    apply.stage(rendered, staging)
+    declared = config.load(staging)
+    extra = [
+        *vendor.vendored(),
+        tool_file(".gitops/gitops.schema.json", _schema_text()),
+        *(tool_file(path, text) for path, text in pipelines.render(declared)),
+    ]
+    rendered += extra
+    entry = lock.write(generators, answers, rendered)
+    apply.stage([*extra, tool_file(".gitops/lock.yaml", entry)], staging)
+    data = staging / data_path(request)
+    data.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(request.table.path, data)
+    return tuple(sorted([str(one.path) for one in rendered] + [".gitops/lock.yaml"]))
+
+
+def _schema_text() -> bytes:
+    import json
+
+    return (json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n").encode()
+
+
+def _version(request: Request, staging: Path) -> str:
+    declared = config.load(staging)
+    first, *others = [one.branch for one in declared.environments]
+    git.init(staging, first)
+    dvc.add(staging, data_path(request))
+    commit = git.commit(staging, f"Start {request.project}, scaffolded by gitops {__version__}")
+    git.create_branches(staging, others)
+    return commit
+
+
+def _provide_storage(storage: str, staging: Path, say: Say) -> None:
+    """A folder is made and gets the data at once; a network remote waits for `gitops build --push`."""
+    if "://" in storage:
+        return
+    try:
+        Path(storage).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ToolError(f"the storage folder {storage} can't be made: {error.strerror}") from error
+    say(f"copying the data into {storage}")
+    dvc.push(staging)
+
+
+def read_answers(file: Path | None, settings: list[str]) -> dict[str, object]:
+    """Answers of a YAML file, then of `--set KEY=VALUE`, the later winning.
+
+    Raises:
+        UsageError: a setting isn't KEY=VALUE.
+        ConfigError: the file can't be read.
+    """
+    answers: dict[str, object] = dict(yamlfile.read(file).data) if file else {}
+    for setting in settings:
+        key, equals, value = setting.partition("=")
+        if not equals or not key.strip():
+            raise UsageError(f"--set {setting!r} is not KEY=VALUE", fix="--set task=regression")
+        answers[key.strip()] = value
+    return answers
+
+
+def ci_of(value: object) -> tuple[str, ...]:
+    """The CI platforms of a comma list (or a list).
+
+    Raises:
+        ConfigError: one isn't known.
+    """
+    parts = value.split(",") if isinstance(value, str) else value
+    wanted = tuple(str(part).strip() for part in parts) if isinstance(parts, list | tuple) else ()
+    if not wanted or any(one not in ("github", "azure") for one in wanted):
+        raise ConfigError(f"ci: {value!r} isn't known", fix="github, azure, or github,azure")
+    return tuple(dict.fromkeys(wanted))

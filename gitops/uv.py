@@ -1,0 +1,68 @@
+"""The one place that speaks uv: the user's project environment, locked and apart from the tool's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from gitops import proc
+from gitops.errors import ConfigError, ToolError
+
+
+def binary() -> str:
+    """Path of uv, which comes with us as a dependency.
+
+    Raises:
+        ToolError: it isn't there.
+    """
+    try:
+        from uv import find_uv_bin
+
+        return str(find_uv_bin())
+    except (ImportError, FileNotFoundError) as error:
+        raise ToolError(
+            "uv was not found beside gitops", fix="python -m pip install --force-reinstall uv"
+        ) from error
+
+
+def fixed_environment(root: Path) -> dict[str, str]:
+    """What `build.env` fixes: KEY=VALUE lines, `#` comments.
+
+    Raises:
+        ConfigError: a line is neither.
+    """
+    path = root / "build.env"
+    if not path.is_file():
+        return {}
+    fixed = {}
+    for number, line in enumerate(path.read_text("utf-8").splitlines(), start=1):
+        text = line.strip()
+        if not text or text.startswith("#"):
+            continue
+        name, equals, value = text.partition("=")
+        if not equals or not name.isidentifier():
+            raise ConfigError(f"{path}:{number}: {text!r} is not KEY=VALUE", fix="mend the line")
+        fixed[name] = value.strip("\"'")
+    return fixed
+
+
+def sync(root: Path) -> None:
+    """Bring the project's environment to its lock (exact versions, exact Python).
+
+    Raises:
+        ToolError: the lock is stale, or a package or the Python can't be had; says uv's own words.
+    """
+    done = proc.run([binary(), "sync", "--locked", "--quiet"], cwd=root, check=False)
+    if done.code:
+        raise ToolError(
+            f"uv could not set up the project's environment:\n  {done.err.strip()}",
+            fix="`uv lock` if pyproject.toml changed; `uv python install` if the Python is missing",
+        )
+
+
+def run_in(root: Path, command: list[str], *, timeout: float | None = None) -> proc.Done:
+    """Run `command` as a stage is run: in the locked environment, under `build.env`."""
+    line = [binary(), "run", "--locked", "--quiet"]
+    if (root / "build.env").is_file():
+        line += ["--env-file", "build.env"]
+    fixed = dict.fromkeys(fixed_environment(root))
+    return proc.run([*line, "--", *command], cwd=root, env=fixed, timeout=timeout, check=False)

@@ -1,0 +1,112 @@
+"""YAML files: strict reading with positions, edits that change nothing else, writing our own."""
+
+from __future__ import annotations
+
+import os
+import stat
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitops import yamledit, yamlnodes
+from gitops.errors import ConfigError, Where
+from gitops.yamledit import REMOVE as REMOVE
+from gitops.yamlnodes import Place as Place
+
+
+@dataclass(frozen=True)
+class Document:
+    """What a file says, and where it says it."""
+
+    path: Path
+    data: dict[str, Any]
+    _top: yamlnodes.Node
+
+    def where(self, place: Place = (), *, key: bool = False) -> Where:
+        """Where the value at `place` stands (with `key`: where its key does).
+
+        For a place that the file doesn't have: the nearest value around it. Below an alias: where
+        the value is written.
+        """
+        node = self._top
+        for at, step in enumerate(place, 1):
+            below = node.child(step)
+            if below is None:
+                break
+            node = node.keys[step] if key and at == len(place) and step in node.keys else below
+        return Where(self.path, node.line, node.column)
+
+
+def read(path: Path) -> Document:
+    """Read one mapping.
+
+    Raises:
+        ConfigError: the file is missing, unreadable, not UTF-8, or refused by `yamlnodes.compose`.
+    """
+    text = _text(path).removeprefix("\ufeff")
+    top = yamlnodes.compose(text, path)
+    return Document(path, top.data, top)
+
+
+def edit(path: Path, changes: Mapping[Place, object]) -> bool:
+    """Set values (or `REMOVE` keys and items) in a user's file; return whether the file changed.
+
+    Only the characters concerned change: comments, order, quotes, spacing, indentation and line
+    ends stay. Missing mappings on the way are made; the index after a list's last item appends.
+    The new file takes the old one's place in one step.
+
+    Raises:
+        ConfigError: the file cannot be read (as in `read`), has no such place, or is written in a
+            way that the change cannot keep (below an alias, say).
+    """
+    text = _text(path)
+    changed = yamledit.apply(text, path, changes)
+    if changed == text:
+        return False
+    _replace(path.resolve(), changed)
+    return True
+
+
+def dump(data: Mapping[str, object], header: str = "") -> str:
+    """A file of ours as text: keys in the order given, readable by YAML 1.1 and 1.2 alike.
+
+    `header` becomes comment lines at the top.
+    """
+    lines = [f"# {line}".rstrip() for line in header.splitlines()]
+    return "".join(f"{line}\n" for line in lines) + yamledit.block(data)
+
+
+def _text(path: Path) -> str:
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise ConfigError("there's no such file", fix="write it", where=Where(path)) from error
+    except OSError as error:
+        raise ConfigError(
+            f"cannot be read: {error.strerror}", fix="make it a readable file", where=Where(path)
+        ) from error
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        before = raw[: error.start]
+        column = len(before[before.rfind(b"\n") + 1 :].decode()) + 1
+        raise ConfigError(
+            f"the byte 0x{raw[error.start]:02x} is not UTF-8",
+            fix="save the file as UTF-8",
+            where=Where(path, before.count(b"\n") + 1, column),
+        ) from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write beside the file and swap: a reader, or a crash, sees the old or the new one."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+        Path(name).chmod(stat.S_IMODE(path.stat().st_mode))
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise

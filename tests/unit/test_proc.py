@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from gitops import proc
+from gitops.errors import ToolError
+
+
+def test_run_gives_back_what_was_written() -> None:
+    done = proc.run([sys.executable, "-c", "import sys; print('ä'); print('e', file=sys.stderr)"])
+    assert (done.code, done.out, done.err) == (0, "ä\n", "e\n")
+
+
+def test_a_failure_shows_the_end_of_what_was_said() -> None:
+    with pytest.raises(ToolError, match=r"exit code 3(.|\n)*the reason"):
+        proc.run([sys.executable, "-c", "print('the reason'); raise SystemExit(3)"])
+
+
+def test_a_missing_program_is_named() -> None:
+    with pytest.raises(ToolError, match="no-such-program was not found"):
+        proc.run(["no-such-program"])
+
+
+def test_a_missing_folder_is_not_mistaken_for_a_missing_program(tmp_path: Path) -> None:
+    with pytest.raises(ToolError, match="gone is gone"):
+        proc.run([sys.executable, "-c", ""], cwd=tmp_path / "gone")
+
+
+def test_a_program_that_hangs_is_ended() -> None:
+    with pytest.raises(ToolError, match=r"no answer within 0\.2 seconds"):
+        proc.run([sys.executable, "-c", "import time; time.sleep(60)"], timeout=0.2)
+
+
+def test_stream_hands_over_each_line() -> None:
+    lines: list[str] = []
+    code = proc.stream(
+        [sys.executable, "-c", "print('a'); print('b'); raise SystemExit(5)"], lines.append
+    )
+    assert (code, lines) == (5, ["a", "b"])
+
+
+def test_the_tools_environment_is_not_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VIRTUAL_ENV", "/somewhere")
+    monkeypatch.setenv("PATH", "/first")
+    env = proc.environment({"ADDED": "1", "HOME": None})
+    assert "VIRTUAL_ENV" not in env
+    assert "HOME" not in env
+    assert env["ADDED"] == "1"
+    assert env["PATH"].startswith("/first")
+    assert env["PATH"].endswith(str(Path(sys.executable).parent))
