@@ -1,4 +1,4 @@
-"""The one place that speaks uv: the user's project environment, locked and apart from the tool's."""
+"""The one place that speaks uv: the project's environment, locked and apart from the tool's."""
 
 from __future__ import annotations
 
@@ -45,6 +45,15 @@ def fixed_environment(root: Path) -> dict[str, str]:
     return fixed
 
 
+def stage_environment(root: Path) -> dict[str, str | None]:
+    """Changes to our environment for whatever starts stages.
+
+    What `build.env` fixes is dropped here, since uv lets the outer environment win over the file.
+    Compiled modules are kept, whatever the shell says: each stage imports the same ones again.
+    """
+    return dict.fromkeys([*fixed_environment(root), "PYTHONDONTWRITEBYTECODE"])
+
+
 def sync(root: Path) -> None:
     """Bring the project's environment to its lock (exact versions, exact Python).
 
@@ -64,5 +73,5 @@ def run_in(root: Path, command: list[str], *, timeout: float | None = None) -> p
     line = [binary(), "run", "--locked", "--quiet"]
     if (root / "build.env").is_file():
         line += ["--env-file", "build.env"]
-    fixed = dict.fromkeys(fixed_environment(root))
-    return proc.run([*line, "--", *command], cwd=root, env=fixed, timeout=timeout, check=False)
+    env = stage_environment(root)
+    return proc.run([*line, "--", *command], cwd=root, env=env, timeout=timeout, check=False)

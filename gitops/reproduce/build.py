@@ -23,9 +23,17 @@ if TYPE_CHECKING:
 Say = Callable[[str], None]
 
 _SHARED = ("gitops.yaml", "uv.lock", "pyproject.toml", ".python-version", "build.env")
-_RUN = re.compile(r"^Running stage '(?:.*:)?([^:']+)'")
-_SAME = re.compile(r"^Stage '(?:.*:)?([^:']+)' didn't change")
-_CACHED = re.compile(r"^Stage '(?:.*:)?([^:']+)' is cached")
+_STATES = (
+    (re.compile(r"Running stage '(?:.*:)?([^:']+)'"), "ran"),
+    (re.compile(r"Stage '(?:.*:)?([^:']+)' didn't change"), "unchanged"),
+    (re.compile(r"Stage '(?:.*:)?([^:']+)' is cached"), "restored"),
+)
+_FROM = {"ran": "", "restored": " (from the cache)"}
+# What DVC says of itself; the rest are the stages' own words.
+_NOISE = (
+    *(">", "'", "\t", "Updating lock", "Generating lock", "Verifying data sources"),
+    *("To track", "To enable", "Use `dvc", "Data and pipelines"),
+)
 
 
 @dataclass(frozen=True)
@@ -177,33 +185,35 @@ def _one(place: Place, config: Config, lock: int, say: Say) -> Built:
 
 
 def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dict[str, str]:
+    """Run what changed (`fresh`: everything); stage name -> `ran`, `unchanged` or `restored`.
+
+    `lock` is the descriptor of the build lock, which the stages hold too.
+
+    Raises:
+        ToolError: a stage failed; with the end of what it said.
+    """
     stages: dict[str, str] = {}
     said: list[str] = []
 
     def listen(line: str) -> None:
         said.append(line)
-        for pattern, state in ((_RUN, "ran"), (_SAME, "unchanged"), (_CACHED, "restored")):
+        for pattern, state in _STATES:
             if match := pattern.match(line):
                 stages[match.group(1)] = state
                 if state != "unchanged":
-                    say(
-                        f"{place.name}: {match.group(1)}"
-                        + (" (from the cache)" if state == "restored" else "")
-                    )
+                    say(f"{place.name}: {match.group(1)}{_FROM[state]}")
                 return
-        if line and not line.startswith(
-            (">", "Updating lock", "Generating lock", "'", "\t", "To ", "Use `dvc")
-        ):
+        if line and not line.startswith(_NOISE):
             say(f"  {line}")
 
-    fixed = dict.fromkeys(uv.fixed_environment(place.root))
-    code = dvc.repro(place.root, [place.pipeline], listen, fresh=fresh, env=fixed, pass_fds=[lock])
+    env = uv.stage_environment(place.root)
+    code = dvc.repro(place.root, [place.pipeline], listen, fresh=fresh, env=env, pass_fds=[lock])
     if code:
         failed = next((name for name in reversed(stages) if stages[name] == "ran"), "")
         tail = "\n  ".join(line for line in said[-20:] if line)
         raise ToolError(
             f"model {place.name}: stage {failed or '(before the first)'} failed:\n  {tail}",
-            fix=f"mend the stage and run `gitops build {place.name}` again: finished stages are kept",
+            fix=f"mend it, then `gitops build {place.name}`: stages that finished are kept",
         )
     return stages
 

@@ -12,7 +12,7 @@ LEVELS = ("bytes", "parameters", "predictions")
 
 @dataclass(frozen=True)
 class Difference:
-    """A file that came out different: its path in the repository, and the two MD5s (or `missing`)."""
+    """A file that came out different: its path, and the two MD5s (or `missing`)."""
 
     path: str
     recorded: str

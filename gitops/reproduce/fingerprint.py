@@ -23,8 +23,8 @@ _KERNEL_VARIABLES = (
 class Fingerprint:
     """Equal fingerprints promise equal bytes.
 
-    `cpu_features` is a SHA-256 of the instruction sets, `blas` the settings that choose its kernels,
-    `env_lock` a SHA-256 over uv.lock and build.env.
+    `cpu_features` is a SHA-256 of the instruction sets, `blas` the settings that choose its
+    kernels, `env_lock` a SHA-256 over uv.lock and build.env.
     """
 
     python: str

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """One model: its name, its declaration, and its folder relative to the repository (`.` at the top)."""
+    """One model: its name, its declaration, and the top folder of its repository."""
 
     name: str
     declared: Model

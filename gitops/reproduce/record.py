@@ -66,7 +66,7 @@ def write(
 
 
 def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
-    """The record of `model` as locked by `digest` (SHA-256 of its dvc.lock); None if never built here."""
+    """The record of `model` as locked by `digest` (SHA-256 of dvc.lock); None if not built here."""
     path = _path(private, model, digest)
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))

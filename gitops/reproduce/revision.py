@@ -17,7 +17,7 @@ def clone(root: Path, target: Path, commit: str, cache: Path) -> None:
     """Clone `commit`, with our remote (credentials and all) and the DVC cache at `cache`."""
     git.clone(root, target, commit)
     remote = dvc.remote(root)
-    # With verify, DVC deletes what it finds corrupt, and the evidence with it: we hash all ourselves.
+    # With verify, DVC deletes what it finds corrupt, and the evidence with it: we hash all.
     options = {**remote.options, "url": remote.url, "verify": "false"}
     dvc.set_local(target, remote, options, cache)
 

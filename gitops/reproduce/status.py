@@ -39,7 +39,7 @@ class Status:
 
 
 def status(root: Path, config: Config, say: Callable[[str], None]) -> Status:
-    """Read it all from git and dvc.lock; DVC itself is asked only where the fast path can't tell."""
+    """Read it all from git and dvc.lock; DVC is asked only where the fast path can't tell."""
     here = git.head(root)
     tips = git.branches(root)
     rows = []

@@ -1,4 +1,4 @@
-"""Does a revision rebuild to what it says? Clean clone, locked environment, nothing from a cache."""
+"""Does a revision rebuild to what it says? Clean clone, locked environment, no cache."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def verify(
         work = keep or Path(temporary)
         clone, original = work / "clone", work / "recorded"
         say(f"cloning {commit[:12]}")
-        # A shared cache, of the repository or of the machine, could hand out what should be rebuilt.
+        # A shared cache, of the repository or the machine, could hand out what should be rebuilt.
         checkout_of(root, clone, commit, cache=clone / ".dvc" / "cache")
         found = places(clone, configuration.load(clone), name)
         if stale := build.stale(clone, found):

@@ -468,12 +468,12 @@ def test_read_rows_of_csv_is_all_text(tmp_path: Path, separator: str) -> None:
 @pytest.mark.parametrize(
     ("name", "data", "message"),
     [
-        ("x.csv", b"", "can't be read"),
-        ("x.csv", b"a,b\n", "there are no rows"),
-        ("x.csv", b"a,b,a\n1,2,3\n", "two columns are named 'a'"),
-        ("x.csv", b"a,b\n1,2,3\n", "can't be read"),
-        ("x.csv", b"a,b\n1,\xff\n", "can't be read"),
-        ("x.csv", b"\xff\xfea\x00", "can't be read"),
+        ("x.csv", b"", "the file is empty"),
+        ("x.csv", b"a,b\n", "a header but no row"),
+        ("x.csv", b"a,b,a\n1,2,3\n", "columns 1 and 3 have the same name 'a'"),
+        ("x.csv", b"a,b\n1,2,3\n", "this row has 3 cells"),
+        ("x.csv", b"a,b\n1,\xff\n", "not UTF-8 text"),
+        ("x.csv", b"\xff\xfea\x00", "a header but no row"),
         ("x.parquet", b"PAR1", "can't be read"),
         ("x.jsonl", b'{"a": 1}\n{"a":', "can't be read"),
         ("x.jsonl", b"", "can't be read|there are no rows"),
