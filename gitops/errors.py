@@ -41,7 +41,7 @@ class GitopsError(Exception):
 
 
 class AnswerNo(GitopsError):
-    """The answer is no: a check found differences, a conflict, not reproducible, frozen, lost a race."""
+    """The answer is no: differences found, a conflict, not reproducible, frozen, lost a race."""
 
     code = 1
 

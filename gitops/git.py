@@ -1,7 +1,7 @@
 """The one place that speaks git.
 
-Repository handling goes through GitPython; questions asked on the hot path, and bulk reading of refs,
-go straight to one git process (GitPython reads 5,000 tags in a minute, `git for-each-ref` in 0.15 s).
+Repository handling goes through GitPython; questions on the hot path and bulk reading of refs go
+straight to one git process (5,000 tags: GitPython a minute, `git for-each-ref` 0.15 s).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _HOOK_VARIABLES = (
 
 @dataclass(frozen=True)
 class Head:
-    """Where a work tree stands: commit and tree ids (40 hex digits), and the branch if not detached."""
+    """Where a work tree stands: commit and tree ids, and the branch if not detached."""
 
     commit: str
     tree: str

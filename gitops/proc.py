@@ -24,8 +24,8 @@ class Done:
 def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, str]:
     """This process's environment with `changes` (None removes), our own `bin` last on PATH.
 
-    Our `bin` holds `dvc` and `uv`, so that a stage finds them in whatever shell the user sits; last,
-    so that a stage's `python` is never the tool's where the user has one.
+    Our `bin` holds `dvc` and `uv`, so that a stage finds them in whatever shell the user sits;
+    last, so that a stage's `python` is never the tool's where the user has one.
     VIRTUAL_ENV is dropped: the user's environment is the project's, never the tool's.
     """
     env = dict(os.environ)

@@ -11,7 +11,7 @@ from gitops.cli import build, data, demo, doctor, new, predict, schema, status, 
 
 app = typer.Typer(
     name="gitops",
-    help="Turn an ML repository into a production line: scaffold, build, verify and promote models by git.",
+    help="Turn an ML repository into a production line: every commit builds, and proves it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
@@ -32,7 +32,7 @@ def options(
     ] = False,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
 ) -> None:
-    """Turn an ML repository into a production line: scaffold, build, verify and promote models by git."""
+    """Turn an ML repository into a production line: every commit builds, and proves it."""
 
 
 for module in (new, build, verify, predict, status, doctor, demo, schema):

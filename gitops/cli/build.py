@@ -24,7 +24,7 @@ def build(
         bool | None,
         typer.Option(
             "--push/--no-push",
-            help="Push data and outputs to the remote. [default: to a folder remote yes, to a network remote no]",
+            help="Push data and outputs. [default: to a folder remote, not to a network one]",
             show_default=False,
         ),
     ] = None,

@@ -72,7 +72,7 @@ def new(
 
         gitops new flights --data flights.csv --target late
 
-        gitops new churn --data c.parquet --target churned --set id=customer_id --set drop=notes,email
+        gitops new churn --data c.parquet --target churned --set id=customer --set drop=notes
 
         gitops new demo                 with a small real data set
 

@@ -117,7 +117,7 @@ def read_json(path: Path) -> object:
         ) from refused
 
 
-class _Refused(Exception):  # noqa: N818  (never leaves this module)
+class _Refused(Exception):
     """JSON that Python accepts and we don't; `_faults` finds its place."""
 
 

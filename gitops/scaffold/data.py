@@ -1,4 +1,4 @@
-"""New data for a model: compared with the old, tracked, pushed, committed on a branch when asked."""
+"""New data for a model: compared with the old, tracked, pushed, committed when asked."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def update(
 
     Raises:
         ConfigError: the model declares no `data:`.
-        AnswerNo: the training would break on the new table, and `force` isn't set; nothing is changed.
+        AnswerNo: the training would break on it, and `force` isn't set; nothing is changed.
         UsageError: a commit is asked for, but the tree has other changes.
     """
     known, model = config.model(name)
@@ -122,7 +122,7 @@ class Used:
 
 
 def used_columns(base: Path, model: Model) -> Used:
-    """Read from the package's signature, else from params.yaml, else from `wrap:` of gitops.yaml."""
+    """From the package's signature, else from params.yaml, else from `wrap:` of gitops.yaml."""
     classes = () if model.task == "regression" else None
     if (base / model.package / "signature.json").is_file():
         found = signature.read(base / model.package / "signature.json")
@@ -155,7 +155,7 @@ def _require_alike(file: Path, target: Path) -> None:
     if file.suffix.lower() != target.suffix.lower():
         raise UsageError(
             f"{file} isn't of the format of {target.name}",
-            fix=f"save the new table as {target.suffix}, or change `data:` in gitops.yaml and params.yaml",
+            fix=f"save it as {target.suffix}, or change `data:` in gitops.yaml and params.yaml",
         )
 
 

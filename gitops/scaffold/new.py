@@ -1,7 +1,7 @@
 """`gitops new`: a table becomes a repository, all of it or nothing.
 
-The whole repository, first commit included, is made in a staging folder beside the target and put in
-place by one rename.
+The whole repository, first commit included, is made in a staging folder beside the target and
+put in place by one rename.
 """
 
 from __future__ import annotations
@@ -223,7 +223,7 @@ def _version(request: Request, staging: Path) -> str:
 
 
 def _provide_storage(storage: str, staging: Path, say: Say) -> None:
-    """A folder is made and gets the data at once; a network remote waits for `gitops build --push`."""
+    """A folder gets the data at once; a network remote waits for `gitops build --push`."""
     if "://" in storage:
         return
     try:

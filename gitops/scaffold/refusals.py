@@ -159,7 +159,7 @@ def refuse_impossible(table: Table, roles: Roles, facts: Mapping[str, Facts]) ->
     """Refuse a table that no model of these roles can be trained on.
 
     Raises:
-        ConfigError: fewer than 10 rows with a target, fewer than two classes of two rows, a feature without values,
+        ConfigError: fewer than 10 rows with a target or two classes of two rows, an empty feature,
             infinite numbers, or no feature.
     """
     where, target = table.where(), facts[roles.target]

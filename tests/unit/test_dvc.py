@@ -10,10 +10,11 @@ import pytest
 from gitops import dvc, git, proc
 from gitops.errors import ConfigError, EvidenceError, ToolError
 
+MAKE = "import pathlib; p = pathlib.Path('out'); p.mkdir(); [(p / n).write_text(n) for n in 'xy']"
 PIPELINE = f"""\
 stages:
   one:
-    cmd: {sys.executable} -c "import pathlib; p = pathlib.Path('out'); p.mkdir(); (p / 'x').write_text('x'); (p / 'y').write_text('y')"
+    cmd: {sys.executable} -c "{MAKE}"
     deps: [table.csv]
     outs: [out]
   two:
