@@ -116,6 +116,23 @@ def private(root: Path) -> Path:
     return (root / common).resolve() / "gitops"
 
 
+def private_to_tree(root: Path) -> Path:
+    """Our own folder for this work tree alone, on the file system of its git folder."""
+    own = proc.run(["git", "rev-parse", "--git-dir"], cwd=root).out.strip()
+    return (root / own).resolve() / "gitops"
+
+
+def is_ignored(root: Path, path: str) -> bool:
+    """Whether git ignores `path`."""
+    return proc.run(["git", "check-ignore", "-q", path], cwd=root, check=False).code == 0
+
+
+def is_tracked(root: Path, path: str) -> bool:
+    """Whether git has `path` in its index."""
+    done = proc.run(["git", "ls-files", "--error-unmatch", path], cwd=root, check=False)
+    return done.code == 0
+
+
 def head(root: Path) -> Head:
     """What is checked out.
 

@@ -31,6 +31,8 @@ _YAML = {"y", "n", "yes", "no", "on", "off", "true", "false", "null"}
 _TAKEN = {
     *("sklearn", "numpy", "pandas", "pyarrow", "onnx", "onnxruntime", "skl2onnx", "dvc", "yaml"),
     *("joblib", "scipy", "gitops", "src", "test", "tests", "data", "models"),
+    # Two distributions of one name can't be locked together.
+    *("scikit-learn", "pyyaml", "pytest", "ruff", "protobuf"),
 }
 # Letters that have no decomposition in Unicode, so that normalisation would drop them.
 _FOLDED = str.maketrans(

@@ -75,3 +75,14 @@ def run_in(root: Path, command: list[str], *, timeout: float | None = None) -> p
         line += ["--env-file", "build.env"]
     env = stage_environment(root)
     return proc.run([*line, "--", *command], cwd=root, env=env, timeout=timeout, check=False)
+
+
+def add(root: Path, packages: list[str]) -> None:
+    """Add `packages` to the project and lock it.
+
+    Raises:
+        ToolError: they can't be had, or don't go with what is there; in uv's own words.
+    """
+    done = proc.run([binary(), "add", "--quiet", "--no-sync", *packages], cwd=root, check=False)
+    if done.code:
+        raise ToolError(f"uv could not add {', '.join(packages)}:\n  {done.err.strip()}")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from gitops import __version__
-from gitops.cli import build, data, demo, doctor, new, predict, schema, status, verify
+from gitops.cli import add, build, data, demo, doctor, new, predict, schema, status, verify
 
 app = typer.Typer(
     name="gitops",
@@ -38,3 +38,4 @@ def options(
 for module in (new, build, verify, predict, status, doctor, demo, schema):
     module.register(app)
 data.register(app)
+add.register(app)

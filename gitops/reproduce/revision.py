@@ -38,16 +38,21 @@ def model_at(
         clone(root, target, commit, cache=root / ".dvc" / "cache")
         known, declared = configuration.load(target).model(name)
         place = Place(known, declared, target)
-        wanted = place.package.relative_to(target).as_posix()
-        items = [item for item in dvc.tracked(target, [place.folder]) if item.path == wanted]
-        if not items:
+        package = place.package.relative_to(target).as_posix()
+        tracked = [item for item in dvc.tracked(target, [place.folder]) if item.cached]
+        if package not in [item.path for item in tracked]:
             raise EvidenceError(
-                f"model {known} was never built at {revision}: its dvc.lock has no {wanted}",
+                f"model {known} was never built at {revision}: its dvc.lock has no {package}",
                 fix="build there first, or name another revision",
             )
-        dvc.checkout(target, [wanted])
-        if not place.package.exists():
-            dvc.pull(target, [wanted])
+        # A declared command may read anything that the model's stages wrote.
+        items = [
+            item for item in tracked if item.path == package or (declared.predict and item.stage)
+        ]
+        wanted = [item.path for item in items]
+        dvc.checkout(target, wanted)
+        if not all((target / path).exists() for path in wanted):
+            dvc.pull(target, wanted)
         if wrong := dvc.damaged(target, items):
             dvc.refuse_damage(target, wrong)
             raise EvidenceError(

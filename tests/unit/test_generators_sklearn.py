@@ -66,7 +66,7 @@ def context(task: str, rows: int = 1000) -> dict[str, object]:
 
 
 def rendered(given: dict[str, object]) -> dict[str, Rendered]:
-    own = [one for one in compose(["sklearn"]) if one.name in ("sklearn", "packaging")]
+    own = [one for one in compose(["sklearn"]) if one.name != "core"]
     return {str(file.path): file for file in render(own, given)}
 
 
