@@ -61,13 +61,13 @@ _ACTS = (
         ("gitops verify",),
     ),
     Act(
-        "A better model, on a branch: the training months never see the test months, so `month` and"
-        " `day` mislead. Only the stages that depend on them run again.",
+        "A better model, on a branch: smaller steps, and without `month`, since the months of the"
+        " test never occur in training. Only the stages that depend on it run again.",
         (
-            "git switch --quiet -c no-calendar-leak",
+            "git switch --quiet -c better-model",
             "",
             "gitops build",
-            "git commit --quiet -am 'Train without month and day'",
+            "git commit --quiet -am 'Train with smaller steps, without the month'",
         ),
     ),
     Act("What the model was, and what it is now.", ("gitops status",)),
@@ -113,8 +113,7 @@ def play(folder: Path, out: Callable[[str], None]) -> None:
 
 def _perform(command: str, cwd: Path, repository: Path, out: Callable[[str], None]) -> None:
     if not command:
-        out("   (params.yaml: `month` and `day` taken out of features.number)")
-        _forget_calendar(repository / "params.yaml")
+        _improve(repository / "params.yaml", out)
         return
     out(f"   $ {command}")
     words = shlex.split(command)
@@ -124,11 +123,14 @@ def _perform(command: str, cwd: Path, repository: Path, out: Callable[[str], Non
         raise ToolError(f"`{command}` ended with exit code {code}", fix=f"try it by hand in {cwd}")
 
 
-def _forget_calendar(params: Path) -> None:
-    numbers = yamlfile.read(params).data["features"]["number"]
-    yamlfile.edit(
-        params, {("features", "number"): [n for n in numbers if n not in {"month", "day"}]}
-    )
+def _improve(params: Path, out: Callable[[str], None]) -> None:
+    changes: dict[yamlfile.Place, object] = {
+        ("leave_out",): ["month"],
+        ("train", "learning_rate"): 0.05,
+        ("train", "max_iter"): 150,
+    }
+    yamlfile.edit(params, changes)
+    out("   (params.yaml: leave_out: [month], learning_rate: 0.05, max_iter: 150)")
 
 
 def _borrow_identity(folder: Path) -> None:

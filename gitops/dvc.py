@@ -89,10 +89,41 @@ def repro(
     pass_fds: Sequence[int] = (),
 ) -> int:
     """Run the stages that changed (`fresh`: all of them, without run cache); the exit code."""
+    _forget_the_dead(root)
     command = ["repro", *(["--force", "--no-run-cache"] if fresh else []), *targets]
     return proc.stream(
         _command(*command), on_line, cwd=root, env={**_QUIET, **(env or {})}, pass_fds=pass_fds
     )
+
+
+def _forget_the_dead(root: Path) -> None:
+    """Free what killed runs hold in DVC's lock file.
+
+    DVC frees what is held by no process; a zombie, or another process of the same id, is one to it.
+    Half a file, of a run killed while it wrote it, stops DVC for good.
+    """
+    file = root / ".dvc" / "tmp" / "rwlock"
+    try:
+        held = json.loads(file.read_text("utf-8"))
+        readers = [one for several in held.get("read", {}).values() for one in several]
+        if any(_is_dvc(one["pid"]) for one in [*held.get("write", {}).values(), *readers]):
+            return
+    except OSError:
+        return
+    except ValueError:
+        pass
+    file.unlink(missing_ok=True)
+
+
+def _is_dvc(pid: int) -> bool:
+    """Whether a living process of this id is DVC's, as far as the system tells."""
+    processes = Path("/proc")
+    if not (processes / "self").exists():
+        return True
+    try:
+        return b"dvc" in (processes / str(pid) / "cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:

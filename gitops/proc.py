@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from gitops.errors import ToolError
+
+_GRACE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,8 @@ def stream(
 ) -> int:
     """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
 
+    Whatever interrupts us ends the process, and all that it started.
+
     Raises:
         ToolError: the program is missing.
     """
@@ -104,6 +110,7 @@ def stream(
             encoding="utf-8",
             errors="replace",
             pass_fds=tuple(pass_fds),
+            start_new_session=True,
         )
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
@@ -113,9 +120,21 @@ def stream(
             for line in process.stdout:
                 on_line(line.rstrip("\n"))
         except BaseException:
-            process.terminate()
+            _stop(process)
             raise
     return process.returncode
+
+
+def _stop(process: subprocess.Popen[str]) -> None:
+    """End a session: as Ctrl-C does, so that DVC frees its locks, then for good."""
+    try:
+        os.killpg(process.pid, signal.SIGINT)
+        process.wait(_GRACE_SECONDS)
+    except (ProcessLookupError, subprocess.TimeoutExpired):
+        pass
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:

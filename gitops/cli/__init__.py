@@ -17,6 +17,7 @@ def main() -> NoReturn:
     from gitops.cli.app import app
 
     signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGHUP, _interrupt)
     git.forget_hook()
     try:
         app(prog_name="gitops")

@@ -275,14 +275,18 @@ def _commit(
         note = "in CI nothing is committed"
     elif not allowed:
         note = "not committed, as asked"
-    elif before:
+    elif not set(before) <= written:
         note = "commit them together: the work tree had other changes"
     elif not set(after) <= written:
         note = "the build wrote files that git doesn't know: commit or ignore them"
     elif here.branch is None:
         note = "HEAD is detached: make a branch first (git switch -c NAME)"
     else:
-        return replace(outcome, commit=git.commit(root, _message(outcome), sorted(after)))
+        try:
+            git.require_identity(root)
+            return replace(outcome, commit=git.commit(root, _message(outcome), sorted(after)))
+        except ConfigError as error:
+            note = f"{error.message}: {error.fix}"
     return replace(outcome, to_commit=after, note=note)
 
 
