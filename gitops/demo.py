@@ -100,7 +100,7 @@ def play(folder: Path, out: Callable[[str], None]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     _borrow_identity(folder)
     begun = time.monotonic()
-    out("0. The data: 336,776 real flights; late or not, from what is known before departure.")
+    out("0. The data: 336,776 real flights, of which 327,346 arrived. Will one be 15 minutes late?")
     prepare(folder)
     repository = folder / "flights"
     for number, act in enumerate(_ACTS, start=1):

@@ -14,7 +14,8 @@ import shutil
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -69,14 +70,9 @@ def push(root: Path, targets: Sequence[str] = ()) -> None:
 
 
 def checkout(root: Path, targets: Sequence[str]) -> None:
-    """Bring `targets` from the local cache, as far as it has them."""
-    _run(root, "checkout", "--quiet", "--allow-missing", "--force", *targets)
-
-
-def pull(root: Path, targets: Sequence[str] = ()) -> None:
-    """Fetch and check out what can be had; see `damaged` for whether it is what it should be."""
-    preflight(root)
-    _run(root, "pull", "--quiet", "--allow-missing", "--force", *targets)
+    """Bring `targets` from the local cache, as far as it has them whole."""
+    command = _command("checkout", "--quiet", "--allow-missing", "--force", *targets)
+    proc.run(command, cwd=root, env=_QUIET, check=False)
 
 
 def repro(
@@ -141,6 +137,16 @@ def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:
     if done.code and not names:
         raise proc.failed(["dvc", "repro", "--dry", *targets], done)
     return names
+
+
+def always_run(file: Path) -> frozenset[str]:
+    """Stages of a dvc.yaml that DVC runs every time: `always_changed`, or without dependencies."""
+    stages = read_yaml(file).get("stages") or {}
+    return frozenset(
+        name
+        for name, stage in stages.items()
+        if stage.get("always_changed") or not (stage.get("deps") or stage.get("params"))
+    )
 
 
 def stale(root: Path, targets: Sequence[str]) -> dict[str, object]:
@@ -284,72 +290,38 @@ def preflight(root: Path) -> Remote:
     return place
 
 
-def refuse_damage(root: Path, wrong: Sequence[tuple[Tracked, str]]) -> None:
-    """Refuse what `damaged` found, but for outputs that nobody pushed: they can be built again.
+@dataclass(frozen=True)
+class Store:
+    """A place that keeps objects by their hash: DVC's cache, or a remote."""
 
-    Altered bytes are removed from the work tree and the cache, so that nothing uses them later.
+    odb: Any
 
-    Raises:
-        EvidenceError: data is missing, or bytes were altered; names path, object and what is wrong.
-    """
-    states = object_states(root, [item.md5 for item, _ in wrong])
-    lines = []
-    for item, how in wrong:
-        state = states[item.md5]
-        if state == "ok":
-            state = "altered in the local cache" if how == "differs" else "not checked out by dvc"
-        if item.stage is None or how == "differs" or "corrupt" in state:
-            if "missing" in state:
-                state += " (DVC deletes there what it finds corrupt)"
-            lines.append(f"{item.path} (object {item.md5}): {state}")
-        if how == "differs":
-            _discard(root, item)
-    if lines:
-        raise EvidenceError(
-            "stored bytes are not what is tracked:\n  " + "\n  ".join(lines),
-            fix="delete the altered object in the remote, then `dvc push` from a clone that has"
-            " the good one",
-        )
+    @property
+    def base(self) -> Path:
+        """The top folder of a store on this machine."""
+        return Path(self.odb.path)
+
+    def path(self, md5: str) -> Path:
+        """Where a store on this machine has the object."""
+        return Path(self.odb.oid_to_path(md5))
+
+    def get(self, md5: str, target: Path) -> None:
+        """Download the object as it is.
+
+        Raises:
+            FileNotFoundError: it isn't there.
+            Exception: whatever this kind of remote raises.
+        """
+        self.odb.fs.get_file(self.odb.oid_to_path(md5), str(target))
 
 
-def object_states(root: Path, hashes: Sequence[str]) -> dict[str, str]:
-    """`ok`, `missing in the remote` or `corrupt in the remote` by hash, from every byte.
-
-    A `.dir` object counts as corrupt too when one of the files that it lists is.
-    """
+@contextmanager
+def stores(root: Path) -> Iterator[tuple[Store, Store]]:
+    """The cache and the default remote."""
     from dvc.repo import Repo
 
     with Repo(str(root)) as repo:
-        store = repo.cloud.get_remote_odb()
-        return {one: _object_state(store, one) for one in hashes}
-
-
-def _discard(root: Path, item: Tracked) -> None:
-    path = root / item.path
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
-    cached = root / ".dvc" / "cache" / "files" / "md5" / item.md5[:2] / item.md5[2:]
-    cached.unlink(missing_ok=True)
-
-
-def _object_state(store: object, one: str) -> str:
-    filesystem = store.fs  # type: ignore[attr-defined]
-    path = store.oid_to_path(one)  # type: ignore[attr-defined]
-    if not filesystem.exists(path):
-        return "missing in the remote"
-    digest = hashlib.md5(usedforsecurity=False)
-    with filesystem.open(path, "rb") as file:
-        content = b""
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-            content = content + chunk if one.endswith(".dir") else b""
-    if digest.hexdigest() != one.removesuffix(".dir"):
-        return "corrupt in the remote"
-    if one.endswith(".dir"):
-        for entry in json.loads(content):
-            state = _object_state(store, entry["md5"])
-            if state != "ok":
-                return f"{entry['relpath']} (object {entry['md5']}) is {state}"
-    return "ok"
+        yield Store(repo.cache.local), Store(repo.cloud.get_remote_odb())
 
 
 def _endpoint(place: Remote) -> tuple[str, int]:

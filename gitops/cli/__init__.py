@@ -17,7 +17,8 @@ def main() -> NoReturn:
     from gitops.cli.app import app
 
     signal.signal(signal.SIGTERM, _interrupt)
-    signal.signal(signal.SIGHUP, _interrupt)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+        signal.signal(signal.SIGHUP, _interrupt)
     git.forget_hook()
     try:
         app(prog_name="gitops")

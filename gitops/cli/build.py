@@ -59,7 +59,7 @@ def build(
     root, config = open_repository()
     models = places(root, config, model)
     if check:
-        if stale := engine.stale(root, models):
+        if stale := engine.stale(models):
             raise engine.answer_stale(stale)
         screen.document({"stale": {}}) if as_json else screen.out("dvc.lock is up to date")
         return

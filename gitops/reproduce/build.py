@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import dvc, git, uv
+from gitops import dvc, git, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
 from gitops.reproduce import fingerprint, record, unchanged
 from gitops.reproduce.guard import only_one
@@ -97,16 +97,19 @@ def build(
         return _commit(root, outcome, before, todo, commit)
 
 
-def stale(root: Path, models: Iterable[Place]) -> dict[str, tuple[str, ...]]:
+def stale(models: Iterable[Place]) -> dict[str, tuple[str, ...]]:
     """Stages that would have to run, by model: empty when every dvc.lock is up to date.
 
-    Judged by the hashes in dvc.lock, so that data and outputs needn't be here.
+    Judged by the hashes in dvc.lock, so that data and outputs needn't be here. Stages that run at
+    every build, whatever changed, don't count.
     """
     found = {}
     for place in models:
         _require_pipeline(place)
-        if stages := dvc.would_run(place.root, [place.pipeline]):
-            found[place.name] = stages
+        always = dvc.always_run(place.base / "dvc.yaml")
+        stages = [one for one in dvc.would_run(place.root, [place.pipeline]) if one not in always]
+        if stages:
+            found[place.name] = tuple(stages)
     return found
 
 
@@ -138,18 +141,12 @@ def _restore(root: Path, models: tuple[Place, ...], say: Say) -> None:
     if not absent:
         return
     say(f"restoring {', '.join(item.path for item in absent)}")
-    dvc.checkout(root, [item.path for item in absent])
-    still = [item for item in absent if not (root / item.path).exists()]
-    if still:
-        try:
-            dvc.pull(root, [item.path for item in still])
-        except ToolError:
-            if any(item.stage is None for item in still):
-                raise
-            say("the remote can't be reached: building anew what is missing")
-            return
-    if wrong := dvc.damaged(root, absent):
-        dvc.refuse_damage(root, wrong)
+    try:
+        objects.bring(root, absent)
+    except ToolError:
+        if any(item.stage is None and not (root / item.path).exists() for item in absent):
+            raise
+        say("the remote can't be reached: building anew what is missing")
 
 
 def _environment(root: Path, say: Say) -> None:
@@ -164,6 +161,8 @@ def _one(place: Place, config: Config, lock: int, say: Say) -> Built:
     _require_pipeline(place)
     started = datetime.now(UTC)
     stages = run_stages(place, lock, say)
+    tracked = dvc.tracked(place.root, [place.folder])
+    objects.prove(place.root, [one for one in tracked if stages.get(one.stage or "") == "restored"])
     test_set = _prove(place, config.project, say)
     metrics = read_metrics(place)
     record.write(

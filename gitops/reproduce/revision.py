@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitops import config as configuration
-from gitops import dvc, git
+from gitops import dvc, git, objects
 from gitops.errors import EvidenceError
 from gitops.reproduce.model import Place
 
@@ -17,9 +17,7 @@ def clone(root: Path, target: Path, commit: str, cache: Path) -> None:
     """Clone `commit`, with our remote (credentials and all) and the DVC cache at `cache`."""
     git.clone(root, target, commit)
     remote = dvc.remote(root)
-    # With verify, DVC deletes what it finds corrupt, and the evidence with it: we hash all.
-    options = {**remote.options, "url": remote.url, "verify": "false"}
-    dvc.set_local(target, remote, options, cache)
+    dvc.set_local(target, remote, {**remote.options, "url": remote.url}, cache)
 
 
 @contextmanager
@@ -49,14 +47,9 @@ def model_at(
         items = [
             item for item in tracked if item.path == package or (declared.predict and item.stage)
         ]
-        wanted = [item.path for item in items]
-        dvc.checkout(target, wanted)
-        if not all((target / path).exists() for path in wanted):
-            dvc.pull(target, wanted)
-        if wrong := dvc.damaged(target, items):
-            dvc.refuse_damage(target, wrong)
+        if lost := objects.bring(target, items):
             raise EvidenceError(
-                f"the package of {known} at {revision} is not in the remote",
+                f"{', '.join(item.path for item in lost)} of {revision} is not in the remote",
                 fix="gitops build --push, where it was built",
             )
         yield place

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import config as configuration
-from gitops import dvc, git, uv
-from gitops.errors import AnswerNo, EvidenceError, ToolError
+from gitops import dvc, git, objects, uv
+from gitops.errors import AnswerNo, ToolError
 from gitops.reproduce import build, fingerprint, record
 from gitops.reproduce.compare import Comparison, compare
 from gitops.reproduce.guard import only_one
@@ -55,7 +55,7 @@ def verify(
         # A shared cache, of the repository or the machine, could hand out what should be rebuilt.
         checkout_of(root, clone, commit, cache=clone / ".dvc" / "cache")
         found = places(clone, configuration.load(clone), name)
-        if stale := build.stale(clone, found):
+        if stale := build.stale(found):
             raise build.answer_stale(stale)
         items = _fetch(clone, found, say)
         _set_aside(items, clone, original)
@@ -70,16 +70,12 @@ def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracke
     items = dvc.tracked(clone, {place.folder for place in models})
     stored = [item for item in items if item.cached]
     say(f"fetching {len(stored)} tracked paths from {dvc.remote(clone).url}")
-    dvc.pull(clone, [item.path for item in stored])
-    wrong = dvc.damaged(clone, stored)
-    if wrong:
-        try:
-            dvc.refuse_damage(clone, wrong)
-        except EvidenceError as error:
-            if any(how == "missing" and item.stage is None for item, how in wrong):
-                raise
-            raise AnswerNo(error.message, fix=error.fix) from error
-        say(f"not in the remote: {', '.join(item.path for item, _ in wrong)}")
+    try:
+        lost = objects.bring(clone, stored)
+    except objects.Altered as error:
+        raise AnswerNo(error.message, fix=error.fix) from error
+    if lost:
+        say(f"not in the remote: {', '.join(item.path for item in lost)}")
     return items
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import dvc, git, signature
+from gitops import dvc, git, objects, signature
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
 from gitops.scaffold import schema_diff, table
 
@@ -163,16 +163,8 @@ def _bring_old(root: Path, target: Path) -> None:
     if target.is_file():
         return
     path = target.relative_to(root).as_posix()
-    dvc.checkout(root, [path])
-    if not target.is_file():
-        dvc.pull(root, [path])
-    items = [
-        item
-        for item in dvc.tracked(root, [target.parent.relative_to(root).as_posix()])
-        if item.path == path
-    ]
-    if wrong := dvc.damaged(root, items):
-        dvc.refuse_damage(root, wrong)
+    folder = target.parent.relative_to(root).as_posix()
+    objects.bring(root, [item for item in dvc.tracked(root, [folder]) if item.path == path])
     if not target.is_file():
         raise EvidenceError(
             f"{path} isn't here and isn't tracked",

@@ -1,0 +1,166 @@
+"""Tracked bytes, from the cache or the remote into the work tree: proven, or not used at all.
+
+DVC's own fetch trusts a remote's objects by their file mode, deletes in the remote what it finds
+corrupt, and fails without a name on a damaged folder listing; so objects are fetched and hashed
+here, and DVC only checks out what is in its cache.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops import dvc
+from gitops.errors import EvidenceError, ToolError
+
+_PARALLEL = 8
+
+
+class Altered(EvidenceError):
+    """Stored bytes aren't those that were tracked."""
+
+
+def bring(root: Path, items: Sequence[dvc.Tracked]) -> tuple[dvc.Tracked, ...]:
+    """Put `items` into the work tree, from the cache or the remote, every byte proven.
+
+    Returns the outputs that are nowhere: they can be built again.
+
+    Raises:
+        Altered: the remote holds other bytes than were tracked; they were not used.
+        EvidenceError: data is nowhere.
+        ToolError: the remote can't be reached.
+    """
+    dvc.checkout(root, [item.path for item in items])
+    wrong = dvc.damaged(root, items)
+    if not wrong:
+        return ()
+    _discard(root, wrong)
+    problems = fetch(root, [item.md5 for item, _ in wrong])
+    dvc.checkout(root, [item.path for item, _ in wrong])
+    lost = tuple(item for item, _ in dvc.damaged(root, [item for item, _ in wrong]))
+    lines = {
+        item: f"{item.path} (object {item.md5}): {problems.get(item.md5, 'not checked out by dvc')}"
+        for item in lost
+    }
+    if altered := [line for line in lines.values() if "corrupt" in line]:
+        raise Altered(
+            "stored bytes are not what is tracked:\n  " + "\n  ".join(altered),
+            fix="delete the altered object in the remote, then `dvc push` from a clone that has"
+            " the good one",
+        )
+    if data := [line for item, line in lines.items() if item.stage is None]:
+        raise EvidenceError(
+            "data is missing:\n  " + "\n  ".join(data), fix="`dvc push` from a clone that has it"
+        )
+    return lost
+
+
+def prove(root: Path, items: Sequence[dvc.Tracked]) -> None:
+    """Hold what was checked out from the cache against its hashes.
+
+    Raises:
+        Altered: it differs; it's gone from the work tree and the cache.
+    """
+    if wrong := [(item, how) for item, how in dvc.damaged(root, items) if how == "differs"]:
+        _discard(root, wrong)
+        names = [f"{item.path} (object {item.md5})" for item, _ in wrong]
+        raise Altered(
+            "altered in the local cache, and removed from it:\n  " + "\n  ".join(names),
+            fix="run the command again: it comes from the remote, or is built anew",
+        )
+
+
+def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
+    """Objects from the default remote into the cache; by hash, what is wrong with the others.
+
+    A folder's listing comes last, so that the cache has it with all its files or not at all.
+
+    Raises:
+        ToolError: the remote can't be reached, or refuses.
+    """
+    dvc.preflight(root)
+    problems = {}
+    with dvc.stores(root) as (cache, remote), ThreadPoolExecutor(_PARALLEL) as pool:
+        cache.base.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cache.base, prefix=".fetching-") as temporary:
+            job = _Job(cache, remote, Path(temporary), pool)
+            for one in dict.fromkeys(hashes):
+                if problem := job.folder(one) if one.endswith(".dir") else job.file(one):
+                    problems[one] = problem
+    return problems
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One fetch: where from, where to, and where half a file may lie meanwhile."""
+
+    cache: dvc.Store
+    remote: dvc.Store
+    temporary: Path
+    pool: ThreadPoolExecutor
+
+    def file(self, md5: str) -> str:
+        """Fetch one object; what is wrong with it, or ""."""
+        if self.cache.path(md5).exists():
+            return ""
+        half = self.temporary / md5
+        return self._get(md5, half) or self._keep(md5, half)
+
+    def folder(self, md5: str) -> str:
+        """Fetch the files of a folder, and then its listing."""
+        target, half = self.cache.path(md5), self.temporary / md5
+        if target.exists() and _is(target, md5):
+            half = target
+        elif problem := self._get(md5, half):
+            return problem
+        listed = {entry["md5"]: entry["relpath"] for entry in json.loads(half.read_bytes())}
+        for one, problem in zip(listed, self.pool.map(self.file, listed), strict=True):
+            if problem:
+                return f"its {listed[one]} (object {one}) is {problem}"
+        return "" if half == target else self._keep(md5, half)
+
+    def _get(self, md5: str, half: Path) -> str:
+        try:
+            self.remote.get(md5, half)
+        except FileNotFoundError:
+            return "missing in the remote"
+        except Exception as error:  # each kind of remote has errors of its own
+            raise ToolError(
+                f"the remote didn't give object {md5}: {type(error).__name__}: {error}",
+                fix="check the credentials, and the remote's address: dvc remote list",
+            ) from error
+        return "" if _is(half, md5) else "corrupt in the remote"
+
+    def _keep(self, md5: str, half: Path) -> str:
+        target = self.cache.path(md5)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        half.chmod(0o444)  # as DVC protects its cache
+        half.replace(target)
+        return ""
+
+
+def _is(path: Path, md5: str) -> bool:
+    return dvc.file_md5(path) == md5.removesuffix(".dir")
+
+
+def _discard(root: Path, wrong: Sequence[tuple[dvc.Tracked, str]]) -> None:
+    """Remove altered bytes from the work tree and the cache, so that nothing uses them later."""
+    altered = [item for item, how in wrong if how == "differs"]
+    if not altered:
+        return
+    with dvc.stores(root) as (cache, _):
+        for item in altered:
+            path, hashes = root / item.path, [item.md5]
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+            listing = cache.path(item.md5)
+            if item.md5.endswith(".dir") and listing.exists() and _is(listing, item.md5):
+                hashes += [entry["md5"] for entry in json.loads(listing.read_bytes())]
+            for one in hashes:
+                kept = cache.path(one)
+                if kept.exists() and not _is(kept, one):
+                    kept.unlink()
