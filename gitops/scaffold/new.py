@@ -172,6 +172,7 @@ def context(request: Request, storage: str) -> dict[str, object]:
         "storage_account": request.storage.account,
         "python": platform.python_version(),
         "tool_version": __version__,
+        "wrapped": False,
     }
 
 

@@ -125,7 +125,8 @@ def _bare(requirement: str) -> str:
 def _files(root: Path, config: Config) -> list[Rendered]:
     """The vendored module, and what fixes the environment where the project doesn't yet."""
     generators = generator.compose(["packaging"])
-    answers = {"project": config.project, "package": names.package_name(config.project)}
+    package = names.package_name(config.project)
+    answers: dict[str, object] = {"project": config.project, "package": package, "wrapped": True}
     rendered = list(render(generators, answers))
     fixed = generator.compose(["environment"])
     for file in render(fixed, {"python": platform.python_version()}):

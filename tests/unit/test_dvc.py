@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops import dvc, git, proc
-from gitops.errors import ConfigError, EvidenceError, ToolError
+from gitops import dvc, git
+from gitops.errors import ConfigError, ToolError
 
 MAKE = "import pathlib; p = pathlib.Path('out'); p.mkdir(); [(p / n).write_text(n) for n in 'xy']"
 PIPELINE = f"""\
@@ -53,15 +53,6 @@ def clone(repo: Path, tmp_path: Path) -> Path:
     return tmp_path / "clone"
 
 
-def stored(repo: Path, md5: str) -> Path:
-    return repo.parent / "storage" / "files" / "md5" / md5[:2] / md5[2:]
-
-
-def alter(path: Path, content: bytes) -> None:
-    path.chmod(0o644)
-    path.write_bytes(content)
-
-
 def test_what_is_tracked(repo: Path) -> None:
     items = {item.path: item for item in dvc.tracked(repo, ["."])}
     assert {path: item.stage for path, item in items.items()} == {
@@ -73,76 +64,55 @@ def test_what_is_tracked(repo: Path) -> None:
     assert all(dvc.hash_of(repo / path) == item.md5 for path, item in items.items())
 
 
-def test_a_pulled_clone_is_whole(clone: Path) -> None:
-    dvc.pull(clone)
-    assert dvc.damaged(clone, dvc.tracked(clone, ["."])) == ()
-    assert dvc.stale(clone, []) == {}
-
-
-def test_a_corrupt_file_in_the_remote_is_never_used(repo: Path, clone: Path) -> None:
-    md5 = dvc.hash_of(repo / "table.csv")
-    alter(stored(repo, md5), b"a,b\n1,3\n")
-    dvc.pull(clone)
-    wrong = dvc.damaged(clone, dvc.tracked(clone, ["."]))
-    with pytest.raises(
-        EvidenceError, match=rf"table\.csv \(object {md5}\): missing in the remote .*corrupt"
-    ):
-        dvc.refuse_damage(clone, wrong)
-    assert not (clone / "table.csv").exists()
-
-
-def test_a_corrupt_folder_listing_is_never_used(repo: Path, clone: Path) -> None:
-    md5 = dvc.hash_of(repo / "out")
-    listing = stored(repo, md5)
-    alter(listing, listing.read_bytes().replace(b'"x"', b'"z"'))
-    dvc.pull(clone)
-    wrong = dvc.damaged(clone, dvc.tracked(clone, ["."]))
-    with pytest.raises(EvidenceError, match=r"out \(object .*\.dir\): corrupt in the remote"):
-        dvc.refuse_damage(clone, wrong)
-    assert not (clone / "out").exists()
-
-
-def test_missing_data_is_refused_and_a_missing_output_is_not(repo: Path, clone: Path) -> None:
-    stored(repo, dvc.hash_of(repo / "out")).unlink()
-    dvc.pull(clone)
-    wrong = dvc.damaged(clone, dvc.tracked(clone, ["."]))
-    assert [(item.path, how) for item, how in wrong] == [("out", "missing")]
-    dvc.refuse_damage(clone, wrong)
-    stored(repo, dvc.hash_of(repo / "table.csv")).unlink()
-    shutil.rmtree(clone / ".dvc" / "cache")
-    (clone / "table.csv").unlink()
-    wrong = dvc.damaged(clone, dvc.tracked(clone, ["."]))
-    with pytest.raises(EvidenceError, match=r"table\.csv .*: missing in the remote"):
-        dvc.refuse_damage(clone, wrong)
-
-
 def test_what_would_run_is_told_without_the_data(clone: Path) -> None:
     assert dvc.would_run(clone, []) == ()
     pipeline = clone / "dvc.yaml"
     pipeline.write_text(pipeline.read_text().replace("write_text('1')", "write_text('2')"))
     assert dvc.would_run(clone, []) == ("two",)
-    dvc.pull(clone)
-    assert dvc.would_run(clone, []) == ("two",)
+    assert not (clone / "out").exists()
 
 
 def test_a_missing_storage_folder_is_said_with_the_fix(repo: Path) -> None:
     shutil.rmtree(repo.parent / "storage")
     with pytest.raises(ToolError, match="isn't there") as error:
-        dvc.pull(repo)
+        dvc.push(repo)
     assert "mkdir" in error.value.fix
 
 
 def test_a_dead_endpoint_is_said_at_once(repo: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    proc.run(
-        [sys.executable, "-m", "dvc", "remote", "modify", "storage", "url", "s3://bucket/x"],
-        cwd=repo,
-    )
-    with (repo / ".dvc" / "config").open("a") as file:
-        file.write(f"    endpointurl = http://127.0.0.1:{port}\n")
+    point_to(repo, f"http://127.0.0.1:{port}")
     with pytest.raises(ToolError, match=rf"127\.0\.0\.1:{port} gave no answer"):
         dvc.push(repo)
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_an_endpoint_that_takes_connections_and_says_nothing_is_dead(
+    repo: Path, scheme: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        point_to(repo, f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
+        with pytest.raises(ToolError, match="gave no answer"):
+            dvc.preflight(repo)
+
+
+def test_behind_a_proxy_the_proxy_is_asked(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    point_to(repo, "https://storage.invalid")
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
+        assert dvc.preflight(repo).url == "s3://bucket/x"
+    with pytest.raises(ToolError, match="gave no answer"):
+        dvc.preflight(repo)
+
+
+def point_to(repo: Path, endpoint: str) -> None:
+    config = repo / ".dvc" / "config"
+    lines = [line for line in config.read_text().splitlines() if " url = " not in line]
+    lines += ["    url = s3://bucket/x", f"    endpointurl = {endpoint}"]
+    config.write_text("\n".join(lines) + "\n")
 
 
 def test_a_pipeline_that_cannot_be_read_is_said(repo: Path) -> None:

@@ -62,6 +62,7 @@ def context(task: str, rows: int = 1000) -> dict[str, object]:
         "storage": "../storage",
         "python": platform.python_version(),
         "tool_version": "0.1.0",
+        "wrapped": False,
     }
 
 
@@ -142,3 +143,9 @@ def test_the_lock_fits_the_project_and_names_the_public_index_only(tmp_path: Pat
         for file in [*package.get("wheels", []), *filter(None, [package.get("sdist")])]:
             assert file["url"].startswith("https://files.pythonhosted.org/")
     proc.run([uv.binary(), "lock", "--check", "--offline"], cwd=tmp_path)
+
+
+def test_only_wrapped_code_gets_the_module_that_wraps() -> None:
+    place = "src/odd_table/gitops_package/wrap.py"
+    assert place not in rendered(context("binary"))
+    assert rendered(context("binary") | {"wrapped": True})[place].owner == "tool"

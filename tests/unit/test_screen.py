@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import pytest
+
+from gitops.cli import screen
+from gitops.errors import ConfigError, Where
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+
+
+def test_colour_on_a_terminal_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert screen.style("x", "red", Terminal()) == "\x1b[31mx\x1b[0m"
+    assert screen.style("x", "red", io.StringIO()) == "x"
+    monkeypatch.setenv("NO_COLOR", "")
+    assert screen.style("x", "red", Terminal()) == "x"
+
+
+def test_a_dumb_terminal_gets_no_colour(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    assert screen.style("x", "red", Terminal()) == "x"
+
+
+def test_an_error_says_where_what_and_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.error(ConfigError("bad", fix="mend", where=Where(Path("a.yaml"), 3, 5)))
+    assert capsys.readouterr().err == "error: a.yaml:3:5: bad\n  fix: mend\n"
+
+
+def test_columns_are_aligned_with_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:
+    screen.table(["A", "B"], [["日本", "x"], ["é", "y"]])
+    assert capsys.readouterr().out.splitlines() == ["A     B", "日本  x", "é     y"]
+
+
+def test_numbers_that_json_lacks_are_refused() -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        screen.document({"x": float("nan")})
