@@ -10,24 +10,24 @@ import hashlib
 import json
 import os
 import re
-import shutil
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 from gitops import proc
-from gitops.errors import ConfigError, EvidenceError, ToolError
+from gitops.errors import ConfigError, ToolError
 
 _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
 _WOULD_RUN = re.compile(r"(?:Running stage|failed to reproduce) '(?:[^']*:)?([^':]+)':")
 _CONNECT_SECONDS = 3.0
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -64,15 +64,15 @@ def add(root: Path, path: str) -> None:
 
 
 def push(root: Path, targets: Sequence[str] = ()) -> None:
-    """Push what `targets` (none: everything of this work tree) need to the default remote."""
+    """Push `targets` and all that they depend on (none: everything of this work tree)."""
     preflight(root)
-    _run(root, "push", "--quiet", *targets)
+    _run(root, "push", "--quiet", *(["--with-deps", *targets] if targets else []))
 
 
-def checkout(root: Path, targets: Sequence[str]) -> None:
-    """Bring `targets` from the local cache, as far as it has them whole."""
+def checkout(root: Path, targets: Sequence[str]) -> str:
+    """Bring `targets` from the local cache, as far as it has them whole; what DVC said to it."""
     command = _command("checkout", "--quiet", "--allow-missing", "--force", *targets)
-    proc.run(command, cwd=root, env=_QUIET, check=False)
+    return proc.run(command, cwd=root, env=_QUIET, check=False).err.strip()
 
 
 def repro(
@@ -159,6 +159,8 @@ def stale(root: Path, targets: Sequence[str]) -> dict[str, object]:
 def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
     """All that dvc.lock and the .dvc files under `folders` (relative) track, in a stable order.
 
+    Data elsewhere in the repository counts too where a stage depends on it.
+
     Raises:
         ConfigError: one of these files can't be read.
     """
@@ -171,7 +173,7 @@ def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
             for out in stage.get("outs") or []:
                 item = _item(root, base, out, name, cached=out["path"] not in plain)
                 found[item.path] = item
-        for file in _dvc_files(base):
+        for file in sorted({*_dvc_files(base), *_dvc_files_of(lock, root, base)}):
             for out in read_yaml(file).get("outs") or []:
                 item = _item(root, file.parent, out, None)
                 found[item.path] = item
@@ -280,10 +282,10 @@ def preflight(root: Path) -> Remote:
                 f" {place.name} url PATH",
             )
         return place
-    host, port = _endpoint(place)
-    if not _answers(host, port):
+    address = _endpoint(place)
+    if not _answers(address):
         raise ToolError(
-            f"the remote {place.url} can't be reached: {host}:{port} gave no answer"
+            f"the remote {place.url} can't be reached: {address} gave no answer"
             f" within {_CONNECT_SECONDS:g} seconds",
             fix="check the network and the remote's address: dvc remote list",
         )
@@ -324,36 +326,45 @@ def stores(root: Path) -> Iterator[tuple[Store, Store]]:
         yield Store(repo.cache.local), Store(repo.cloud.get_remote_odb())
 
 
-def _endpoint(place: Remote) -> tuple[str, int]:
-    """Host and port behind a remote's URL."""
-    address = place.options.get("endpointurl", "")
+def _endpoint(place: Remote) -> str:
+    """The URL of the service behind a remote's URL."""
     bound = re.search(r"BlobEndpoint=([^;]+)", place.options.get("connection_string", ""))
     if bound:
-        address = bound.group(1)
-    if address:
-        parts = urlsplit(address)
-        return parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-    parts = urlsplit(place.url)
-    if parts.scheme == "s3":
-        return "s3.amazonaws.com", 443
-    if parts.scheme == "azure":
-        account = place.options.get("account_name", "")
-        return f"{account}.blob.core.windows.net", 443
-    return parts.hostname or "", parts.port or {"http": 80, "ssh": 22}.get(parts.scheme, 443)
+        return bound.group(1)
+    if "endpointurl" in place.options:
+        return place.options["endpointurl"]
+    scheme = urlsplit(place.url).scheme
+    if scheme == "s3":
+        return "https://s3.amazonaws.com"
+    if scheme == "azure":
+        return f"https://{place.options.get('account_name', '')}.blob.core.windows.net"
+    return place.url
 
 
-def _answers(host: str, port: int) -> bool:
-    """Whether a TCP connection is made in time, name look-up (it has no timeout) included."""
+def _answers(address: str) -> bool:
+    """Whether the service says anything in time, name look-up (it has no timeout) included.
+
+    Behind a proxy only the proxy can be asked, and only for a connection.
+    """
+    parts = urlsplit(address)
+    proxy = getproxies().get(parts.scheme)
+    if proxy and parts.hostname and not proxy_bypass(parts.hostname):
+        parts = urlsplit(proxy)._replace(scheme="proxy")
+    host = parts.hostname or ""
+    port = parts.port or {"http": 80, "proxy": 80, "ssh": 22}.get(parts.scheme, 443)
     reached = threading.Event()
 
-    def connect() -> None:
-        try:
-            with socket.create_connection((host, port), timeout=_CONNECT_SECONDS):
-                reached.set()
-        except OSError:
-            pass
+    def ask() -> None:
+        with suppress(OSError), socket.create_connection((host, port), _CONNECT_SECONDS) as plain:
+            if parts.scheme == "http":
+                plain.sendall(f"HEAD / HTTP/1.0\r\nHost: {host}\r\n\r\n".encode())
+                plain.recv(1)
+            elif parts.scheme == "https":
+                with suppress(ssl.SSLError):  # an answer, too
+                    ssl.create_default_context().wrap_socket(plain, server_hostname=host).close()
+            reached.set()
 
-    thread = threading.Thread(target=connect, daemon=True)
+    thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(_CONNECT_SECONDS)
     return reached.is_set()
@@ -391,6 +402,16 @@ def _dvc_files(base: Path) -> list[Path]:
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(folder, name) for name in sorted(files) if Path(name).suffix == ".dvc"]
     return found
+
+
+def _dvc_files_of(lock: Mapping[str, Any], root: Path, base: Path) -> Iterator[Path]:
+    """The .dvc files that track what the stages of a lock depend on, or a folder around it."""
+    for stage in (lock.get("stages") or {}).values():
+        for dep in stage.get("deps") or []:
+            path = Path(os.path.normpath(base / dep["path"]))
+            for at in (path, *path.parents):
+                if at.is_relative_to(root) and (file := Path(f"{at}.dvc")).is_file():
+                    yield file
 
 
 def read_yaml(file: Path) -> dict[str, Any]:

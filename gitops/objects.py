@@ -35,18 +35,19 @@ def bring(root: Path, items: Sequence[dvc.Tracked]) -> tuple[dvc.Tracked, ...]:
         EvidenceError: data is nowhere.
         ToolError: the remote can't be reached.
     """
+    if not items:
+        return ()
     dvc.checkout(root, [item.path for item in items])
     wrong = dvc.damaged(root, items)
     if not wrong:
         return ()
     _discard(root, wrong)
     problems = fetch(root, [item.md5 for item, _ in wrong])
-    dvc.checkout(root, [item.path for item, _ in wrong])
+    said = dvc.checkout(root, [item.path for item, _ in wrong])
     lost = tuple(item for item, _ in dvc.damaged(root, [item for item, _ in wrong]))
-    lines = {
-        item: f"{item.path} (object {item.md5}): {problems.get(item.md5, 'not checked out by dvc')}"
-        for item in lost
-    }
+    if unexplained := [item.path for item in lost if item.md5 not in problems]:
+        raise ToolError(f"dvc could not check out {', '.join(unexplained)}:\n  {said}")
+    lines = {item: f"{item.path} (object {item.md5}): {problems[item.md5]}" for item in lost}
     if altered := [line for line in lines.values() if "corrupt" in line]:
         raise Altered(
             "stored bytes are not what is tracked:\n  " + "\n  ".join(altered),
@@ -106,7 +107,8 @@ class _Job:
 
     def file(self, md5: str) -> str:
         """Fetch one object; what is wrong with it, or ""."""
-        if self.cache.path(md5).exists():
+        kept = self.cache.path(md5)
+        if kept.exists() and _is(kept, md5):
             return ""
         half = self.temporary / md5
         return self._get(md5, half) or self._keep(md5, half)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gitops import git
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, ModelArgument, open_repository
 
@@ -54,6 +56,10 @@ def build(
         gitops build --check            in CI: is dvc.lock up to date?
     """
     from gitops.reproduce import build as engine
+
+    if not check and (known := engine.nothing_to_do(git.root(Path.cwd()), model, push)):
+        screen.document(asdict(known)) if as_json else _show(known)
+        return
     from gitops.reproduce.model import places
 
     root, config = open_repository()

@@ -73,26 +73,30 @@ def build(
         ConfigError, EvidenceError: the pipeline, its inputs or what it wrote can't be used.
         ToolError: a stage, the environment or the remote failed.
     """
-    remote = dvc.remote(root)
-    wanted = remote.url if (remote.is_folder if push is None else push) else ""
+    wanted = _wanted(root, push)
     private = git.private(root)
     with only_one(private, say) as lock:
         results = {
-            place.name: done for place in models if (done := confirmed(place, private, wanted))
+            place.name: done
+            for place in models
+            if (done := confirmed(root, private, place.name, wanted))
         }
         todo = tuple(place for place in models if place.name not in results)
         if not todo:
             return Outcome(tuple(results[place.name] for place in models), wanted, None, ())
         before = git.changes(root)
+        if wanted:
+            dvc.preflight(root)
         _restore(root, todo, say)
         _environment(root, say)
         for place in todo:
             results[place.name] = _one(place, config, lock, say)
         if wanted:
             say(f"pushing to {wanted}")
-            dvc.push(root, [place.pipeline for place in todo])
+            items = dvc.tracked(root, {place.folder for place in todo})
+            dvc.push(root, [item.path for item in items if item.cached])
         for place in todo:
-            _remember(place, private, wanted)
+            _remember(place, private, config.models, wanted)
         outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
         return _commit(root, outcome, before, todo, commit)
 
@@ -113,25 +117,54 @@ def stale(models: Iterable[Place]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def confirmed(place: Place, private: Path, wanted: str) -> Built | None:
-    """The fast path."""
-    note = private / "unchanged" / f"{place.name}.json"
-    if not note.is_file():
+def nothing_to_do(root: Path, name: str | None, push: bool | None) -> Outcome | None:
+    """The fast path: the outcome of a build that has nothing to do, or None if that isn't certain.
+
+    gitops.yaml itself isn't read: its bytes are among those that were written down.
+    """
+    private = git.private(root)
+    first = unchanged.recall(_note(private, name)) if name else _any_note(private)
+    if first is None:
         return None
-    state = unchanged.observe(place.root, place.folder, _SHARED)
-    if state is None or not unchanged.confirms(note, place.root, state, wanted):
+    wanted = _wanted(root, push)
+    names = (name,) if name else first.models
+    models = [confirmed(root, private, each, wanted) for each in names]
+    found = tuple(one for one in models if one is not None)
+    return Outcome(found, wanted, None, ()) if len(found) == len(models) else None
+
+
+def confirmed(root: Path, private: Path, name: str, wanted: str) -> Built | None:
+    """The fast path for one model; `wanted` is the remote that must have it all, or empty."""
+    note = unchanged.recall(_note(private, name))
+    if note is None or not unchanged.confirms(note, root, _SHARED, wanted):
         return None
-    known = record.latest(private, place.name, place.lock_digest())
+    known = record.latest(private, name, note.lock)
     if known is None:
         return None
     stages = dict.fromkeys((stage["name"] for stage in known["stages"]), "unchanged")
-    return Built(place.name, "unchanged", stages, known["metrics"], known["test_set"])
+    return Built(name, "unchanged", stages, known["metrics"], known["test_set"])
 
 
-def _remember(place: Place, private: Path, pushed: str) -> None:
+def _remember(place: Place, private: Path, models: Iterable[str], pushed: str) -> None:
     state = unchanged.observe(place.root, place.folder, _SHARED)
     if state is not None and not dvc.stale(place.root, [place.pipeline]):
-        unchanged.remember(private / "unchanged" / f"{place.name}.json", state, pushed)
+        note = unchanged.Note(place.folder, tuple(models), state, pushed)
+        unchanged.remember(_note(private, place.name), note)
+
+
+def _note(private: Path, name: str) -> Path:
+    return private / "unchanged" / f"{name}.json"
+
+
+def _any_note(private: Path) -> unchanged.Note | None:
+    files = sorted((private / "unchanged").glob("*.json"))
+    return unchanged.recall(files[0]) if files else None
+
+
+def _wanted(root: Path, push: bool | None) -> str:
+    """The remote to push to, or ""; None means: to a folder yes, to a network remote no."""
+    remote = dvc.remote(root)
+    return remote.url if (remote.is_folder if push is None else push) else ""
 
 
 def _restore(root: Path, models: tuple[Place, ...], say: Say) -> None:

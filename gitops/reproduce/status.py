@@ -55,7 +55,7 @@ def _work_tree(place: Place, commit: str, say: Callable[[str], None]) -> Row:
     date, _ = git.describe(place.root, commit)
     if not place.lock.is_file():
         state = "not built"
-    elif confirmed(place, git.private(place.root), ""):
+    elif confirmed(place.root, git.private(place.root), place.name, ""):
         state = "built"
     else:
         say(f"asking dvc about {place.name}")

@@ -11,7 +11,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -72,28 +72,55 @@ def observe(root: Path, folder: str, extra: tuple[str, ...]) -> State | None:
     )
 
 
-def remember(place: Path, state: State, pushed: str) -> None:
-    """Write `state` down; `pushed` names the remote that has everything, or is empty."""
+@dataclass(frozen=True)
+class Note:
+    """What a build wrote down: the model's folder, all models of gitops.yaml then, and the state.
+
+    `pushed` is the remote that had everything, or empty.
+    """
+
+    folder: str
+    models: tuple[str, ...]
+    state: State
+    pushed: str
+
+    @property
+    def lock(self) -> str:
+        """SHA-256 of the model's dvc.lock: the key of its build record."""
+        return self.state.files[(Path(self.folder) / "dvc.lock").as_posix()]
+
+
+def remember(place: Path, note: Note) -> None:
+    """Write `note` down."""
     place.parent.mkdir(parents=True, exist_ok=True)
-    document = {"tool": __version__, "pushed": pushed, "files": state.files, "stamps": state.stamps}
     temporary = place.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document), "utf-8")
+    temporary.write_text(json.dumps({"tool": __version__, **asdict(note)}), "utf-8")
     temporary.replace(place)
 
 
-def confirms(place: Path, root: Path, state: State, pushed: str) -> bool:
-    """Whether what was written down says that nothing changed, and that `pushed` has it all."""
+def recall(place: Path) -> Note | None:
+    """What was written down; None if nothing (usable) was, or by another version of the tool."""
     try:
         known = json.loads(place.read_text("utf-8"))
-    except (OSError, ValueError):
+        if known["tool"] != __version__:
+            return None
+        state = State(**known["state"])
+        return Note(known["folder"], tuple(known["models"]), state, known["pushed"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def confirms(note: Note, root: Path, extra: tuple[str, ...], pushed: str) -> bool:
+    """Whether nothing changed since `note`, and `pushed` (if it isn't empty) has it all.
+
+    `extra` as of `observe`.
+    """
+    if pushed and note.pushed != pushed:
         return False
-    if known["tool"] != __version__ or (pushed and known["pushed"] != pushed):
+    now, then = observe(root, note.folder, extra), note.state
+    if now is None or then.files != now.files or then.stamps.keys() != now.stamps.keys():
         return False
-    if known["files"] != state.files or known["stamps"].keys() != state.stamps.keys():
-        return False
-    return all(
-        _same(root, path, stamp, state.stamps[path]) for path, stamp in known["stamps"].items()
-    )
+    return all(_same(root, path, then.stamps[path], stamp) for path, stamp in now.stamps.items())
 
 
 def _same(root: Path, path: str, known: list[int | str], now: list[int | str]) -> bool:
