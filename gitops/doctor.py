@@ -92,13 +92,16 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
         return
     yield Finding("storage", "ok", f"{remote.url} can be reached")
     wanted = declared.storage.remote
-    expected = str((root / wanted).resolve()) if declared.storage.kind == "folder" else wanted
-    if remote.url.rstrip("/") != expected.rstrip("/"):
+    # A folder is absolute in .dvc/config, so that clones elsewhere find it: its kind counts.
+    agree = (
+        remote.is_folder if declared.storage.kind == "folder" else remote.url == wanted.rstrip("/")
+    )
+    if not agree:
         yield Finding(
             "storage",
             "warn",
             f"gitops.yaml says {wanted}, DVC uses {remote.url}",
-            f"dvc remote modify {remote.name} url {expected}, or change gitops.yaml",
+            f"dvc remote modify {remote.name} url {wanted}, or change gitops.yaml",
         )
     if remote.options.get("verify", "").lower() != "true":
         yield Finding(
@@ -153,12 +156,16 @@ def _branches(root: Path, declared: config.Config) -> Iterator[Finding]:
         if one.branch not in known and f"origin/{one.branch}" not in known
     ]
     if absent:
-        yield Finding(
-            "branches",
-            "fail",
-            f"no branch {', '.join(absent)}",
-            "; ".join(f"git branch {name}" for name in absent),
+        # In a clone of one branch, or a shallow one, they may well be where it came from.
+        remotes = git.remotes(root)
+        fetch = (
+            f"git fetch {remotes[0]} {' '.join(f'{name}:{name}' for name in absent)}"
+            if remotes
+            else ""
         )
+        make = "; ".join(f"git branch {name}" for name in absent)
+        state = "warn" if remotes else "fail"
+        yield Finding("branches", state, f"no branch {', '.join(absent)}", fetch or make)
     else:
         yield Finding("branches", "ok", ", ".join(one.branch for one in declared.environments))
 

@@ -35,6 +35,11 @@ class GitopsError(Exception):
         self.fix = fix
         self.where = where
 
+    def as_json(self) -> dict[str, object]:
+        """For programs: what `--json` prints in place of a result."""
+        where = str(self.where) if self.where else None
+        return {"message": self.message, "where": where, "fix": self.fix, "code": self.code}
+
     def __str__(self) -> str:
         text = f"{self.where}: {self.message}" if self.where else self.message
         return f"{text}\n  fix: {self.fix}" if self.fix else text

@@ -86,9 +86,12 @@ def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
     """
     dvc.preflight(root)
     problems = {}
-    with dvc.stores(root) as (cache, remote), ThreadPoolExecutor(_PARALLEL) as pool:
+    with dvc.stores(root) as (cache, remote):
         cache.base.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=cache.base, prefix=".fetching-") as temporary:
+        with (
+            tempfile.TemporaryDirectory(dir=cache.base, prefix=".fetching-") as temporary,
+            ThreadPoolExecutor(_PARALLEL) as pool,
+        ):
             job = _Job(cache, remote, Path(temporary), pool)
             for one in dict.fromkeys(hashes):
                 if problem := job.folder(one) if one.endswith(".dir") else job.file(one):

@@ -114,6 +114,8 @@ def stream(
         )
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
+    # Polars chains a handler of its own before Python's, under which a read goes on after Ctrl-C.
+    signal.siginterrupt(signal.SIGINT, True)
     with process:
         assert process.stdout is not None  # noqa: S101
         try:

@@ -26,6 +26,8 @@ def main() -> NoReturn:
         if "--debug" in sys.argv:
             raise
         screen.error(error)
+        if "--json" in sys.argv:
+            screen.document({"error": error.as_json()})
         sys.exit(error.code)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,7 +14,7 @@ import typer
 from gitops import names
 from gitops.cli import screen
 from gitops.cli.common import JsonOption
-from gitops.errors import UsageError
+from gitops.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from gitops.scaffold.new import Made, Request
@@ -83,6 +85,7 @@ def new(
     given = scaffold.read_answers(answers, settings or [])
     flags = {"data": data, "target": target, "name": name, "ci": ci}
     given |= {key: value for key, value in flags.items() if value is not None}
+    _check_keys(given)
     asking = sys.stdin.isatty() and sys.stderr.isatty() and not no_input and not as_json
     scaffold.preflight(directory)
     project = _project(given, directory, asking)
@@ -99,13 +102,26 @@ def new(
         _show(request, made)
 
 
+def _check_keys(given: dict[str, object]) -> None:
+    from gitops.scaffold.choices import KEYS
+
+    known = [*_OWN, *KEYS]
+    for key in given:
+        if key not in known and not key.startswith("type."):
+            near = get_close_matches(key, known, 1)
+            raise ConfigError(
+                f"there is no answer named {key!r}",
+                fix=f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(known)}",
+            )
+
+
 def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
     wanted = given.get("name")
     if wanted is None:
         folder = directory.resolve().name
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
-            wanted = typer.prompt("Name of the project", default=names.suggest(folder), err=True)
+            wanted = screen.ask("Name of the project", names.suggest(folder))
     names.check_project(str(wanted))
     return str(wanted)
 
@@ -121,7 +137,7 @@ def _target(given: dict[str, object], table: Table, usual: str | None, asking: b
             "which column is to be predicted?", fix=f"--target COLUMN, one of: {shown}"
         )
     screen.say(f"columns: {', '.join(columns)}")
-    return str(typer.prompt("Column to predict", default=columns[-1], err=True))
+    return screen.ask("Column to predict", columns[-1])
 
 
 def _agree(
@@ -131,34 +147,37 @@ def _agree(
     from gitops.scaffold.profile import profile
     from gitops.scaffold.roles import infer
 
+    roles = infer(table, target, overrides=overrides)
     while True:
-        roles = infer(table, target, overrides=overrides)
         found = profile(table, roles)
         if not quiet:
             sys.stderr.write(found.text(_width()) + "\n")
             sys.stderr.writelines(f"  {note}\n" for note in roles.notes)
         if not asking:
             return roles, found
-        correction = _correction(overrides)
-        if correction is None:
-            return roles, found
-        overrides = correction
+        corrected = None
+        while corrected is None:
+            change = _correction()
+            if change is None:
+                return roles, found
+            try:
+                _check_keys(change)
+                corrected = infer(table, target, overrides={**overrides, **change})
+                overrides = {**overrides, **change}
+            except ConfigError as error:
+                screen.error(error)
+        roles = corrected
 
 
-def _correction(overrides: dict[str, object]) -> dict[str, object] | None:
+def _correction() -> dict[str, object] | None:
     """A correction typed at the prompt, checked for its form; None when all is well."""
     while True:
-        text = typer.prompt(
-            "Change something? KEY=VALUE, or Enter to go on",
-            default="",
-            show_default=False,
-            err=True,
-        ).strip()
+        text = screen.ask("Change something? KEY=VALUE, or Enter to go on", "")
         if not text:
             return None
         key, equals, value = text.partition("=")
         if equals and key.strip():
-            return {**overrides, key.strip(): value.strip()}
+            return {key.strip(): value.strip()}
         screen.say(
             f"{text!r} is not KEY=VALUE, for example: task=regression, drop=notes, id=customer_id"
         )
@@ -181,7 +200,7 @@ def _show(request: Request, made: Made) -> None:
             "no Azure Pipelines file was written: they come with the pipelines stage of gitops"
         )
     screen.out("next:")
-    screen.out(f"  cd {folder}")
+    screen.out(f"  cd {shlex.quote(str(folder))}")
     screen.out("  gitops build      train, package and evaluate; only what changed")
     screen.out("  gitops verify     prove that this commit rebuilds to the same bytes")
     screen.out("  gitops status     models, environments, metrics")

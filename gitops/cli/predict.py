@@ -9,6 +9,7 @@ import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
+from gitops.errors import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -45,6 +46,8 @@ def predict(
     """
     from gitops.reproduce import scoring
 
+    if out is not None and out.exists() and out.samefile(file):
+        raise UsageError(f"{out} is the file with the rows", fix="write the predictions elsewhere")
     root, config = open_repository()
     scored, warnings = scoring.predict(root, config, file, model, revision, screen.say)
     for warning in warnings:

@@ -38,6 +38,25 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def ask(question: str, default: str) -> str:
+    """What a person answers on the terminal; Enter takes the default.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C or Ctrl-D.
+    """
+    import signal
+
+    import typer
+
+    # Polars chains a handler of its own before Python's, under which a read goes on after Ctrl-C.
+    signal.siginterrupt(signal.SIGINT, True)
+    try:
+        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
+    except typer.Abort as error:
+        raise KeyboardInterrupt from error
+    return str(answer).strip()
+
+
 def document(value: object) -> None:
     """The one JSON document of `--json`."""
     out(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))

@@ -87,6 +87,7 @@ def build(
         before = git.changes(root)
         if wanted:
             dvc.preflight(root)
+        _hold_sources(root, todo, say)
         _restore(root, todo, say)
         _environment(root, say)
         for place in todo:
@@ -165,6 +166,33 @@ def _wanted(root: Path, push: bool | None) -> str:
     """The remote to push to, or ""; None means: to a folder yes, to a network remote no."""
     remote = dvc.remote(root)
     return remote.url if (remote.is_folder if push is None else push) else ""
+
+
+def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
+    """Data must be what its .dvc file says: DVC would record whatever lies there as the new data.
+
+    After a change of branch the other branch's data lies there; it is known, so ours is brought.
+
+    Raises:
+        EvidenceError: the bytes are nobody's: an edit in place, which bringing ours would lose.
+    """
+    tracked = dvc.tracked(root, {place.folder for place in models})
+    sources = [item for item in tracked if item.stage is None and (root / item.path).exists()]
+    other = [item for item, _ in dvc.damaged(root, sources)]
+    if not other:
+        return
+    with dvc.stores(root) as (cache, _):
+        unknown = [
+            item.path for item in other if not cache.path(dvc.hash_of(root / item.path)).exists()
+        ]
+    if unknown:
+        raise EvidenceError(
+            f"{', '.join(unknown)} was changed in place: its .dvc file tracks other bytes",
+            fix=f"`dvc add {unknown[0]}` to take the change,"
+            f" or `dvc checkout --force {unknown[0]}` to undo it",
+        )
+    say(f"bringing the data of this revision: {', '.join(item.path for item in other)}")
+    objects.bring(root, other)
 
 
 def _restore(root: Path, models: tuple[Place, ...], say: Say) -> None:
@@ -310,7 +338,7 @@ def _commit(
     elif not set(before) <= written:
         note = "commit them together: the work tree had other changes"
     elif not set(after) <= written:
-        note = "the build wrote files that git doesn't know: commit or ignore them"
+        note = "the build changed more than dvc.lock and metrics: commit or ignore it"
     elif here.branch is None:
         note = "HEAD is detached: make a branch first (git switch -c NAME)"
     else:

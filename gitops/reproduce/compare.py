@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import isfinite
 from pathlib import Path
 
 from gitops import dvc, package
@@ -67,9 +68,12 @@ def compare(
         return Comparison(
             "predictions", differences, f"{scored} predictions agree within {apart:.2g}"
         )
-    detail = (
-        f"{parameters.detail}; predictions differ by up to {apart:.3g} (tolerance {tolerance:g})"
+    gap = (
+        f"by up to {apart:.3g} (tolerance {tolerance:g})"
+        if isfinite(apart)
+        else "in rows or labels"
     )
+    detail = f"{parameters.detail}; predictions differ {gap}"
     return Comparison("none", differences, detail)
 
 

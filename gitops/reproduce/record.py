@@ -15,9 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from gitops import __version__, contracts, dvc, git
-from gitops.errors import EvidenceError, Where
+from gitops.errors import Where
 from gitops.reproduce.fingerprint import Fingerprint
 from gitops.reproduce.model import Place
+
+_USED = {"stages", "metrics", "test_set", "fingerprint"}
 
 
 def write(
@@ -70,13 +72,10 @@ def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     path = _path(private, model, digest)
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
+    except (OSError, ValueError):
         return None
-    except ValueError as error:
-        raise EvidenceError(
-            f"{path} isn't JSON: {error}", fix=f"rm {path}, and build again"
-        ) from error
-    return document
+    # A record that can't be used is none: the next build writes it anew.
+    return document if isinstance(document, dict) and document.keys() >= _USED else None
 
 
 def _path(private: Path, model: str, digest: str) -> Path:

@@ -79,7 +79,7 @@ def update(
     if branch or commit:
         _require_committable(root)
     _require_alike(file, target)
-    _bring_old(root, target)
+    _bring_old(root, model, target)
     if file.resolve() == target.resolve():
         raise UsageError(f"{file} is the tracked table itself", fix="name the new file")
     say(f"comparing {file.name} with {model.data}")
@@ -159,14 +159,14 @@ def _require_alike(file: Path, target: Path) -> None:
         )
 
 
-def _bring_old(root: Path, target: Path) -> None:
-    if target.is_file():
-        return
-    path = target.relative_to(root).as_posix()
-    folder = target.parent.relative_to(root).as_posix()
-    objects.bring(root, [item for item in dvc.tracked(root, [folder]) if item.path == path])
+def _bring_old(root: Path, model: Model, target: Path) -> None:
+    """The old table, to compare with, and the package, whose signature says what is used."""
+    package = root / model.path / model.package
+    paths = [path.relative_to(root).as_posix() for path in (target, package) if not path.exists()]
+    folders = [model.path, target.parent.relative_to(root).as_posix()]
+    objects.bring(root, [item for item in dvc.tracked(root, folders) if item.path in paths])
     if not target.is_file():
         raise EvidenceError(
-            f"{path} isn't here and isn't tracked",
-            fix=f"put the table at {path} and `dvc add {path}`",
+            f"{target} isn't here and isn't tracked",
+            fix=f"put the table there and `dvc add {target}`",
         )

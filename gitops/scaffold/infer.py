@@ -239,8 +239,8 @@ def time_rank(fact: Facts) -> tuple[int, int, int] | None:
 
 
 def orders_rows(fact: Facts) -> bool:
-    """At least 10 points in time over more than a day: enough to test on the latest."""
-    return fact.distinct >= 10 and _days(fact) > 1
+    """At least 30 points in time over more than a day: enough to test on the latest."""
+    return fact.distinct >= 30 and _days(fact) > 1
 
 
 def calendar(fact: Facts, column: pl.Series) -> tuple[str, ...]:
@@ -248,9 +248,10 @@ def calendar(fact: Facts, column: pl.Series) -> tuple[str, ...]:
     parts = []
     if column.dt.hour().drop_nulls().n_unique() > 1:
         parts.append("hour")
-    if _days(fact) > 7 and column.dt.weekday().drop_nulls().n_unique() > 1:
+    # Years (always 1 January) and months (always the 1st) have weekdays too, but by accident.
+    if _days(fact) > 7 and column.dt.day().n_unique() > 4 and column.dt.weekday().n_unique() > 1:
         parts.append("weekday")
-    if _days(fact) >= 730:
+    if _days(fact) >= 730 and column.dt.ordinal_day().n_unique() > 4:
         parts.append("yearday")
     return tuple(parts)
 

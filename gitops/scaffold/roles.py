@@ -21,6 +21,11 @@ Split = Literal["random", "time", "group"]
 Type = Literal["number", "boolean", "categorical", "datetime"]
 
 _MOST_SLICES = 3
+_OTHER_DATE = (
+    r"^(\d{4}[/.]\d{1,2}[/.]\d{1,2}"
+    r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
+    r"|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})"
+)
 _UNCLEAR_DATE = r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}( .*)?$"
 
 
@@ -243,6 +248,9 @@ def _features(
         parts: tuple[str, ...] = ()
         if kind == "datetime":
             parts = guess.calendar(seen.facts[name], seen.table.frame[name])
+            if task == "regression" and seen.facts[name].distinct > 3:
+                # An amount has a level that moves with time; a class mostly follows the season.
+                parts = (*parts, "elapsed")
             if not parts:
                 reasons[name] = "neither its hours nor its weekdays vary"
                 continue
@@ -274,6 +282,10 @@ def _useless_text(seen: _Seen, fact: Facts, column: pl.Series) -> str:
     if fact.kind == "text":
         refusals.check_comma(seen.table, fact)
     if fact.kind == "text" and fact.distinct > 20:
+        if column.drop_nulls().str.contains(_OTHER_DATE).all():
+            reason = "dates, but not written as 2013-01-31 (ISO 8601)"
+            seen.notes.append(f"{column.name}: {reason}; rewrite them for a split by time")
+            return reason
         if column.drop_nulls().str.contains(_UNCLEAR_DATE).all():
             return "dates whose day and month cannot be told apart; write them as 2013-01-31"
         if (numbers := guess.share_of_numbers(column)) > 0.9:

@@ -16,7 +16,7 @@ import pytest
 from gitops import __version__
 
 if TYPE_CHECKING:
-    from tests.functional.conftest import Build, Gitops
+    from tests.conftest import Build, Gitops
 
 PROJECT = Path(__file__).resolve().parents[2]
 UV = Path(sys.executable).parent / "uv"

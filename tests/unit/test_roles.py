@@ -470,3 +470,34 @@ def test_the_line_of_a_value_that_is_no_number(tmp_path: Path) -> None:
     columns = {"x": [*range(N - 2), "?", "-"], "y": cycle("a", "b")}
     with pytest.raises(ConfigError, match=r"2 values are not numbers, the first '\?' \(line 120\)"):
         roles(tmp_path, "y", columns, **{"type.x": "number"})
+
+
+@pytest.mark.parametrize(
+    ("dates", "parts"),
+    [
+        ([f"{1970 + n // 40}-01-01" for n in range(400)], ()),
+        ([f"{2000 + n // 12}-{n % 12 + 1:02d}-01" for n in range(400)], ("yearday",)),
+    ],
+)
+def test_the_grain_of_dates_is_no_calendar(
+    tmp_path: Path, dates: list[str], parts: tuple[str, ...]
+) -> None:
+    values = [str(0.5 + n % 7) for n in range(400)]
+    other = [str(n % 13) for n in range(400)]
+    rows = "\n".join(map(",".join, zip(dates, other, values, strict=True)))
+    path = tmp_path / "t.csv"
+    path.write_text(f"when,x,y\n{rows}\n")
+    roles = infer(read(path), "y", overrides={})
+    when = next(one for one in roles.features if one.name == "when")
+    assert when.calendar == (*parts, "elapsed")
+    assert roles.split == ("time" if parts else "random")
+
+
+@pytest.mark.parametrize("written", ["2012/03/{:02d}", "Mar {} 2012", "{} March 2012"])
+def test_dates_of_another_form_are_named(tmp_path: Path, written: str) -> None:
+    rows = "\n".join(f"{written.format(n % 28 + 1)},{n % 13},{n % 2}" for n in range(100))
+    path = tmp_path / "t.csv"
+    path.write_text(f"when,x,y\n{rows}\n")
+    roles = infer(read(path), "y", overrides={})
+    assert "ISO 8601" in next(one.reason for one in roles.dropped if one.name == "when")
+    assert any("when" in note and "ISO 8601" in note for note in roles.notes)
