@@ -11,6 +11,7 @@ import math
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +25,13 @@ import pytest
 PROJECT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).parent / "uv"
 PYTHON = Path(sys.base_prefix) / "bin" / "python{}.{}".format(*sys.version_info)
+
+
+def pytest_configure() -> None:
+    """Signals that our parent ignores (nohup, a background job) would be ignored by all we start."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 @dataclass(frozen=True)
