@@ -28,7 +28,7 @@ PYTHON = Path(sys.base_prefix) / "bin" / "python{}.{}".format(*sys.version_info)
 
 
 def pytest_configure() -> None:
-    """Signals that our parent ignores (nohup, a background job) would be ignored by all we start."""
+    """Signals that our parent ignores (nohup, a background job) all we start would ignore."""
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
