@@ -91,7 +91,7 @@ def build(
         _restore(root, todo, say)
         _environment(root, say)
         for place in todo:
-            results[place.name] = _one(place, config, lock, say)
+            results[place.name] = _one(place, lock, say)
         if wanted:
             say(f"pushing to {wanted}")
             items = dvc.tracked(root, {place.folder for place in todo})
@@ -217,14 +217,14 @@ def _environment(root: Path, say: Say) -> None:
         uv.sync(root)
 
 
-def _one(place: Place, config: Config, lock: int, say: Say) -> Built:
+def _one(place: Place, lock: int, say: Say) -> Built:
     """Run the changed stages of one model, prove what they wrote, and write the build record."""
     _require_pipeline(place)
     started = datetime.now(UTC)
     stages = run_stages(place, lock, say)
     tracked = dvc.tracked(place.root, [place.folder])
     objects.prove(place.root, [one for one in tracked if stages.get(one.stage or "") == "restored"])
-    test_set = _prove(place, config.project, say)
+    test_set = _prove(place, say)
     metrics = read_metrics(place)
     record.write(
         place,
@@ -278,7 +278,7 @@ def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dic
     return stages
 
 
-def _prove(place: Place, project: str, say: Say) -> str:
+def _prove(place: Place, say: Say) -> str:
     """Hold package and evaluation against their contracts; the test set's identity."""
     from gitops import evaluation, package
 

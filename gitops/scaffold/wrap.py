@@ -62,6 +62,8 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
             f"model {known} is in {model.path}",
             fix="wrapping works for a model at the top (path: .)",
         )
+    work = git.private_to_tree(root) / "apply"
+    apply.recover(root, work)  # of a run that was killed: plan from the state before it
     _require_project(root)
     stages = _stages(root, config, known, model, model.wrap)
     if in_git := [out for out in _outputs(stages) if git.is_tracked(root, out)]:
@@ -81,7 +83,7 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
     if packages:
         say(f"adding {', '.join(packages)} to the project's environment")
         uv.add(root, list(packages))
-    apply.apply(proposed, root, git.private_to_tree(root) / "apply")
+    apply.apply(proposed, root, work)
     _add_stages(root, stages)
     _ignore(root, _outputs(stages))
     written = tuple(str(entry.file.path) for entry in proposed.changes)
