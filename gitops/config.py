@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gitops import config_checks, names, yamlfile
+from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
 from gitops.errors import ConfigError, UsageError, Where
 
@@ -203,6 +203,11 @@ class Model(_Frozen):
         description="A command that scores the Parquet file {input} into the Parquet file "
         "{output}, for a model that has no ONNX form.",
     )
+    sensitive: Several[values.Column] = Field(
+        default=(),
+        description="Columns of people's attributes: between their groups the gate looks for gaps.",
+        examples=[["sex", "age"]],
+    )
     reproduce: Reproduce = Reproduce()
     wrap: Wrap | None = None
     deploy: Deploy = Deploy()
@@ -283,7 +288,29 @@ def load(root: Path) -> Config:
         raise ConfigError(
             f"there's no {FILE}", fix="make a project with `gitops new`", where=Where(path)
         )
-    document = yamlfile.read(path)
+    folder = root / config_checks.POLICIES
+    return _checked(yamlfile.read(path), {file.stem for file in folder.glob("*.yaml")})
+
+
+def load_at(root: Path, commit: str) -> Config:
+    """`load` for the file of a commit; places are named `<12 digits>:gitops.yaml:<line>`.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    at = git.snapshot(root, commit)
+    path = Path(f"{commit[:12]}:{FILE}")
+    raw = at.read([FILE]).get(FILE)
+    if raw is None:
+        fix = "make a project with `gitops new`"
+        raise ConfigError(f"that commit has no {FILE}", fix=fix, where=Where(path))
+    policies = [Path(name) for name in at.files if Path(name).suffix == ".yaml"]
+    own = {file.stem for file in policies if file.parent == config_checks.POLICIES}
+    return _checked(yamlfile.parse(raw, path), own)
+
+
+def _checked(document: yamlfile.Document, policies: set[str]) -> Config:
+    """The config of a document; `policies` are the repository's own."""
     data, problems = document.data, []
     try:
         config = Config.model_validate(data)
@@ -300,7 +327,7 @@ def load(root: Path) -> Config:
             )
         ),
         dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
-        root,
+        policies,
     )
     if problems:
         raise config_checks.error(document, problems)

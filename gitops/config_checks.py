@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from gitops.config import Environment, Model
 
 Schema = Mapping[str, Any]
+POLICIES = Path(".gitops", "policies")  # of a repository
 
 
 @dataclass(frozen=True)
@@ -85,10 +86,8 @@ def _of_field(found: ErrorDetails, schema: Schema) -> Problem:
         return Problem(place, f"{name} is {shown(value)}, not a mapping", f"write {{{first}: ...}}")
     if kind == "too_short":
         return Problem(place, f"{name} is empty", "give at least one, or remove the key")
-    # What is left are numbers: float_type, greater_than.
-    return Problem(
-        place, f"{name} is {shown(value)}: {found['msg'].lower()}", "write a number above 0"
-    )
+    # What is left are booleans and numbers: bool_type, float_type, greater_than.
+    return Problem(place, f"{name} is {shown(value)}: {found['msg'].lower()}", _number(here))
 
 
 def _unknown_key(place: Place, around: Schema) -> Problem:
@@ -109,6 +108,20 @@ def _choice(value: object, schema: Schema) -> str:
     return f"write {choices[0]}" if len(choices) == 1 else f"write one of {', '.join(choices)}"
 
 
+def _number(schema: Schema) -> str:
+    if schema.get("type") == "boolean":
+        return "write true or false"
+    words = {
+        "exclusiveMinimum": "above {}",
+        "minimum": "of {} or more",
+        "exclusiveMaximum": "below {}",
+        "maximum": "of {} or less",
+    }
+    limits = [text.format(schema[key]) for key, text in words.items() if key in schema]
+    kind = "whole number" if schema.get("type") == "integer" else "number"
+    return " ".join([f"write a {kind}", " and ".join(limits)]).strip()
+
+
 def _at(schema: Schema, place: Place) -> Schema:
     """The part of the schema for a place; empty for a place that it does not know."""
     here = schema
@@ -126,10 +139,13 @@ def _at(schema: Schema, place: Place) -> Schema:
 
 
 def between(
-    environments: Mapping[int, Environment], models: Mapping[str, Model], root: Path
+    environments: Mapping[int, Environment], models: Mapping[str, Model], policies: set[str]
 ) -> list[Problem]:
-    """What no value shows alone: names or branches twice, missing policies, shared outputs."""
-    return [*_environments(environments), *_policies(environments, root), *_outputs(models)]
+    """What no value shows alone: names or branches twice, missing policies, shared outputs.
+
+    `policies` are the repository's own, beside the packs that are shipped.
+    """
+    return [*_environments(environments), *_policies(environments, policies), *_outputs(models)]
 
 
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
@@ -154,9 +170,8 @@ def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
                 yield Problem(place, text, f"write {other.branch}-{each.name}")
 
 
-def _policies(environments: Mapping[int, Environment], root: Path) -> Iterator[Problem]:
-    folders = (root / ".gitops" / "policies", content.folder("policies"))
-    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+def _policies(environments: Mapping[int, Environment], own: set[str]) -> Iterator[Problem]:
+    known = sorted(own | {file.stem for file in content.folder("policies").glob("*.yaml")})
     for at, each in environments.items():
         if each.policy not in known:
             near = get_close_matches(each.policy, known, 1)
@@ -178,12 +193,18 @@ def _outputs(models: Mapping[str, Model]) -> Iterator[Problem]:
     ]
     for name, field, path in outputs:
         taken.setdefault(path, f"models.{name}.{field}")
-    for name, field, path in outputs:
+    # First of all a model's own folder must not be what another's build replaces.
+    folders = [(name, "path", posixpath.normpath(model.path)) for name, model in models.items()]
+    misplaced = set()
+    for name, field, path in [*folders, *outputs]:
+        if name in misplaced:
+            continue
         mine = f"models.{name}.{field}"
         parts = path.split("/")
         for end in range(1, len(parts) + 1):
             other = taken.get("/".join(parts[:end]))
             if other and other != mine:
+                misplaced |= {name} if field == "path" else set()
                 verb = "is also" if end == len(parts) else "lies in"
                 yield Problem(
                     ("models", name, field),

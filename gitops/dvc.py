@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import re
+import shutil
 import socket
 import ssl
 import sys
@@ -26,7 +27,9 @@ from gitops import proc
 from gitops.errors import ConfigError, ToolError
 
 _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
-_WOULD_RUN = re.compile(r"(?:Running stage|failed to reproduce) '(?:[^']*:)?([^':]+)':")
+_WOULD_RUN = re.compile(
+    "(?:Running stage|failed to reproduce(?: stages:)?) ('[^']+'(?:(?:, | and )'[^']+')*)"
+)
 _CONNECT_SECONDS = 3.0
 
 
@@ -123,20 +126,26 @@ def _is_dvc(pid: int) -> bool:
 
 
 def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:
-    """Names of the first stages of `targets` that would run, by the hashes of dvc.lock.
+    """The first stages of `targets` that would run, by the hashes of dvc.lock; see `stages_of`.
 
     The data needn't be here: DVC skips what is unchanged and trips over the first that isn't.
 
     Raises:
         ToolError: the pipeline can't be read.
     """
-    done = proc.run(
-        _command("repro", "--dry", "--allow-missing", *targets), cwd=root, env=_QUIET, check=False
-    )
-    names = tuple(match.group(1) for match in _WOULD_RUN.finditer(f"{done.out}\n{done.err}"))
-    if done.code and not names:
-        raise proc.failed(["dvc", "repro", "--dry", *targets], done)
-    return names
+    line = ["repro", "--dry", "--keep-going", "--allow-missing", *targets]
+    done = proc.run(_command(*line), cwd=root, env=_QUIET, check=False)
+    said = f"{done.out}\n{done.err}"
+    found = [name for some in _WOULD_RUN.findall(said) for name in re.findall("'([^']+)'", some)]
+    if done.code and not found:
+        raise proc.failed(["dvc", *line], done)
+    return tuple(dict.fromkeys(found))
+
+
+def stages_of(addresses: Iterable[str], pipeline: str) -> tuple[str, ...]:
+    """Names of the stages of `pipeline`; DVC writes `folder/dvc.yaml:name`, at the top `name`."""
+    parts = (address.rpartition(":") for address in addresses)
+    return tuple(name for file, _, name in parts if (file or "dvc.yaml") == pipeline)
 
 
 def always_run(file: Path) -> frozenset[str]:
@@ -156,15 +165,17 @@ def stale(root: Path, targets: Sequence[str]) -> dict[str, object]:
     return answer
 
 
-def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
+def tracked(root: Path, folders: Iterable[str], apart: Iterable[str] = ()) -> tuple[Tracked, ...]:
     """All that dvc.lock and the .dvc files under `folders` (relative) track, in a stable order.
 
-    Data elsewhere in the repository counts too where a stage depends on it.
+    Data elsewhere in the repository counts too where a stage depends on it. `apart` are folders
+    inside `folders` that belong to others: their data counts only where a stage depends on it.
 
     Raises:
         ConfigError: one of these files can't be read.
     """
     found: dict[str, Tracked] = {}
+    others = {root / folder for folder in apart}
     for folder in folders:
         base = root / folder
         lock = read_yaml(base / "dvc.lock") if (base / "dvc.lock").is_file() else {}
@@ -173,7 +184,7 @@ def tracked(root: Path, folders: Iterable[str]) -> tuple[Tracked, ...]:
             for out in stage.get("outs") or []:
                 item = _item(root, base, out, name, cached=out["path"] not in plain)
                 found[item.path] = item
-        for file in sorted({*_dvc_files(base), *_dvc_files_of(lock, root, base)}):
+        for file in sorted({*_dvc_files(base, others), *_dvc_files_of(lock, root, base)}):
             for out in read_yaml(file).get("outs") or []:
                 item = _item(root, file.parent, out, None)
                 found[item.path] = item
@@ -199,12 +210,22 @@ def hash_of(path: Path) -> str:
     """
     if not path.is_dir():
         return file_md5(path)
-    files = sorted(
-        (file.relative_to(path).parts, file) for file in path.rglob("*") if file.is_file()
-    )
-    listing = [{"md5": file_md5(file), "relpath": "/".join(parts)} for parts, file in files]
-    text = json.dumps(listing, sort_keys=True)
+    files = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    return listing_md5({name: file_md5(file) for name, file in files.items()})
+
+
+def listing_md5(files: Mapping[str, str]) -> str:
+    """DVC's hash of a folder, from the MD5 of its files by their path in it."""
+    paths = sorted(files, key=lambda path: path.split("/"))
+    text = json.dumps([{"md5": files[path], "relpath": path} for path in paths], sort_keys=True)
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest() + ".dir"
+
+
+def ignored(patterns: str, paths: Iterable[str]) -> set[str]:
+    """Those of `paths` (relative to the repository) that a .dvcignore of its top folder names."""
+    from pathspec import GitIgnoreSpec
+
+    return set(GitIgnoreSpec.from_lines(patterns.splitlines()).match_files(paths))
 
 
 def file_md5(path: Path) -> str:
@@ -233,18 +254,64 @@ def remote(root: Path) -> Remote:
     return Remote(name, url, options)
 
 
-def set_local(root: Path, remote: Remote, options: Mapping[str, str], cache: Path) -> None:
-    """Write .dvc/config.local: `options` for `remote`, and the folder of the cache."""
+def declared_remotes(root: Path) -> tuple[Remote, ...]:
+    """The remotes of `.dvc/config` alone, the default first, their URLs as they are written.
+
+    Raises:
+        ConfigError: the file can't be read.
+    """
+    if not (root / ".dvc" / "config").is_file():
+        return ()
+    config = _config(root, local=False)
+    default = str(config.get("core", {}).get("remote", ""))
+    found = []
+    for section, options in config.items():
+        named = re.fullmatch(r'remote "(.+)"', section)
+        if named and isinstance(options, dict) and options.get("url"):
+            texts = {key: str(value) for key, value in options.items()}
+            found.append(Remote(named[1], texts.pop("url"), texts))
+    return tuple(sorted(found, key=lambda one: one.name != default))
+
+
+def cache_folder(root: Path) -> Path:
+    """The cache's folder by `.dvc/config` and `.dvc/config.local`; asks no process."""
+    return root / ".dvc" / str(_config(root).get("cache", {}).get("dir", "cache"))
+
+
+def set_local(
+    root: Path,
+    remote: Remote,
+    options: Mapping[str, str],
+    cache: Path,
+    core: Mapping[str, str] | None = None,
+) -> None:
+    """Write .dvc/config.local: `options` for `remote`, the folder of the cache, `core` settings."""
     from configobj import ConfigObj
 
     local = ConfigObj(encoding="utf-8", interpolation=False)
     local.filename = str(root / ".dvc" / "config.local")
+    if core:
+        local["core"] = dict(core)
     local["cache"] = {"dir": str(cache)}
     local[_section(remote.name)] = dict(options)
     local.write()
 
 
-def _config(root: Path) -> dict[str, Any]:
+def apart(root: Path, folder: Path) -> None:
+    """Make `folder` a DVC repository of its own, without git, with the remote and cache of `root`.
+
+    What is added there is in the cache and can be pushed before `root` knows of it.
+    """
+    with stores(root) as (cache, _):
+        place = cache.base.parents[1]  # above files/md5
+    (folder / ".dvc").mkdir(parents=True)
+    shutil.copyfile(root / ".dvc" / "config", folder / ".dvc" / "config")
+    known = remote(root)
+    options = {**known.options, "url": known.url}
+    set_local(folder, known, options, place, core={"no_scm": "true", "autostage": "false"})
+
+
+def _config(root: Path, *, local: bool = True) -> dict[str, Any]:
     """.dvc/config with .dvc/config.local over it, read as DVC reads them."""
     from configobj import ConfigObj, ConfigObjError
 
@@ -252,7 +319,7 @@ def _config(root: Path) -> dict[str, Any]:
     if not files[0].is_file():
         raise ConfigError(f"{root} has no .dvc/config", fix="dvc init")
     merged = ConfigObj(encoding="utf-8", interpolation=False)
-    for file in files:
+    for file in files if local else files[:1]:
         try:
             merged.merge(ConfigObj(str(file), encoding="utf-8", interpolation=False))
         except (ConfigObjError, UnicodeDecodeError) as error:
@@ -395,11 +462,15 @@ def _uncached(file: Path) -> frozenset[str]:
     return frozenset(plain)
 
 
-def _dvc_files(base: Path) -> list[Path]:
-    """The .dvc files of a model's folder, but for hidden folders (environments, caches)."""
+def _dvc_files(base: Path, others: set[Path]) -> list[Path]:
+    """The .dvc files of a model's folder, but for hidden folders and `others`."""
     found = []
     for folder, folders, files in os.walk(base):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(
+            name
+            for name in folders
+            if not name.startswith(".") and Path(folder, name) not in others
+        )
         found += [Path(folder, name) for name in sorted(files) if Path(name).suffix == ".dvc"]
     return found
 

@@ -7,7 +7,7 @@ straight to one git process (5,000 tags: GitPython a minute, `git for-each-ref` 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,11 @@ _HOOK_VARIABLES = (
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
 )
+
+
+# A repository that nobody here vouches for: no hooks, and no transport that runs a command.
+_WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
+_QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 
 
 @dataclass(frozen=True)
@@ -118,8 +123,89 @@ def private(root: Path) -> Path:
 
 def private_to_tree(root: Path) -> Path:
     """Our own folder for this work tree alone, on the file system of its git folder."""
+    if (root / ".git").is_dir():
+        return root / ".git" / "gitops"
     own = proc.run(["git", "rev-parse", "--git-dir"], cwd=root).out.strip()
     return (root / own).resolve() / "gitops"
+
+
+def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
+    """The contents of those blobs that the repository has."""
+    wanted = sorted(set(ids))
+    if not wanted:
+        return {}
+    command = ["git", "cat-file", "--batch"]
+    data = proc.output(command, cwd=root, input="\n".join(wanted).encode() + b"\n")
+    found, at = {}, 0
+    for name in wanted:
+        line = data.index(b"\n", at)
+        head, at = data[at:line].split(), line + 1
+        if len(head) == 3:  # else: `<id> missing`
+            size = int(head[2])
+            if head[1] == b"blob":
+                found[name] = data[at : at + size]
+            at += size + 1
+    return found
+
+
+def fetch_blobs(root: Path, ids: Iterable[str]) -> None:
+    """Ask the remotes for blobs that a shallow or partial clone lacks, and then for all history.
+
+    Whether that helped, `blobs` tells.
+    """
+    wanted = sorted(set(ids))
+    quiet = {"GIT_TERMINAL_PROMPT": "0"}
+    base = ["git", "fetch", "--quiet", "--no-tags"]
+    for remote in remotes(root):
+        proc.run(
+            [*base, "--no-write-fetch-head", remote, *wanted], cwd=root, env=quiet, check=False
+        )
+        if len(blobs(root, wanted)) < len(wanted) and is_shallow(root):
+            proc.run([*base, "--unshallow", remote], cwd=root, env=quiet, check=False)
+        if len(blobs(root, wanted)) == len(wanted):
+            return
+
+
+def blob_at(root: Path, revision: str, path: str) -> str | None:
+    """The id of the file `path` at `revision`; None if it isn't there."""
+    command = ["git", "rev-parse", "--verify", "--quiet", f"{revision}:{path}"]
+    return proc.run(command, cwd=root, check=False).out.strip() or None
+
+
+def keep_blobs(root: Path, files: Sequence[str]) -> None:
+    """Put the contents of `files` into the object store, unfiltered."""
+    if files:
+        command = ["git", "hash-object", "-w", "--no-filters", "--stdin-paths"]
+        proc.run(command, cwd=root, input="".join(f"{file}\n" for file in files))
+
+
+def merge_file(root: Path, yours: Path, base: Path, theirs: Path) -> bool:
+    """Merge the changes from `base` to `theirs` into the file `yours`; whether without conflict.
+
+    Conflicts are marked in it, as between `yours` and `gitops`.
+
+    Raises:
+        ToolError: git can't merge them (they are binary).
+    """
+    labels = [part for label in ("yours", "before", "gitops") for part in ("-L", label)]
+    files = [str(file) for file in (yours, base, theirs)]
+    command = ["git", "merge-file", "--quiet", *labels, *files]
+    done = proc.run(command, cwd=root, check=False)
+    if done.code < 0 or done.code > 127:
+        raise proc.failed(command, done)
+    return done.code == 0
+
+
+def files(root: Path) -> tuple[str, ...]:
+    """Every file that git tracks or would track, relative to the top."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    return tuple(sorted({path for path in proc.run(command, cwd=root).out.split("\0") if path}))
+
+
+def has_crlf(root: Path) -> bool:
+    """Whether git keeps a file with CRLF line ends, which `eol=lf` would show as changed."""
+    listed = proc.run(["git", "ls-files", "--eol"], cwd=root).out.splitlines()
+    return any(line.startswith(("i/crlf", "i/mixed")) for line in listed)
 
 
 def is_ignored(root: Path, path: str) -> bool:
@@ -147,6 +233,12 @@ def head(root: Path) -> Head:
     commit, tree = done.out.split()
     name = proc.run(["git", "symbolic-ref", "-q", "--short", "HEAD"], cwd=root, check=False)
     return Head(commit, tree, name.out.strip() or None)
+
+
+def branch(root: Path) -> str | None:
+    """The branch that is checked out, one without a commit too; None if HEAD is detached."""
+    done = proc.run(["git", "symbolic-ref", "-q", "--short", "HEAD"], cwd=root, check=False)
+    return done.out.strip() or None
 
 
 def changes(root: Path) -> tuple[str, ...]:
@@ -184,6 +276,83 @@ def show(root: Path, revision: str, path: str) -> str | None:
     """The text of `path` at `revision`; None if it isn't there."""
     done = proc.run(["git", "show", f"{revision}:{path}"], cwd=root, check=False)
     return None if done.code else done.out
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A commit as git keeps it: `files` maps the path of each file (no links) to its blob's id."""
+
+    root: Path
+    commit: str
+    tree: str
+    files: Mapping[str, str]
+
+    def read(self, paths: Iterable[str]) -> dict[str, bytes]:
+        """The bytes of those of `paths` that are there."""
+        wanted = {path: self.files[path] for path in paths if path in self.files}
+        if not wanted:
+            return {}
+        with _opened(self.root) as repo:
+            return {
+                path: repo.odb.stream(bytes.fromhex(one)).read() for path, one in wanted.items()
+            }
+
+
+def snapshot(root: Path, commit: str) -> Snapshot:
+    """The files of a commit, without touching the work tree."""
+    tree = proc.run(["git", "rev-parse", f"{commit}^{{tree}}"], cwd=root).out.strip()
+    listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=root).out
+    files = {}
+    for entry in listed.split("\0")[:-1]:
+        head, path = entry.split("\t", 1)
+        mode, _, blob = head.split(" ")
+        if mode.startswith("100"):
+            files[path] = blob
+    return Snapshot(root, commit, tree, files)
+
+
+def find(root: Path, *revisions: str) -> str | None:
+    """The commit id of the first of `revisions` that is here."""
+    for revision in revisions:
+        try:
+            return resolve(root, revision)
+        except UsageError:
+            continue
+    return None
+
+
+def parents(root: Path, commit: str) -> tuple[str, ...]:
+    """Ids of a commit's parents, the first the branch that was merged into.
+
+    Raises:
+        EvidenceError: the clone is shallow and ends here.
+    """
+    raw = proc.run(["git", "cat-file", "commit", commit], cwd=root).out.split("\n\n")[0]
+    found = tuple(line.split()[1] for line in raw.splitlines() if line.startswith("parent "))
+    if found and find(root, found[0]) is None:
+        raise EvidenceError(
+            f"this clone is shallow: {commit[:12]} is here, but not what was before it",
+            fix="git fetch --unshallow (in GitHub Actions: `fetch-depth: 0` of actions/checkout;"
+            " in Azure Pipelines: `fetchDepth: 0` of checkout)",
+        )
+    return found
+
+
+def fork_point(root: Path, one: str, other: str) -> str | None:
+    """The commit where two revisions parted (the best merge base); None: they share nothing."""
+    done = proc.run(["git", "merge-base", one, other], cwd=root, check=False)
+    return done.out.strip() or None
+
+
+def changed(root: Path, before: str, after: str) -> dict[str, tuple[int, int]]:
+    """Paths that differ between two commits, with the lines added and removed (binary: 0, 0)."""
+    plain = ["--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv"]
+    done = proc.run(["git", "diff", *plain, before, after], cwd=root)
+    found = {}
+    for entry in done.out.split("\0")[:-1]:
+        added, removed, path = entry.split("\t", 2)
+        found[path] = (0, 0) if added == "-" else (int(added), int(removed))
+    return found
 
 
 def remotes(root: Path) -> tuple[str, ...]:
@@ -286,3 +455,58 @@ def _repository_errors() -> Iterator[None]:
     except GitError as error:
         said = str(getattr(error, "stderr", "") or error).strip().removeprefix("stderr: ")
         raise ToolError(f"git refused: {said.strip(chr(39)).strip()}") from error
+
+
+def is_repository(place: str) -> bool:
+    """Whether a local folder is a git repository by itself, with a work tree or bare."""
+    folder = Path(place)
+    bare = (folder / "HEAD").is_file() and (folder / "refs").is_dir()
+    return bare or (folder / ".git").exists()
+
+
+def refs_elsewhere(url: str) -> dict[str, str]:
+    """Branches and tags of a repository elsewhere: full name -> commit (of an annotated tag too).
+
+    Raises:
+        ToolError: it can't be reached.
+    """
+    listed = proc.run([*_WARY, "ls-remote", "--", url], env=_QUIET).out
+    found: dict[str, str] = {}
+    for line in listed.splitlines():
+        commit, name = line.split("\t", 1)
+        found[name.removesuffix("^{}")] = commit  # the peeled tag comes after the tag
+    return found
+
+
+def take(url: str, revision: str, store: Path) -> str:
+    """Fetch a revision of a repository elsewhere into the new bare repository `store`; its commit.
+
+    Nothing of it is checked out: no hook, filter or submodule runs.
+
+    Raises:
+        ToolError: it can't be reached.
+        UsageError: there's no such revision.
+    """
+    proc.run([*_WARY, "init", "--quiet", "--bare", "--template=", str(store)])
+    get = [*_WARY, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]
+    shallow = [*get, "--depth", "1", "--", url, revision]
+    if proc.run(shallow, cwd=store, env=_QUIET, check=False).code == 0:
+        return proc.run(
+            ["git", "rev-parse", "--verify", "FETCH_HEAD^{commit}"], cwd=store
+        ).out.strip()
+    # A commit that the server gives only with all of its history, or no such revision.
+    everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
+    proc.run([*get, "--", url, *everything], cwd=store, env=_QUIET)
+    commit = find(store, revision)
+    if commit is None:
+        raise UsageError(
+            f"{url} has no revision {revision!r}", fix="name a branch, a tag or a commit of it"
+        )
+    return commit
+
+
+def modes(store: Path, commit: str) -> dict[str, str]:
+    """The mode of every file of a commit, as git writes it: 100644, 100755, 120000, 160000."""
+    listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=store).out
+    entries = (entry.split("\t", 1) for entry in listed.split("\0")[:-1])
+    return {path: head.split(" ", 1)[0] for head, path in entries}

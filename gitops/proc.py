@@ -83,6 +83,24 @@ def run(
     return result
 
 
+def output(command: Sequence[str], *, cwd: Path, input: bytes = b"") -> bytes:
+    """Run to the end, and return what it wrote, as it is.
+
+    Raises:
+        ToolError: the program is missing, or ended with a code other than 0.
+    """
+    try:
+        done = subprocess.run(
+            list(command), cwd=cwd, env=environment(), input=input, capture_output=True
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace")
+        raise failed(command, Done(done.returncode, "", said))
+    return done.stdout
+
+
 def stream(
     command: Sequence[str],
     on_line: Callable[[str], None],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 
 from gitops import proc
@@ -68,13 +70,21 @@ def sync(root: Path) -> None:
         )
 
 
-def run_in(root: Path, command: list[str], *, timeout: float | None = None) -> proc.Done:
-    """Run `command` as a stage is run: in the locked environment, under `build.env`."""
+def run_in(
+    root: Path, folder: str, command: list[str], *, timeout: float | None = None
+) -> proc.Done:
+    """Run `command` in a folder of `root` as a stage is: locked environment, `build.env`.
+
+    What PYTHONPATH names there is meant from the top.
+    """
     line = [binary(), "run", "--locked", "--quiet"]
     if (root / "build.env").is_file():
-        line += ["--env-file", "build.env"]
+        line += ["--env-file", str(root / "build.env")]
     env = stage_environment(root)
-    return proc.run([*line, "--", *command], cwd=root, env=env, timeout=timeout, check=False)
+    if path := fixed_environment(root).get("PYTHONPATH"):
+        env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in path.split(os.pathsep))
+    line += ["--", *command]
+    return proc.run(line, cwd=root / folder, env=env, timeout=timeout, check=False)
 
 
 def add(root: Path, packages: list[str]) -> None:
@@ -86,3 +96,17 @@ def add(root: Path, packages: list[str]) -> None:
     done = proc.run([binary(), "add", "--quiet", "--no-sync", *packages], cwd=root, check=False)
     if done.code:
         raise ToolError(f"uv could not add {', '.join(packages)}:\n  {done.err.strip()}")
+
+
+def environment_of(folder: Path, requirements: Path, wheel: Path) -> Path:
+    """A new environment with a wheel of ours and the pinned `requirements`; its `gitops`.
+
+    Raises:
+        ToolError: a package can't be had, or isn't what its hash says.
+    """
+    python = folder / "bin" / "python"
+    proc.run([binary(), "venv", "--quiet", "--python", sys.executable, str(folder)])
+    install = [binary(), "pip", "install", "--quiet", "--python", str(python)]
+    proc.run([*install, "--require-hashes", "--requirement", str(requirements)])
+    proc.run([*install, "--no-deps", "--offline", str(wheel)])
+    return folder / "bin" / "gitops"

@@ -45,8 +45,12 @@ def read(path: Path) -> Document:
     Raises:
         ConfigError: the file is missing, unreadable, not UTF-8, or refused by `yamlnodes.compose`.
     """
-    text = _text(path).removeprefix("\ufeff")
-    top = yamlnodes.compose(text, path)
+    return parse(_bytes(path), path)
+
+
+def parse(raw: bytes, path: Path) -> Document:
+    """One mapping from the bytes of a file; `path` names it. Raises as `read` does."""
+    top = yamlnodes.compose(_decoded(raw, path).removeprefix("\ufeff"), path)
     return Document(path, top.data, top)
 
 
@@ -61,7 +65,7 @@ def edit(path: Path, changes: Mapping[Place, object]) -> bool:
         ConfigError: the file cannot be read (as in `read`), has no such place, or is written in a
             way that the change cannot keep (below an alias, say).
     """
-    text = _text(path)
+    text = _decoded(_bytes(path), path)
     changed = yamledit.apply(text, path, changes)
     if changed == text:
         return False
@@ -78,15 +82,18 @@ def dump(data: Mapping[str, object], header: str = "") -> str:
     return "".join(f"{line}\n" for line in lines) + yamledit.block(data)
 
 
-def _text(path: Path) -> str:
+def _bytes(path: Path) -> bytes:
     try:
-        raw = path.read_bytes()
+        return path.read_bytes()
     except FileNotFoundError as error:
         raise ConfigError("there's no such file", fix="write it", where=Where(path)) from error
     except OSError as error:
         raise ConfigError(
             f"cannot be read: {error.strerror}", fix="make it a readable file", where=Where(path)
         ) from error
+
+
+def _decoded(raw: bytes, path: Path) -> str:
     try:
         return raw.decode()
     except UnicodeDecodeError as error:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gitops import names
-from gitops.cli import screen
+from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption
-from gitops.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from gitops.scaffold.new import Made, Request
     from gitops.scaffold.profile import Profile
     from gitops.scaffold.roles import Roles
-    from gitops.scaffold.table import Table
 
 # Answers about the repository; all others are about the table and go to the inference.
 _OWN = ("name", "model", "data", "target", "storage", "endpoint", "account", "ci")
@@ -31,7 +30,10 @@ def register(app: typer.Typer) -> None:
 
 
 def new(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new or an empty folder.")],
+    directory: Annotated[
+        Path,
+        typer.Argument(metavar="[DIR]", help="A new or an empty folder; or a repository to adopt."),
+    ] = Path(),
     data: Annotated[
         Path | None,
         typer.Option(
@@ -58,6 +60,9 @@ def new(
         Path | None, typer.Option("--answers", help="A YAML file of answers.")
     ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Turn a table into a repository that trains, is versioned by DVC and rebuilds bit for bit.
@@ -70,6 +75,11 @@ def new(
     azure://container/path), endpoint, account, ci, task, id, time, group, positive, drop, slices,
     sensitive, split, type.COLUMN.
 
+    In a git repository that is there: looks at its pipelines, branches, storage, models and code
+    (nothing of it is run), proposes gitops.yaml, and writes new files only; whatever is there is
+    kept as it is. Answers then: name, storage, endpoint, account, ci, models, branch.ENVIRONMENT,
+    and MODEL.KEY, as churn.task.
+
     Examples:
 
         gitops new flights --data flights.csv --target late
@@ -79,40 +89,47 @@ def new(
         gitops new demo                 with a small real data set
 
         gitops new churn --answers answers.yaml --no-input
+
+        gitops new . --dry-run          in a repository that is there
+
+        gitops new . --set models=churn,price --set churn.task=binary
     """
+    from gitops.cli import adopt
+    from gitops.scaffold import adopt as adoption
+    from gitops.scaffold import furnish
     from gitops.scaffold import new as scaffold
 
     given = scaffold.read_answers(answers, settings or [])
     flags = {"data": data, "target": target, "name": name, "ci": ci}
     given |= {key: value for key, value in flags.items() if value is not None}
-    _check_keys(given)
     asking = sys.stdin.isatty() and sys.stderr.isatty() and not no_input and not as_json
-    scaffold.preflight(directory)
+    root = adoption.top(directory)
+    if root is not None and "data" not in given:
+        adopt.adopt(root, given, asking=asking, dry_run=dry_run, as_json=as_json)
+        return
+    questions.check_keys(given, _OWN)
+    if root is None:
+        scaffold.preflight(directory)
     project = _project(given, directory, asking)
+    if root is not None:
+        furnish.preflight(root, project)
     platforms = scaffold.ci_of(given.get("ci", "github"))
     with scaffold.opened(given.get("data")) as (table, usual):
-        goal = _target(given, table, usual, asking)
+        goal = questions.target(given, table, usual, asking)
         overrides = {key: value for key, value in given.items() if key not in _OWN}
-        roles, profile = _agree(table, goal, overrides, asking, quiet=as_json)
+        roles, profile = questions.agree(table, goal, overrides, asking, quiet=as_json)
         request = scaffold.request(directory, project, table, roles, platforms, given)
-        made = scaffold.create(request, screen.say)
+        made, kept = scaffold.Made("", (), request.storage.remote), dict[str, str]()
+        if root is not None and not dry_run:
+            made, kept = furnish.create(request, screen.say)
+        elif not dry_run:
+            made = scaffold.create(request, screen.say)
     if as_json:
-        screen.document(_json(request, made, roles, profile))
+        screen.document(_json(request, made, roles, profile) | {"kept": sorted(kept)})
+    elif dry_run:
+        screen.out(f"{directory} was not made: it was a dry run")
     else:
-        _show(request, made)
-
-
-def _check_keys(given: dict[str, object]) -> None:
-    from gitops.scaffold.choices import KEYS
-
-    known = [*_OWN, *KEYS]
-    for key in given:
-        if key not in known and not key.startswith("type."):
-            near = get_close_matches(key, known, 1)
-            raise ConfigError(
-                f"there is no answer named {key!r}",
-                fix=f"did you mean {near[0]!r}?" if near else f"one of: {', '.join(known)}",
-            )
+        _show(request, made, kept)
 
 
 def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
@@ -126,81 +143,23 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
     return str(wanted)
 
 
-def _target(given: dict[str, object], table: Table, usual: str | None, asking: bool) -> str:
-    wanted = given.get("target") or usual
-    if wanted is not None:
-        return str(wanted)
-    columns = table.frame.columns
-    if not asking:
-        shown = ", ".join(columns[:20]) + (", ..." if len(columns) > 20 else "")
-        raise UsageError(
-            "which column is to be predicted?", fix=f"--target COLUMN, one of: {shown}"
-        )
-    screen.say(f"columns: {', '.join(columns)}")
-    return screen.ask("Column to predict", columns[-1])
-
-
-def _agree(
-    table: Table, target: str, overrides: dict[str, object], asking: bool, *, quiet: bool
-) -> tuple[Roles, Profile]:
-    """Infer, show, and on a terminal take corrections until there are none."""
-    from gitops.scaffold.profile import profile
-    from gitops.scaffold.roles import infer
-
-    roles = infer(table, target, overrides=overrides)
-    while True:
-        found = profile(table, roles)
-        if not quiet:
-            sys.stderr.write(found.text(_width()) + "\n")
-            sys.stderr.writelines(f"  {note}\n" for note in roles.notes)
-        if not asking:
-            return roles, found
-        corrected = None
-        while corrected is None:
-            change = _correction()
-            if change is None:
-                return roles, found
-            try:
-                _check_keys(change)
-                corrected = infer(table, target, overrides={**overrides, **change})
-                overrides = {**overrides, **change}
-            except ConfigError as error:
-                screen.error(error)
-        roles = corrected
-
-
-def _correction() -> dict[str, object] | None:
-    """A correction typed at the prompt, checked for its form; None when all is well."""
-    while True:
-        text = screen.ask("Change something? KEY=VALUE, or Enter to go on", "")
-        if not text:
-            return None
-        key, equals, value = text.partition("=")
-        if equals and key.strip():
-            return {key.strip(): value.strip()}
-        screen.say(
-            f"{text!r} is not KEY=VALUE, for example: task=regression, drop=notes, id=customer_id"
-        )
-
-
-def _width() -> int:
-    import shutil
-
-    return min(shutil.get_terminal_size((100, 24)).columns, 120)
-
-
-def _show(request: Request, made: Made) -> None:
+def _show(request: Request, made: Made, kept: Mapping[str, str]) -> None:
     folder = request.target
+    commit = f"first commit {made.commit[:12]}" if made.commit else "nothing committed"
     screen.out(
         f"{screen.style(str(folder), 'bold')}: {len(made.files)} files,"
-        f" first commit {made.commit[:12]}, storage {made.storage}"
+        f" {commit}, storage {made.storage}"
     )
+    for path, why in sorted(kept.items()):
+        screen.out(f"  kept: {path}: {why}")
     if "azure" in request.ci:
         screen.out(
             "no Azure Pipelines file was written: they come with the pipelines stage of gitops"
         )
     screen.out("next:")
     screen.out(f"  cd {shlex.quote(str(folder))}")
+    if not made.commit:
+        screen.out("  git add --all && git commit -m 'Start with gitops'")
     screen.out("  gitops build      train, package and evaluate; only what changed")
     screen.out("  gitops verify     prove that this commit rebuilds to the same bytes")
     screen.out("  gitops status     models, environments, metrics")

@@ -10,11 +10,16 @@ if TYPE_CHECKING:
 _WORKFLOWS = ("pull-request",)
 
 
-def render(config: Config) -> list[tuple[str, bytes]]:
-    """The workflow files that `config` asks for: path in the repository, and content."""
+def render(config: Config, *, ejected: bool = False) -> list[tuple[str, bytes]]:
+    """The workflow files that `config` asks for: path in the repository, and content.
+
+    `ejected`: without the steps that need gitops, and without its mark.
+    """
     from gitops.pipelines import definition, github
 
     if "github" not in config.ci:
         return []
     pipelines = [definition.load(name, config) for name in _WORKFLOWS]
+    if ejected:
+        pipelines = [definition.ejected(pipeline) for pipeline in pipelines]
     return [(github.path(pipeline), github.emit(pipeline).encode()) for pipeline in pipelines]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,6 +43,22 @@ def load(name: str, config: Config, folder: Path | None = None) -> Pipeline:
         required=tuple(data["required"]),
         pins=pins(folder),
     )
+
+
+def ejected(pipeline: Pipeline) -> Pipeline:
+    """What is left of it without gitops: jobs that run nothing of their own are gone."""
+    jobs = []
+    for job in pipeline.jobs:
+        steps = tuple(step for step in job.steps if step.use != "tool" and not _is_ours(step))
+        if any(step.run for step in steps):
+            jobs.append(replace(job, steps=steps))
+    left = [job.id for job in jobs]
+    required = tuple(job for job in pipeline.required if job in left)
+    return replace(pipeline, jobs=tuple(jobs), required=required, about="", marked=False)
+
+
+def _is_ours(step: Step) -> bool:
+    return step.run.startswith("gitops ")
 
 
 def pins(folder: Path | None = None) -> Pins:

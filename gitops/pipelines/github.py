@@ -47,9 +47,10 @@ def emit(pipeline: Pipeline) -> str:
             ("jobs", _map([*jobs, ("required", _required(pipeline))])),
         ]
     )
-    workflow.yaml_set_start_comment(
-        f"{pipeline.about}\nWritten by gitops. Every command here does the same on a laptop."
-    )
+    if pipeline.marked:
+        workflow.yaml_set_start_comment(
+            f"{pipeline.about}\nWritten by gitops. Every command here does the same on a laptop."
+        )
     _blank_lines(workflow, list(workflow))
     _blank_lines(workflow["jobs"], list(workflow["jobs"])[1:])
     yaml = YAML()

@@ -65,7 +65,10 @@ class Pins:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A whole workflow. `branches`: what it guards; `required`: the jobs that must all succeed."""
+    """A whole workflow. `branches`: what it guards; `required`: the jobs that must all succeed.
+
+    `marked`: its file says who wrote it.
+    """
 
     name: str
     about: str
@@ -75,3 +78,4 @@ class Pipeline:
     jobs: tuple[Job, ...]
     required: tuple[str, ...]
     pins: Pins
+    marked: bool = True

@@ -5,17 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops import dvc, git, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
 from gitops.reproduce import fingerprint, record, unchanged
 from gitops.reproduce.guard import only_one
-from gitops.reproduce.model import Place
+from gitops.reproduce.model import Place, tracked
 
 if TYPE_CHECKING:
     from gitops.config import Config
@@ -90,31 +90,39 @@ def build(
         _hold_sources(root, todo, say)
         _restore(root, todo, say)
         _environment(root, say)
+        results |= _untouched(root, private, todo)
         for place in todo:
-            results[place.name] = _one(place, lock, say)
+            if place.name not in results:
+                results[place.name] = _one(place, lock, say)
         if wanted:
             say(f"pushing to {wanted}")
-            items = dvc.tracked(root, {place.folder for place in todo})
-            dvc.push(root, [item.path for item in items if item.cached])
-        for place in todo:
-            _remember(place, private, config.models, wanted)
+            dvc.push(root, [item.path for item in tracked(todo) if item.cached])
+        _remember(root, todo, private, config.models, wanted)
         outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
         return _commit(root, outcome, before, todo, commit)
 
 
-def stale(models: Iterable[Place]) -> dict[str, tuple[str, ...]]:
+def stale(models: Sequence[Place]) -> dict[str, tuple[str, ...]]:
     """Stages that would have to run, by model: empty when every dvc.lock is up to date.
+
+    Stages of another pipeline, which a model depends on, stand under that one's dvc.yaml.
 
     Judged by the hashes in dvc.lock, so that data and outputs needn't be here. Stages that run at
     every build, whatever changed, don't count.
     """
-    found = {}
     for place in models:
         _require_pipeline(place)
-        always = dvc.always_run(place.base / "dvc.yaml")
-        stages = [one for one in dvc.would_run(place.root, [place.pipeline]) if one not in always]
+    root = models[0].root
+    named = {place.pipeline: place.name for place in models}
+    addresses = dvc.would_run(root, list(named))
+    found = {}
+    others = [one.rpartition(":")[0] or "dvc.yaml" for one in addresses]
+    for pipeline in dict.fromkeys([*named, *others]):
+        file = root / pipeline
+        always = dvc.always_run(file) if file.is_file() else frozenset()
+        stages = [one for one in dvc.stages_of(addresses, pipeline) if one not in always]
         if stages:
-            found[place.name] = tuple(stages)
+            found[named.get(pipeline, pipeline)] = tuple(stages)
     return found
 
 
@@ -142,15 +150,34 @@ def confirmed(root: Path, private: Path, name: str, wanted: str) -> Built | None
     known = record.latest(private, name, note.lock)
     if known is None:
         return None
+    return _unchanged(name, known)
+
+
+def _unchanged(name: str, known: Mapping[str, Any]) -> Built:
     stages = dict.fromkeys((stage["name"] for stage in known["stages"]), "unchanged")
     return Built(name, "unchanged", stages, known["metrics"], known["test_set"])
 
 
-def _remember(place: Place, private: Path, models: Iterable[str], pushed: str) -> None:
-    state = unchanged.observe(place.root, place.folder, _SHARED)
-    if state is not None and not dvc.stale(place.root, [place.pipeline]):
-        note = unchanged.Note(place.folder, tuple(models), state, pushed)
-        unchanged.remember(_note(private, place.name), note)
+def _untouched(root: Path, private: Path, models: tuple[Place, ...]) -> dict[str, Built]:
+    """Those of several models that were built here and are up to date: one question for all."""
+    if len(models) == 1:
+        return {}
+    locked = [place for place in models if place.lock.is_file()]
+    changed = dvc.stale(root, [place.pipeline for place in locked]) if locked else {}
+    quiet = [place for place in locked if not dvc.stages_of(changed, place.pipeline)]
+    known = {place.name: record.latest(private, place.name, place.lock_digest()) for place in quiet}
+    return {name: _unchanged(name, document) for name, document in known.items() if document}
+
+
+def _remember(
+    root: Path, places: tuple[Place, ...], private: Path, models: Iterable[str], pushed: str
+) -> None:
+    states = [unchanged.observe(root, place.folder, _SHARED) for place in places]
+    changed = dvc.stale(root, [place.pipeline for place in places])
+    for place, state in zip(places, states, strict=True):
+        if state is not None and not dvc.stages_of(changed, place.pipeline):
+            note = unchanged.Note(place.folder, tuple(models), state, pushed)
+            unchanged.remember(_note(private, place.name), note)
 
 
 def _note(private: Path, name: str) -> Path:
@@ -176,8 +203,9 @@ def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
     Raises:
         EvidenceError: the bytes are nobody's: an edit in place, which bringing ours would lose.
     """
-    tracked = dvc.tracked(root, {place.folder for place in models})
-    sources = [item for item in tracked if item.stage is None and (root / item.path).exists()]
+    sources = [
+        item for item in tracked(models) if item.stage is None and (root / item.path).exists()
+    ]
     other = [item for item, _ in dvc.damaged(root, sources)]
     if not other:
         return
@@ -197,7 +225,7 @@ def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
 
 def _restore(root: Path, models: tuple[Place, ...], say: Say) -> None:
     """Bring what is tracked but not here, from the cache or the remote, and prove its bytes."""
-    items = [item for item in dvc.tracked(root, {place.folder for place in models}) if item.cached]
+    items = [item for item in tracked(models) if item.cached]
     absent = [item for item in items if not (root / item.path).exists()]
     if not absent:
         return
@@ -222,8 +250,8 @@ def _one(place: Place, lock: int, say: Say) -> Built:
     _require_pipeline(place)
     started = datetime.now(UTC)
     stages = run_stages(place, lock, say)
-    tracked = dvc.tracked(place.root, [place.folder])
-    objects.prove(place.root, [one for one in tracked if stages.get(one.stage or "") == "restored"])
+    restored = [one for one in place.tracked() if stages.get(one.stage or "") == "restored"]
+    objects.prove(place.root, restored)
     test_set = _prove(place, say)
     metrics = read_metrics(place)
     record.write(

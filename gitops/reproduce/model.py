@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from gitops import dvc
 
 if TYPE_CHECKING:
     from gitops.config import Config, Model
@@ -13,11 +16,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Place:
-    """One model: its name, its declaration, and the top folder of its repository."""
+    """One model: its name, its declaration, and the top folder of its repository.
+
+    `apart` are the folders of other models inside its own (a model at the top has them all).
+    """
 
     name: str
     declared: Model
     root: Path
+    apart: tuple[str, ...] = ()
 
     @property
     def folder(self) -> str:
@@ -52,10 +59,28 @@ class Place:
         """SHA-256 of dvc.lock in hex: the key of the build record; empty if there's none."""
         return hashlib.sha256(self.lock.read_bytes()).hexdigest() if self.lock.is_file() else ""
 
+    def tracked(self) -> tuple[dvc.Tracked, ...]:
+        """What DVC tracks of this model, and what its stages depend on; see `dvc.tracked`."""
+        return dvc.tracked(self.root, [self.folder], self.apart)
+
 
 def places(root: Path, config: Config, name: str | None = None) -> tuple[Place, ...]:
     """The models to work on: `name`, or all of them."""
-    if name is not None:
-        known, declared = config.model(name)
-        return (Place(known, declared, root),)
-    return tuple(Place(known, declared, root) for known, declared in config.models.items())
+    wanted = config.models if name is None else dict([config.model(name)])
+    folders = sorted({model.path for model in config.models.values()})
+    return tuple(
+        Place(known, declared, root, _inside(declared.path, folders))
+        for known, declared in wanted.items()
+    )
+
+
+def tracked(models: Iterable[Place]) -> tuple[dvc.Tracked, ...]:
+    """What DVC tracks of all `models`, each path once."""
+    found = {item.path: item for place in models for item in place.tracked()}
+    return tuple(found[path] for path in sorted(found))
+
+
+def _inside(folder: str, folders: list[str]) -> tuple[str, ...]:
+    if folder == ".":
+        return tuple(one for one in folders if one != ".")
+    return tuple(one for one in folders if one.startswith(f"{folder}/"))

@@ -36,7 +36,7 @@ def write(
     Raises:
         EvidenceError: the record doesn't fit its contract.
     """
-    items = dvc.tracked(place.root, [place.folder])
+    items = place.tracked()
     here = git.head(place.root)
     document = {
         "version": 1,

@@ -10,7 +10,7 @@ from pathlib import Path
 from gitops import config as configuration
 from gitops import dvc, git, objects
 from gitops.errors import EvidenceError
-from gitops.reproduce.model import Place
+from gitops.reproduce.model import Place, places
 
 
 def clone(root: Path, target: Path, commit: str, cache: Path) -> None:
@@ -34,18 +34,20 @@ def model_at(
         target = Path(temporary) / "clone"
         say(f"reading {commit[:12]}")
         clone(root, target, commit, cache=root / ".dvc" / "cache")
-        known, declared = configuration.load(target).model(name)
-        place = Place(known, declared, target)
+        config = configuration.load(target)
+        (place,) = places(target, config, config.model(name)[0])
         package = place.package.relative_to(target).as_posix()
-        tracked = [item for item in dvc.tracked(target, [place.folder]) if item.cached]
+        tracked = [item for item in place.tracked() if item.cached]
         if package not in [item.path for item in tracked]:
             raise EvidenceError(
-                f"model {known} was never built at {revision}: its dvc.lock has no {package}",
+                f"model {place.name} was never built at {revision}: its dvc.lock has no {package}",
                 fix="build there first, or name another revision",
             )
         # A declared command may read anything that the model's stages wrote.
         items = [
-            item for item in tracked if item.path == package or (declared.predict and item.stage)
+            item
+            for item in tracked
+            if item.path == package or (place.declared.predict and item.stage)
         ]
         if lost := objects.bring(target, items):
             raise EvidenceError(

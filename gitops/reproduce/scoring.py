@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,6 +55,15 @@ def predict(
         return scored.frame, scored.warnings
 
 
+@contextlib.contextmanager
+def command_at(
+    root: Path, commit: str, name: str, say: Callable[[str], None]
+) -> Iterator[Callable[[pl.DataFrame], pl.DataFrame]]:
+    """What runs the declared command of a model as of a commit, for `package.score`."""
+    with model_at(root, commit, name, say) as place:
+        yield lambda frame: _by_command(place, frame)
+
+
 def write(frame: pl.DataFrame, path: Path) -> None:
     """Write a table in the format of the path's ending, replacing the file only when it's whole."""
     writer = _WRITERS.get(path.suffix)
@@ -81,7 +90,7 @@ def _by_command(place: Place, frame: pl.DataFrame) -> pl.DataFrame:
         source, target = Path(temporary) / "input.parquet", Path(temporary) / "output.parquet"
         frame.write_parquet(source)
         words = [word.format(input=source, output=target) for word in command]
-        done = uv.run_in(place.base, words)
+        done = uv.run_in(place.root, place.folder, words)
         if done.code or not target.is_file():
             said = "\n  ".join((done.err or done.out).strip().splitlines()[-10:])
             raise ToolError(f"the predict command of {place.name} failed ({done.code}):\n  {said}")

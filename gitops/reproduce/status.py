@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -39,43 +39,76 @@ class Status:
 
 
 def status(root: Path, config: Config, say: Callable[[str], None]) -> Status:
-    """Read it all from git and dvc.lock; DVC is asked only where the fast path can't tell."""
+    """Read it all from git and dvc.lock; DVC is asked only where the fast path can't tell.
+
+    The number of processes doesn't grow with the number of models.
+    """
+    models = places(root, config)
     here = git.head(root)
+    states = _states(root, models, say)
+    date, _ = git.describe(root, here.commit)
+    rows = {
+        place.name: [
+            Row(
+                place.name,
+                "work tree",
+                here.commit[:10],
+                date[:10],
+                states[place.name],
+                read_metrics(place),
+            )
+        ]
+        for place in models
+    }
     tips = git.branches(root)
-    rows = []
-    for place in places(root, config):
-        rows.append(_work_tree(place, here.commit, say))
-        for environment in config.environments:
-            tip = tips.get(environment.branch) or tips.get(f"origin/{environment.branch}")
-            rows.append(_environment(place, environment.name, tip))
-    return Status(config.project, here.branch, git.changes(root), tuple(rows))
+    for environment in config.environments:
+        tip = tips.get(environment.branch) or tips.get(f"origin/{environment.branch}")
+        for row in _environment(root, environment.name, tip, models):
+            rows[row.model].append(row)
+    each = tuple(row for several in rows.values() for row in several)
+    return Status(config.project, here.branch, git.changes(root), each)
 
 
-def _work_tree(place: Place, commit: str, say: Callable[[str], None]) -> Row:
-    date, _ = git.describe(place.root, commit)
-    if not place.lock.is_file():
-        state = "not built"
-    elif confirmed(place.root, git.private(place.root), place.name, ""):
-        state = "built"
-    else:
-        say(f"asking dvc about {place.name}")
-        changed = dvc.stale(place.root, [place.pipeline])
-        names = ", ".join(name.rsplit(":", 1)[-1] for name in changed)
-        state = f"stale: {names}" if changed else "built"
-    return Row(place.name, "work tree", commit[:10], date[:10], state, read_metrics(place))
+def _states(root: Path, models: tuple[Place, ...], say: Callable[[str], None]) -> dict[str, str]:
+    """The state of each model in the work tree."""
+    private = git.private(root)
+    states = {place.name: "built" if place.lock.is_file() else "not built" for place in models}
+    unsure = [
+        place
+        for place in models
+        if place.lock.is_file() and not confirmed(root, private, place.name, "")
+    ]
+    if unsure:
+        say(
+            f"asking dvc about {', '.join(place.name for place in unsure[:5])}"
+            f"{f' and {len(unsure) - 5} more' if len(unsure) > 5 else ''}"
+        )
+        changed = dvc.stale(root, [place.pipeline for place in unsure])
+        for place in unsure:
+            stages = dvc.stages_of(changed, place.pipeline)
+            if stages:
+                states[place.name] = f"stale: {', '.join(stages)}"
+    return states
 
 
-def _environment(place: Place, name: str, tip: str | None) -> Row:
+def _environment(
+    root: Path, name: str, tip: str | None, models: tuple[Place, ...]
+) -> Iterator[Row]:
     if tip is None:
-        return Row(place.name, name, "", "", "no branch", {})
-    date, _ = git.describe(place.root, tip)
-    lock = git.show(place.root, tip, place.lock.relative_to(place.root).as_posix())
-    text = git.show(place.root, tip, place.metrics.relative_to(place.root).as_posix())
-    metrics = _numbers(text) if text else {}
-    return Row(place.name, name, tip[:10], date[:10], "built" if lock else "not built", metrics)
+        yield from (Row(place.name, name, "", "", "no branch", {}) for place in models)
+        return
+    date, _ = git.describe(root, tip)
+    there = git.snapshot(root, tip)
+    metrics = {place.name: place.metrics.relative_to(root).as_posix() for place in models}
+    texts = there.read(metrics.values())
+    for place in models:
+        built = place.lock.relative_to(root).as_posix() in there.files
+        numbers = _numbers(texts.get(metrics[place.name], b"{}"))
+        state = "built" if built else "not built"
+        yield Row(place.name, name, tip[:10], date[:10], state, numbers)
 
 
-def _numbers(text: str) -> dict[str, float]:
+def _numbers(text: bytes) -> dict[str, float]:
     try:
         return {k: v for k, v in json.loads(text).items() if isinstance(v, int | float)}
     except ValueError:

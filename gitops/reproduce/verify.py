@@ -14,7 +14,7 @@ from gitops.errors import AnswerNo, ToolError
 from gitops.reproduce import build, fingerprint, record
 from gitops.reproduce.compare import Comparison, compare
 from gitops.reproduce.guard import only_one
-from gitops.reproduce.model import Place, places
+from gitops.reproduce.model import Place, places, tracked
 from gitops.reproduce.revision import clone as checkout_of
 
 Say = Callable[[str], None]
@@ -67,7 +67,7 @@ def verify(
 
 def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracked, ...]:
     """All tracked bytes from the remote, each proven; outputs that nobody pushed may be absent."""
-    items = dvc.tracked(clone, {place.folder for place in models})
+    items = tracked(models)
     stored = [item for item in items if item.cached]
     say(f"fetching {len(stored)} tracked paths from {dvc.remote(clone).url}")
     try:
@@ -91,6 +91,7 @@ def _rebuilt(
     root: Path, place: Place, items: tuple[dvc.Tracked, ...], original: Path, say: Say
 ) -> Verified:
     digest = place.lock_digest()
+    own = {item.path for item in place.tracked()}
     with only_one(git.private(place.root), say) as lock:
         try:
             build.run_stages(place, lock, say, fresh=True)
@@ -98,11 +99,7 @@ def _rebuilt(
             raise AnswerNo(
                 f"it doesn't rebuild: {error.message}", fix="mend the stage; build; commit"
             ) from error
-    outputs = tuple(
-        item
-        for item in items
-        if item.stage is not None and (place.root / item.path).is_relative_to(place.base)
-    )
+    outputs = tuple(item for item in items if item.stage is not None and item.path in own)
     folder = Path(place.folder)
     packages = (
         (folder / place.declared.package).as_posix(),

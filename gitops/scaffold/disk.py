@@ -8,10 +8,11 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from gitops.errors import AnswerNo, ToolError
 
+_MANY = 64  # files that take longer one by one than all that the system has to write
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -76,14 +77,53 @@ def write_whole(file: Path, content: bytes) -> None:
     sync([file.parent])
 
 
+def lay_down(files: Sequence[tuple[PurePath, bytes, bool]], folder: Path) -> None:
+    """Write new files (path, content, executable) into `folder`; if that fails, none is left.
+
+    Raises:
+        ToolError: they can't be written.
+    """
+    made = missing_folders([folder, *((folder / path).parent for path, _, _ in files)])
+    written: list[Path] = []
+    with errors(folder):
+        try:
+            for each in made:
+                each.mkdir()
+            for path, content, executable in files:
+                _write(folder / path, content, 0o777 if executable else 0o666, written)
+            sync([*written, *{path.parent for path in written}, *made])
+        except BaseException:
+            for at in written:
+                at.unlink(missing_ok=True)
+            remove_empty(made)
+            raise
+
+
+def _write(at: Path, content: bytes, mode: int, written: list[Path]) -> None:
+    handle = os.open(at, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+    written.append(at)
+    with os.fdopen(handle, "wb") as out:
+        out.write(content)
+
+
 def sync(places: Iterable[Path]) -> None:
     """These files and folders down to the disk."""
-    for place in places:
+    known = list(places)
+    if len(known) > _MANY:
+        os.sync()
+        return
+    for place in known:
         handle = os.open(place, os.O_RDONLY)
         try:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def hurry(folder: Path) -> None:
+    """What is decided down to the disk; failing at it undoes nothing, so it's no error."""
+    with suppress(OSError):
+        sync([folder])
 
 
 def missing_folders(folders: Iterable[Path]) -> list[Path]:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Literal, cast
@@ -17,8 +17,19 @@ from gitops.errors import ConfigError, Where
 Owner = Literal["tool", "user"]
 
 _NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
-_KEYS = ("version", "name", "description", "files", "requires")
+_KEYS = (
+    "version",
+    "name",
+    "description",
+    "revision",
+    "files",
+    "requires",
+    "answers",
+    "overrides",
+    "migrations",
+)
 _RULE_KEYS = ("path", "owner", "when")
+_MIGRATION_KEYS = ("to", "move", "answers", "delete")
 
 
 @dataclass(frozen=True)
@@ -36,6 +47,22 @@ class Rule:
 
 
 @dataclass(frozen=True)
+class Migration:
+    """What turns a repository of the revision before `to` into one of `to`: data, no code.
+
+    Paths are output paths, in which `@{ name }@` is an answer. `move`: (from, to), of a file or,
+    with a `/` at the end of both, of a folder; `rename` and `set` are about answers: new names, and
+    values for answers that aren't there yet; `delete` says that a file is gone, and hasn't moved.
+    """
+
+    to: int
+    move: tuple[tuple[str, str], ...]
+    rename: Mapping[str, str]
+    set: Mapping[str, object]
+    delete: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class TemplateFile:
     """A file under `template/`: its path there (`/` between names), bytes, and executable bit."""
 
@@ -48,7 +75,9 @@ class TemplateFile:
 class Generator:
     """What `generator.yaml` says, and every template file.
 
-    `source` is `shipped` or the folder as it was given; `digest` is `sha256:` over all its files.
+    `source` is `shipped` or the folder as it was given; `digest` is `sha256:` over all its files;
+    `revision` counts its changes, `migrations` lead up to it. `answers` are its own, with their
+    defaults; `overrides` globs over the output paths that it takes over from generators before it.
     """
 
     name: str
@@ -59,6 +88,10 @@ class Generator:
     folder: Path
     source: str
     digest: str
+    revision: int = 1
+    migrations: tuple[Migration, ...] = ()
+    answers: Mapping[str, object] = field(default_factory=dict)
+    overrides: tuple[str, ...] = ()
 
     def owner(self, path: str) -> Owner:
         """Who owns the output file `path`: see `Rule`; by default the user."""
@@ -68,8 +101,20 @@ class Generator:
         """The first matching rule with a `when`, if any."""
         return next((rule for rule in self._matching(path) if rule.when), None)
 
+    def takes_over(self, path: str) -> bool:
+        """Whether it replaces what an earlier generator writes at `path`."""
+        return any(matches(glob, path) for glob in self.overrides)
+
     def _matching(self, path: str) -> Iterator[Rule]:
         return (rule for rule in self.rules if matches(rule.path, path))
+
+
+def is_shipped(name: str) -> bool:
+    """Whether gitops comes with a generator of that name."""
+    return (
+        bool(_NAME.fullmatch(name))
+        and (content.folder("generators") / name / "generator.yaml").is_file()
+    )
 
 
 def load(name_or_path: str | Path) -> Generator:
@@ -164,6 +209,9 @@ def _read(folder: Path, source: str) -> Generator:
         raise _wrong(document, "name", name, f"{folder.name!r}, the name of its folder")
     if not (isinstance(description, str) and description.strip() and "\n" not in description):
         raise _wrong(document, "description", description, "one line of text")
+    revision = data.get("revision", 1)
+    if not _is_count(revision):
+        raise _wrong(document, "revision", revision, "a whole number from 1 on")
     files = _template_files(folder)
     return Generator(
         name=name,
@@ -174,7 +222,15 @@ def _read(folder: Path, source: str) -> Generator:
         folder=folder,
         source=source,
         digest=_digest(file.read_bytes(), files),
+        revision=revision,
+        migrations=_migrations(document, data.get("migrations", []), revision),
+        answers=_answers(document, data.get("answers", {})),
+        overrides=_overrides(document, data.get("overrides", [])),
     )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _requires(document: yamlfile.Document, data: object) -> tuple[str, ...]:
@@ -204,6 +260,65 @@ def _rules(document: yamlfile.Document, data: object) -> tuple[Rule, ...]:
             raise _wrong(document, place, item, "an item with an `owner`, a `when`, or both")
         rules.append(Rule(path, owner, when, document.where((*place, "when" if when else "path"))))
     return tuple(rules)
+
+
+def _answers(document: yamlfile.Document, data: object) -> dict[str, object]:
+    if not (isinstance(data, dict) and all(_is_text(k) and k.isidentifier() for k in data)):
+        raise _wrong(document, "answers", data, "a mapping of names to default values")
+    return data
+
+
+def _overrides(document: yamlfile.Document, data: object) -> tuple[str, ...]:
+    if not (isinstance(data, list) and all(_is_text(one) for one in data)):
+        raise _wrong(document, "overrides", data, "a list of globs over output paths")
+    return tuple(data)
+
+
+def _migrations(document: yamlfile.Document, data: object, revision: int) -> tuple[Migration, ...]:
+    if not isinstance(data, list):
+        raise _wrong(document, "migrations", data, "a list of {to, move, answers, delete}")
+    found: list[Migration] = []
+    for index, item in enumerate(data):
+        place = ("migrations", index)
+        if not isinstance(item, dict):
+            raise _wrong(document, place, item, "{to, move, answers, delete}")
+        _known_keys(document, item, _MIGRATION_KEYS, place)
+        to, last = item.get("to"), found[-1].to if found else 1
+        if not (isinstance(to, int) and _is_count(to) and last < to <= revision):
+            wanted = f"a revision from {last + 1} to {revision}, each once and in order"
+            raise _wrong(document, (*place, "to"), to, wanted)
+        move, delete, answers = item.get("move", []), item.get("delete", []), item.get("answers")
+        if not isinstance(move, list):
+            raise _wrong(document, (*place, "move"), move, "a list of {from, to}")
+        moves = tuple(_move(document, one, (*place, "move", at)) for at, one in enumerate(move))
+        if not (isinstance(delete, list) and all(_is_text(one) for one in delete)):
+            raise _wrong(document, (*place, "delete"), delete, "a list of output paths")
+        answers = {} if answers is None else answers
+        if not isinstance(answers, dict):
+            raise _wrong(document, (*place, "answers"), answers, "{rename, set}")
+        _known_keys(document, answers, ("rename", "set"), (*place, "answers"))
+        rename, values = answers.get("rename", {}), answers.get("set", {})
+        if not (isinstance(rename, dict) and all(_is_text(one) for one in rename.values())):
+            raise _wrong(document, (*place, "answers", "rename"), rename, "{old name: new name}")
+        if not isinstance(values, dict):
+            raise _wrong(document, (*place, "answers", "set"), values, "{name: value}")
+        found.append(Migration(to, moves, rename, values, tuple(delete)))
+    return tuple(found)
+
+
+def _move(
+    document: yamlfile.Document, item: object, place: tuple[str | int, ...]
+) -> tuple[str, str]:
+    old, new = (item.get("from"), item.get("to")) if isinstance(item, dict) else (None, None)
+    known = isinstance(item, dict) and len(item) == 2 and _is_text(old) and _is_text(new)
+    if not known or str(old).endswith("/") != str(new).endswith("/"):
+        wanted = "{from: path, to: path}, two files or (with a / at the end) two folders"
+        raise _wrong(document, place, item, wanted)
+    return str(old), str(new)
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value)
 
 
 def _known_keys(

@@ -12,12 +12,12 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import __version__, config, dvc, git, names, pipelines, uv, yamlfile
+from gitops import __version__, config, dvc, git, names, uv, yamlfile
 from gitops.errors import ConfigError, ToolError, UsageError
-from gitops.scaffold import apply, generator, lock, vendor
+from gitops.scaffold import apply, desired, generator, lock, models
 from gitops.scaffold.builtin import NAME as BUILTIN_NAME
 from gitops.scaffold.builtin import builtin
 from gitops.scaffold.render import render, tool_file
@@ -111,7 +111,8 @@ def preflight(target: Path) -> None:
     apply.finish(target.resolve())
     if target.is_dir() and (inside := sorted(path.name for path in target.iterdir())):
         raise UsageError(
-            f"{target} is not empty: {', '.join(inside[:5])}", fix="name a new or an empty folder"
+            f"{target} is not empty: {', '.join(inside[:5])}",
+            fix="name a new or an empty folder; to adopt what is there: git init, and again",
         )
     if not os.access(parent, os.W_OK):
         raise ToolError(f"{parent} can't be written to", fix="choose another place")
@@ -124,106 +125,62 @@ def create(request: Request, say: Say) -> Made:
         GitopsError: of whatever kind stopped it.
     """
     target = request.target.resolve()
-    storage = storage_url(request.storage, target)
+    storage = desired.storage_url(request.storage, target)
     with apply.staging(target) as staging:
         say("rendering")
-        files = _write_files(request, storage, staging)
+        made = write_files(request, storage, staging)
         say("tracking the data")
         commit = _version(request, staging)
-        _provide_storage(storage, staging, say)
+        provide_storage(storage, staging, say)
         shutil.rmtree(staging / ".dvc" / "tmp", ignore_errors=True)
         apply.install(staging, target)
-    return Made(commit, files, storage)
+    files = sorted(str(path) for path in (*made.lock.files, lock.PATH))
+    return Made(commit, tuple(files), storage)
 
 
 def context(request: Request, storage: str) -> dict[str, object]:
     """What templates see: plain data only."""
-    roles = request.roles
     return {
         "project": request.project,
         "package": names.package_name(request.project),
-        "model": request.model,
-        "task": roles.task,
-        "data": {
-            "file": data_path(request),
-            "format": request.table.format,
-            "separator": request.table.separator,
-            "encoding": request.table.encoding,
-        },
-        "target": roles.target,
-        "classes": list(roles.classes),
-        "positive": roles.positive,
-        "id": roles.id,
-        "time": roles.time,
-        "group": roles.group,
-        "features": [
-            {"name": one.name, "type": one.type, "calendar": list(one.calendar)}
-            for one in roles.features
-        ],
-        "slices": list(roles.slices),
-        "sensitive": list(roles.sensitive),
-        "dropped": [asdict(one) for one in roles.dropped],
-        "split": roles.split,
-        "rows": request.table.frame.height,
+        **models.answers(request.model, request.table, request.roles),
         "ci": list(request.ci),
         "storage": request.storage.remote,
         "storage_url": storage,
         "storage_endpoint": request.storage.endpoint,
         "storage_account": request.storage.account,
         "python": platform.python_version(),
-        "tool_version": __version__,
         "wrapped": False,
     }
 
 
-def data_path(request: Request) -> str:
-    """Where the table goes: its own name, made safe, under data/."""
-    stem = names.suggest(request.table.path.stem)
-    return f"data/{stem}.{request.table.format}"
-
-
-def storage_url(storage: config.Storage, target: Path) -> str:
-    """The absolute folder, or the URL as it is."""
-    return str((target / storage.remote).resolve()) if storage.kind == "folder" else storage.remote
-
-
-def _write_files(request: Request, storage: str, staging: Path) -> tuple[str, ...]:
+def write_files(request: Request, storage: str, staging: Path) -> desired.Desired:
+    """Everything that is generated, and the table, into the new folder `staging`."""
     answers = context(request, storage)
     generators = generator.compose(GENERATORS)
-    rendered = list(render(generators, answers))
+    rendered = render(generators, answers)
     apply.stage(rendered, staging)
-    declared = config.load(staging)
-    extra = [
-        *vendor.vendored(),
-        tool_file(".gitops/gitops.schema.json", _schema_text()),
-        *(tool_file(path, text) for path, text in pipelines.render(declared)),
-    ]
-    rendered += extra
-    entry = lock.write(generators, answers, rendered)
-    apply.stage([*extra, tool_file(".gitops/lock.yaml", entry)], staging)
-    data = staging / data_path(request)
+    made = desired.build(staging, config.load(staging), generators, answers)
+    templates = {one.path for one in rendered}
+    extra = [one for one in made.files if one.path not in templates]
+    apply.stage([*extra, tool_file(str(lock.PATH), lock.dump(made.lock))], staging)
+    data = staging / models.data_path(request.table)
     data.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(request.table.path, data)
-    return tuple(sorted([str(one.path) for one in rendered] + [".gitops/lock.yaml"]))
-
-
-def _schema_text() -> bytes:
-    import json
-
-    return (json.dumps(config.json_schema(), indent=2, ensure_ascii=False) + "\n").encode()
+    return made
 
 
 def _version(request: Request, staging: Path) -> str:
     declared = config.load(staging)
     first, *others = [one.branch for one in declared.environments]
     git.init(staging, first)
-    dvc.add(staging, data_path(request))
+    dvc.add(staging, models.data_path(request.table))
     commit = git.commit(staging, f"Start {request.project}, scaffolded by gitops {__version__}")
     git.create_branches(staging, others)
     return commit
 
 
-def _provide_storage(storage: str, staging: Path, say: Say) -> None:
+def provide_storage(storage: str, staging: Path, say: Say) -> None:
     """A folder gets the data at once; a network remote waits for `gitops build --push`."""
     if "://" in storage:
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 from gitops.errors import ConfigError, Where
@@ -17,6 +18,10 @@ _RESERVED = frozenset(
 # hide in a listing, and HFS+ ignores some of them (so `.g<ZWNJ>it` would be `.git`: CVE-2014-9390).
 _HIDDEN = frozenset(["Cc", "Cf", "Cs", "Zl", "Zp"])
 _LONGEST = 255  # bytes of a name on the usual file systems
+
+
+class SameName(ConfigError):
+    """Two names that are one where case or Unicode form is ignored."""
 
 
 def check(text: str, where: Where | None = None) -> PurePosixPath:
@@ -129,6 +134,7 @@ def _listing(folder: Path) -> dict[str, set[str]]:
     return names
 
 
+@cache
 def _unusable(name: str) -> str | None:
     """Why no platform-neutral tree can hold `name`, or None."""
     if not name:
@@ -172,8 +178,8 @@ def _refused(text: str, reason: str, where: Where | None, of: str = "") -> Confi
     )
 
 
-def _same(one: PurePosixPath, other: PurePosixPath) -> ConfigError:
-    return ConfigError(
+def _same(one: PurePosixPath, other: PurePosixPath) -> SameName:
+    return SameName(
         f"{_shown(one)} and {_shown(other)} are one file where case or Unicode form is ignored",
         fix="rename one of the two",
     )

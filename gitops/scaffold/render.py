@@ -7,8 +7,8 @@ answers, no file outside the generator. The same answers always give the same by
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -30,13 +30,17 @@ from gitops.scaffold.generator import Generator, Owner, Rule, TemplateFile, near
 
 @dataclass(frozen=True)
 class Rendered:
-    """A generated file: its path in the repository, exact bytes, owner, and what made it."""
+    """A generated file: its path in the repository, exact bytes, owner, and what made it.
+
+    `model` is the added model that it belongs to.
+    """
 
     path: PurePosixPath
     content: bytes
     executable: bool
     owner: Owner
     generator: str
+    model: str | None = None
 
 
 def tool_file(path: str, content: bytes) -> Rendered:
@@ -48,8 +52,14 @@ def tool_file(path: str, content: bytes) -> Rendered:
     return Rendered(paths.check(path), content, False, "tool", "gitops")
 
 
-def render(generators: Iterable[Generator], context: Mapping[str, object]) -> tuple[Rendered, ...]:
+def render(
+    generators: Iterable[Generator],
+    context: Mapping[str, object],
+    special: Mapping[str, Mapping[str, object]] | None = None,
+) -> tuple[Rendered, ...]:
     """Every file that the generators make of the answers in `context`, in the order of their paths.
+
+    `special`: other answers, for the files at these paths.
 
     Raises:
         ConfigError: a template is wrong or uses what isn't there (template file, line, nearest
@@ -57,15 +67,59 @@ def render(generators: Iterable[Generator], context: Mapping[str, object]) -> tu
     """
     done: dict[PurePosixPath, Rendered] = {}
     for generator in generators:
-        for file in _Renderer(generator, context).files():
-            other = done.setdefault(file.path, file)
-            if other is not file:
-                who = f"generators {other.generator!r} and {file.generator!r} both write"
-                if other.generator == file.generator:
-                    who = f"generator {file.generator!r} has two templates for"
-                raise ConfigError(f"{who} {file.path}", fix="take one of the two templates away")
+        own: dict[PurePosixPath, Rendered] = {}
+        for file in _Renderer(generator, context).files(special or {}):
+            other = own.get(file.path) or done.get(file.path)
+            if other is not None and (
+                other.generator == generator.name or not generator.takes_over(str(file.path))
+            ):
+                raise _twice(other, file)
+            own[file.path] = file
+        done |= own
     paths.check_distinct(done)
     return tuple(done[path] for path in sorted(done))
+
+
+def _twice(other: Rendered, file: Rendered) -> ConfigError:
+    if other.generator == file.generator:
+        return ConfigError(
+            f"generator {file.generator!r} has two templates for {file.path}",
+            fix="take one of the two templates away",
+        )
+    return ConfigError(
+        f"generators {other.generator!r} and {file.generator!r} both write {file.path}",
+        fix=f"take one of the two templates away, or let {file.generator!r} say"
+        f" `overrides: [{file.path}]` in its generator.yaml",
+    )
+
+
+def render_paths(
+    generator: Generator, texts: Iterable[str], context: Mapping[str, object]
+) -> dict[str, PurePosixPath]:
+    """The output paths that `texts` spell, with answers in `@{ }@`; raises as `render`."""
+    renderer = _Renderer(generator, context)
+    where = Where(generator.folder / "generator.yaml")
+    found = {}
+    for text in texts:
+        names = [renderer.name(part, where) for part in text.rstrip("/").split("/")]
+        found[text] = paths.check("/".join(names), where)
+    return found
+
+
+def render_each(
+    generator: Generator, contexts: Iterable[tuple[PurePosixPath, Mapping[str, object]]]
+) -> Iterator[Rendered]:
+    """The generator's files once for each model (its folder, its answers), inside the folder.
+
+    Templates are compiled once: a thousand models cost little more than their text. Raises as
+    `render`, but doesn't compare paths with each other.
+    """
+    renderer: _Renderer | None = None
+    for folder, context in contexts:
+        renderer = renderer or _Renderer(generator, context)
+        renderer.context, renderer.names = dict(context), {}
+        for file in renderer.files({}):
+            yield replace(file, path=folder / file.path, model=str(context["model"]))
 
 
 class _Renderer:
@@ -79,15 +133,18 @@ class _Renderer:
         self.environment = _environment(self)
         self.crlf = self.environment.overlay(newline_sequence="\r\n")
         self.names: dict[str, str] = {}
+        self.conditions: dict[Rule, Callable[..., object]] = {}
 
-    def files(self) -> Iterable[Rendered]:
+    def files(self, special: Mapping[str, Mapping[str, object]]) -> Iterable[Rendered]:
         for file in self.generator.files:
             path = self._path(file)
-            if not self._wanted(self.generator.condition(str(path))):
+            context = special.get(str(path), self.context)
+            if not self._wanted(self.generator.condition(str(path)), context):
                 continue
+            template = file.path.endswith(".j2")
             yield Rendered(
                 path=path,
-                content=self._content(file) if file.path.endswith(".j2") else file.content,
+                content=self._content(file, context) if template else file.content,
                 executable=file.executable,
                 owner=self.generator.owner(str(path)),
                 generator=self.generator.name,
@@ -95,10 +152,10 @@ class _Renderer:
 
     def _path(self, file: TemplateFile) -> PurePosixPath:
         where = Where(self.folder / file.path)
-        names = [self._name(part, where) for part in file.path.removesuffix(".j2").split("/")]
+        names = [self.name(part, where) for part in file.path.removesuffix(".j2").split("/")]
         return paths.check("/".join(names), where)
 
-    def _name(self, part: str, where: Where) -> str:
+    def name(self, part: str, where: Where) -> str:
         """One rendered name; a value with a `/` in it must not make folders of its own."""
         if "@" not in part:
             return part
@@ -110,20 +167,23 @@ class _Renderer:
             self.names[part] = paths.check_name(text, part, where)
         return self.names[part]
 
-    def _wanted(self, rule: Rule | None) -> bool:
+    def _wanted(self, rule: Rule | None, context: Mapping[str, object]) -> bool:
         if rule is None or rule.when is None:
             return True
         try:
-            expression = self.environment.compile_expression(rule.when, undefined_to_none=False)
-            return bool(expression(self.context))
+            if rule not in self.conditions:
+                self.conditions[rule] = self.environment.compile_expression(
+                    rule.when, undefined_to_none=False
+                )
+            return bool(self.conditions[rule](context))
         except Exception as error:
             raise self._fault(error, rule.where) from error
 
-    def _content(self, file: TemplateFile) -> bytes:
+    def _content(self, file: TemplateFile, context: Mapping[str, object]) -> bytes:
         where = Where(self.folder / file.path)
         environment = self.environment if _line_end(file.content, where) == "\n" else self.crlf
         try:
-            return environment.get_template(file.path).render(self.context).encode()
+            return environment.get_template(file.path).render(context).encode()
         except Exception as error:
             raise self._fault(error, where) from error
 
@@ -198,6 +258,7 @@ def _environment(renderer: _Renderer) -> ImmutableSandboxedEnvironment:
     )
     # These two draw lots.
     del environment.globals["lipsum"], environment.filters["random"]
+    environment.globals["ejected"] = False
     environment.filters["toyaml"] = literals.as_yaml
     environment.filters["tojson"] = literals.as_json
     environment.filters["topython"] = literals.as_python

@@ -9,21 +9,21 @@ from __future__ import annotations
 import platform
 import tomllib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops import dvc, git, names, uv, yamlfile
 from gitops.errors import AnswerNo, ConfigError, UsageError, Where
 from gitops.scaffold import apply, generator, lock
-from gitops.scaffold.plan import plan
-from gitops.scaffold.render import Rendered, render, tool_file
+from gitops.scaffold.plan import Entry, Plan, State, plan
+from gitops.scaffold.render import render, tool_file
 
 if TYPE_CHECKING:
     from gitops.config import Config, Model, Wrap
 
 _NEEDED = ("scikit-learn", "pandas", "pyarrow", "skl2onnx", "onnx", "onnxruntime", "pyyaml")
-_RUN = "uv run --locked --env-file build.env"
+_GENERATORS = ("packaging", "environment")
 _ENVIRONMENT = ("uv.lock", ".python-version", "build.env")
 _EXAMPLE = """\
 describe the training under models: {name}: in gitops.yaml, for example
@@ -57,35 +57,24 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
     known, model = config.model(name)
     if model.wrap is None:
         raise UsageError(f"model {known} has no `wrap:`", fix=_EXAMPLE.format(name=known))
-    if model.path != ".":
-        raise UsageError(
-            f"model {known} is in {model.path}",
-            fix="wrapping works for a model at the top (path: .)",
-        )
     work = git.private_to_tree(root) / "apply"
     apply.recover(root, work)  # of a run that was killed: plan from the state before it
     _require_project(root)
-    stages = _stages(root, config, known, model, model.wrap)
-    if in_git := [out for out in _outputs(stages) if git.is_tracked(root, out)]:
+    base = root / model.path
+    stages = _stages(base, config, known, model, model.wrap)
+    if in_git := [out for out in _outputs(stages) if git.is_tracked(base, out)]:
         raise UsageError(
             f"git tracks what DVC is to keep: {', '.join(in_git)}",
             fix=f"git rm -r --cached {' '.join(in_git)} && git commit -m 'Leave outputs to DVC'",
         )
     packages = _missing_packages(root)
-    rendered = _files(root, config)
-    proposed = plan(rendered, root, None)
-    if proposed.conflicts:
-        raise AnswerNo(
-            "these files are there already, and are others:\n  "
-            + "\n  ".join(str(entry.file.path) for entry in proposed.conflicts),
-            fix="move them away, then say it again",
-        )
+    proposed = _planned(root, config)
     if packages:
         say(f"adding {', '.join(packages)} to the project's environment")
         uv.add(root, list(packages))
     apply.apply(proposed, root, work)
-    _add_stages(root, stages)
-    _ignore(root, _outputs(stages))
+    _add_stages(base, stages)
+    _ignore(root, base, _outputs(stages))
     written = tuple(str(entry.file.path) for entry in proposed.changes)
     return Wrapped(known, written, tuple(stages), packages)
 
@@ -124,44 +113,73 @@ def _bare(requirement: str) -> str:
     return name.lower().replace("_", "-")
 
 
-def _files(root: Path, config: Config) -> list[Rendered]:
-    """The vendored module, and what fixes the environment where the project doesn't yet."""
-    generators = generator.compose(["packaging"])
-    package = names.package_name(config.project)
-    answers: dict[str, object] = {"project": config.project, "package": package, "wrapped": True}
-    rendered = list(render(generators, answers))
-    fixed = generator.compose(["environment"])
-    for file in render(fixed, {"python": platform.python_version()}):
-        if not (root / file.path).exists():
-            rendered.append(file)
-    if not (root / lock.PATH).exists():
-        rendered.append(tool_file(str(lock.PATH), lock.write(generators, answers, rendered)))
-    return rendered
+def _planned(root: Path, config: Config) -> Plan:
+    """The vendored module, what fixes the environment where the project doesn't yet, and the lock.
+
+    Raises:
+        AnswerNo: another file lies where one of the module has to be.
+    """
+    file = root / lock.PATH
+    before = lock.read(file) if file.is_file() else None
+    answers: dict[str, object] = dict(before.answers) if before else {"adopted": {"has_dvc": True}}
+    answers |= {"project": config.project, "package": names.package_name(config.project)}
+    answers |= {"wrapped": True, "python": answers.get("python", platform.python_version())}
+    generators = generator.compose(_GENERATORS)
+    rendered = render(generators, answers)
+    proposed = plan(rendered, root)
+    there = {e.file.path: e.file for e in proposed.conflicts}
+    kept = {path for path, one in there.items() if one.generator == "environment"}
+    known = set(before.files) if before else set()  # whatever became of those: sync's business
+    if blocked := [str(path) for path in there if path not in kept | known]:
+        raise AnswerNo(
+            "\n  ".join(["these files are there already, and are others:", *blocked]),
+            fix="move them away, then say it again",
+        )
+    made = lock.of(generators, answers, rendered)
+    files = {path: replace(one, kept=path in kept) for path, one in made.files.items()}
+    if before:
+        used = {one.name for one in before.generators}
+        more = tuple(one for one in made.generators if one.name not in used)
+        files = {**files, **before.files}
+        made = replace(before, generators=(*before.generators, *more), answers=answers)
+    entry = tool_file(str(lock.PATH), lock.dump(replace(made, files=files)))
+    mark = lock.blob(file.read_bytes()) if before else None
+    state: State = "unchanged" if mark == lock.blob(entry.content) else "update"
+    changed = Entry(state if before else "create", "records this", entry, mark)
+    return Plan((*(e for e in proposed.entries if e.file.path not in there), changed))
 
 
 def _stages(
-    root: Path, config: Config, name: str, model: Model, described: Wrap
+    base: Path, config: Config, name: str, model: Model, described: Wrap
 ) -> dict[str, dict[str, object]]:
-    """The stages to add: the training, if `command` says so, and the packaging."""
-    existing = dvc.read_yaml(root / "dvc.yaml") if (root / "dvc.yaml").is_file() else {}
+    """The stages to add to dvc.yaml: the training, if `command` says so, and the packaging."""
+    file = base / "dvc.yaml"
+    existing = dvc.read_yaml(file) if file.is_file() else {}
     taken = existing.get("stages") or {}
     package = names.package_name(config.project)
+    top = "../" * len(PurePosixPath(model.path).parts)
+    python = f"PYTHONPATH={top}src " if top else ""
+    run = f"{python}uv run --locked --env-file {top}build.env"
+    environment = [f"{top}{one}" for one in _ENVIRONMENT]
+    # Models that share a folder share its dvc.yaml.
+    shared = [one for one in config.models.values() if one.path == model.path]
+    end = f"-{name}" if len(shared) > 1 else ""
     found: dict[str, dict[str, object]] = {}
     if described.command:
-        written = [path for path in (described.train, described.test) if _is_written(root, path)]
-        found["train"] = {
-            "cmd": f"{_RUN} {described.command}",
-            "deps": [*described.deps, *_ENVIRONMENT],
+        written = [path for path in (described.train, described.test) if _is_written(base, path)]
+        found[f"train{end}"] = {
+            "cmd": f"{run} {described.command}",
+            "deps": [*described.deps, *environment],
             "outs": [described.model, *written],
         }
-    found["package"] = {
-        "cmd": f"{_RUN} python -m {package}.gitops_package.wrap {name}",
+    found[f"package{end}"] = {
+        "cmd": f"{run} python -m {package}.gitops_package.wrap {name}",
         "deps": [
             *dict.fromkeys([described.model, described.train, described.test]),
-            f"src/{package}/gitops_package",
-            *_ENVIRONMENT,
+            f"{top}src/{package}/gitops_package",
+            *environment,
         ],
-        "params": [{"gitops.yaml": ["project", f"models.{name}"]}],
+        "params": [{f"{top}gitops.yaml": ["project", f"models.{name}"]}],
         "outs": [model.package, model.evaluation],
         "metrics": [{model.metrics: {"cache": False}}],
     }
@@ -170,18 +188,36 @@ def _stages(
             raise ConfigError(
                 f"dvc.yaml has a stage {stage!r} already, and it is another",
                 fix=f"rename it; if it trains the model, leave `command:` out of `wrap:` of {name}",
-                where=Where(root / "dvc.yaml"),
+                where=Where(file),
             )
-    return {stage: found[stage] for stage in found if stage not in taken}
+    new = {stage: found[stage] for stage in found if stage not in taken}
+    if model.metrics in _written(taken) and new:
+        raise ConfigError(
+            f"models.{name}.metrics: {model.metrics} is written by another stage of dvc.yaml",
+            fix=f"name a file of its own, for example metrics: metrics/{name}-package.json",
+            where=Where(file),
+        )
+    return new
 
 
-def _is_written(root: Path, path: str) -> bool:
+def _written(stages: dict[str, dict[str, object]]) -> set[str]:
+    """Outputs and metrics of stages, each a path or a mapping from it."""
+    found = set()
+    for stage in stages.values():
+        for key in ("outs", "metrics", "plots"):
+            listed = stage.get(key) if isinstance(stage, dict) else None
+            for one in listed if isinstance(listed, list) else ():
+                found |= set(one) if isinstance(one, dict) else {str(one)}
+    return found
+
+
+def _is_written(base: Path, path: str) -> bool:
     """Whether the training makes this table: nobody tracks it."""
-    return not git.is_tracked(root, path) and not (root / f"{path}.dvc").is_file()
+    return not git.is_tracked(base, path) and not (base / f"{path}.dvc").is_file()
 
 
-def _add_stages(root: Path, stages: dict[str, dict[str, object]]) -> None:
-    file = root / "dvc.yaml"
+def _add_stages(base: Path, stages: dict[str, dict[str, object]]) -> None:
+    file = base / "dvc.yaml"
     if not file.is_file():
         file.write_text(yamlfile.dump({"stages": stages}), "utf-8")
     elif stages:
@@ -196,11 +232,12 @@ def _outputs(stages: dict[str, dict[str, object]]) -> list[str]:
     return outs
 
 
-def _ignore(root: Path, outs: list[str]) -> None:
+def _ignore(root: Path, base: Path, outs: list[str]) -> None:
     """What DVC would write at the first build, leaving the tree dirty; and compiled modules."""
     compiled = [] if git.is_ignored(root, "src/__pycache__/x.pyc") else ["__pycache__/"]
-    outputs = [f"/{PurePosixPath(out)}" for out in outs if not git.is_ignored(root, out)]
-    _append(root / ".gitignore", [*compiled, *outputs])
+    _append(root / ".gitignore", compiled)
+    outputs = [f"/{PurePosixPath(out)}" for out in outs if not git.is_ignored(base, out)]
+    _append(base / ".gitignore", outputs)
     _append(root / ".dvcignore", ["__pycache__"])
 
 

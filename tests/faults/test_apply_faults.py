@@ -6,6 +6,7 @@ the file system, for n = 1, 2, ... until it gets through. Every n leaves a folde
 
 import os
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,15 +15,15 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from gitops.errors import AnswerNo, ToolError
-from gitops.scaffold import apply
+from gitops.scaffold import apply, journal
 from gitops.scaffold.render import Rendered
 
 STRIKER = r"""
 import errno, os, shutil, signal, sys
 from pathlib import Path, PurePosixPath
 from gitops.errors import GitopsError
-from gitops.scaffold import apply, lock
-from gitops.scaffold.plan import plan
+from gitops.scaffold import apply, journal
+from gitops.scaffold.journal import Change
 from gitops.scaffold.render import Rendered
 
 CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"}
@@ -30,7 +31,6 @@ CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir", "os.chmod"}
 def file(path, content, executable=False):
     return Rendered(PurePosixPath(path), content, executable, "user", "core")
 
-OLD = [file("a", b"old a"), file("s/b.sh", b"old b"), file("s/same", b"same")]
 NEW = [
     file("a", b"new a"), file("s/b.sh", b"new b", True), file("s/same", b"same"),
     file("s/t/c", b"new c"), file("u/v/w", b"new w"), file("z", b"new z"),
@@ -52,10 +52,23 @@ def arm(at, kind):
                 raise OSError(errno.EIO, "struck")
     sys.addaudithook(hook)
 
+def changes(repo):
+    changes = [
+        Change(f.path, f.content, f.executable, journal.look(repo / f.path).mark) for f in NEW
+    ]
+    gone = PurePosixPath("d/e/gone")
+    return [*changes, Change(gone, None, before=journal.look(repo / gone).mark)]
+
 def repository(case, strike):
-    planned = plan(NEW, case / "repo", lock.of([], {}, OLD))
+    planned = changes(case / "repo")
     strike()
-    apply.apply(planned, case / "repo", case / "repo" / ".git" / "work")
+    journal.write(planned, case / "repo", case / "repo" / ".git" / "work")
+
+def noted(case, strike):
+    planned = changes(case / "repo")
+    strike()
+    aside = {PurePosixPath("b/c"): b"theirs"}
+    journal.write(planned, case / "repo", case / "repo" / ".git" / "work", note={}, aside=aside)
 
 def recovery(case, strike):
     strike()
@@ -97,7 +110,13 @@ strike_all(globals()[sys.argv[1]], sys.argv[2], Path(sys.argv[3]), Path(sys.argv
 """
 
 KILLED = -9
-OLD = {"a": b"old a", "s/b.sh": b"old b", "s/same": b"same", "mine": b"mine"}
+OLD = {
+    "a": b"old a",
+    "s/b.sh": b"old b",
+    "s/same": b"same",
+    "mine": b"mine",
+    "d/e/gone": b"gone",
+}
 NEW = {
     "a": b"new a",
     "s/b.sh": b"new b",
@@ -149,6 +168,8 @@ def state(case: Path) -> str:
     if found == OLD:
         assert not os.access(repo / "s" / "b.sh", os.X_OK)
         return "old"
+    for empty in ("d/", "d/e/"):  # that it couldn't be removed undoes nothing
+        found.pop(empty, None)
     assert found == {**NEW, "mine": b"mine"}
     assert os.access(repo / "s" / "b.sh", os.X_OK)
     return "new"
@@ -168,6 +189,25 @@ def test_a_killed_change_of_a_repository(tmp_path: Path) -> None:
     assert states == sorted(states, reverse=True), "old up to the commit point, new after it"
     assert set(states) == {"old", "new"}
     assert undone >= 6, "kills between the renames are what this is about"
+
+
+def test_a_killed_change_that_keeps_the_old_files(tmp_path: Path) -> None:
+    """Whoever comes next has the old state, or the new one with all that takes it back."""
+    for case, _ in strike("noted", "kill", repository(tmp_path / "0"), tmp_path / "1"):
+        recover(case)
+        kept = case / "repo" / ".git" / "sync"
+        if (case / "repo" / "z").exists():
+            done = journal.last(case / "repo" / ".git" / "work")
+            assert done is not None
+            for step in done.steps:
+                old = kept / "old" / step.path
+                assert (old.read_bytes() if step.old else None) == OLD.get(step.path)
+            assert (kept / "theirs" / "b" / "c").read_bytes() == b"theirs"
+            shutil.rmtree(kept)
+            assert state(case) == "new"
+        else:
+            assert not kept.exists()
+            assert state(case) == "old"
 
 
 def test_a_refused_change_of_a_repository(tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ project: churn  # ours
 storage: {{remote: ../storage}}
 models:
   churn:
+    path: {folder}
     task: binary
 {predict}    wrap:
       command: python train.py
@@ -70,17 +71,29 @@ def customers() -> str:
 
 
 @pytest.fixture
+def folder() -> str:
+    """Where in the repository the model is."""
+    return "."
+
+
+@pytest.fixture
 def existing(
-    tmp_path: Path, installed: Path, git: Command, dvc: Command, git_identity: dict[str, str]
+    tmp_path: Path,
+    installed: Path,
+    git: Command,
+    dvc: Command,
+    git_identity: dict[str, str],
+    folder: str,
 ) -> Path:
     """A repository with a train.py, a locked environment and DVC, as somebody may have it."""
     root = tmp_path / "churn"
-    (root / "data").mkdir(parents=True)
+    base = root / folder
+    (base / "data").mkdir(parents=True)
     (tmp_path / "storage").mkdir()
-    (root / "data" / "customers.csv").write_text(customers())
-    (root / "train.py").write_text(TRAIN)
-    (root / "predict.py").write_text(PREDICT)
-    (root / "dvc.yaml").write_text(
+    (base / "data" / "customers.csv").write_text(customers())
+    (base / "train.py").write_text(TRAIN)
+    (base / "predict.py").write_text(PREDICT)
+    (base / "dvc.yaml").write_text(
         "# our pipeline\nstages:\n  report:  # the boss reads it\n    cmd: echo hello\n"
     )
     git(root, "init", "--quiet", "--initial-branch=main")
@@ -93,42 +106,53 @@ def existing(
     return root
 
 
-@pytest.mark.parametrize("predict", ["", "    predict: python predict.py {input} {output}\n"])
+COMMAND = "    predict: python predict.py {input} {output}\n"
+
+
+@pytest.mark.parametrize(("predict", "folder"), [("", "models/churn"), (COMMAND, ".")])
 def test_a_train_py_is_wrapped_built_and_verified(
-    existing: Path, gitops: Gitops, git: Command, predict: str
+    existing: Path, gitops: Gitops, git: Command, predict: str, folder: str
 ) -> None:
-    (existing / "gitops.yaml").write_text(CONFIG.format(predict=predict))
+    base = existing / folder
+    (existing / "gitops.yaml").write_text(CONFIG.format(predict=predict, folder=folder))
     git(existing, "add", "--all")
     git(existing, "commit", "--quiet", "-m", "Start")
+    assert gitops(existing, "new", "--no-input").code == 0  # adopted, as it may well be before
     added = gitops(existing, "add", "packaging", "--json")
     assert added.code == 0, added.err
     assert json.loads(added.out)["stages"] == ["train", "package"]
-    pipeline = (existing / "dvc.yaml").read_text()
+    pipeline = (base / "dvc.yaml").read_text()
     assert pipeline.startswith("# our pipeline\nstages:\n  report:  # the boss reads it\n")
-    assert (existing / "train.py").read_text() == TRAIN
+    assert (base / "train.py").read_text() == TRAIN
+    at_rest = gitops(existing, "sync", "--check")
+    assert at_rest.code == 0, at_rest.out
     git(existing, "add", "--all")
     git(existing, "commit", "--quiet", "-m", "Package the model")
     assert json.loads(gitops(existing, "add", "packaging", "--json").out)["stages"] == []
+    assert git(existing, "status", "--porcelain") == ""
     built = gitops(existing, "build", "--json")
     assert built.code == 0, built.err
     assert json.loads(built.out)["models"][0]["metrics"]["roc_auc"] > 0.8
     assert git(existing, "status", "--porcelain") == ""
-    runtime = json.loads((existing / "models/package/signature.json").read_text())["runtime"]
+    runtime = json.loads((base / "models/package/signature.json").read_text())["runtime"]
     assert runtime["kind"] == ("command" if predict else "onnx")
     verified = gitops(existing, "verify")
     assert verified.code == 0, verified.err
-    (existing / "model.joblib").unlink()
-    predicted = gitops(existing, "predict", "data/customers.csv", "--rev", "HEAD")
+    (base / "model.joblib").unlink()
+    data = str(Path(folder) / "data/customers.csv")
+    predicted = gitops(existing, "predict", data, "--rev", "HEAD")
     assert predicted.code == 0, predicted.err
     assert predicted.out.splitlines()[0] == "customer,prediction,score"
     assert len(predicted.out.splitlines()) == 801
 
 
 def test_what_stands_in_the_way_is_named(existing: Path, gitops: Gitops, git: Command) -> None:
-    (existing / "gitops.yaml").write_text(CONFIG.format(predict="").partition("    wrap:")[0])
+    (existing / "gitops.yaml").write_text(
+        CONFIG.format(predict="", folder=".").partition("    wrap:")[0]
+    )
     done = gitops(existing, "add", "packaging")
     assert done.code == 2 and "wrap:" in done.err
-    (existing / "gitops.yaml").write_text(CONFIG.format(predict=""))
+    (existing / "gitops.yaml").write_text(CONFIG.format(predict="", folder="."))
     (existing / "model.joblib").write_text("")
     git(existing, "add", "--all")
     done = gitops(existing, "add", "packaging")

@@ -1,15 +1,14 @@
 """Files onto the disk: what arrives, what is refused, and that a refusal leaves no trace."""
 
-import fcntl
 import os
 import subprocess
 from pathlib import Path, PurePosixPath
 
 import pytest
 
-from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
-from gitops.scaffold import apply, lock
-from gitops.scaffold.plan import Plan, plan
+from gitops.errors import AnswerNo, ToolError
+from gitops.scaffold import apply
+from gitops.scaffold.plan import plan
 from gitops.scaffold.render import Rendered
 
 
@@ -165,92 +164,17 @@ def test_two_at_once(tmp_path: Path) -> None:
     assert tree(target) == TREE
 
 
-def old_and_new(top: Path) -> tuple[Path, Path, Plan]:
-    """A repository with a generated file, one of its owner's, and a plan to change it."""
-    target, work = top / "repo", top / "repo" / ".git" / "gitops" / "apply"
-    apply.stage([file("a", b"old"), file("mine", b"mine")], target)
-    (target / ".git").mkdir()
-    before = lock.of([], {}, [file("a", b"old")])
-    return target, work, plan(FILES, target, before)
-
-
-def test_a_plan_is_applied(tmp_path: Path) -> None:
-    target, work, planned = old_and_new(tmp_path)
-    apply.apply(planned, target, work)
-    found = tree(target)
-    assert {name: found[name] for name in TREE} == TREE
-    assert found["mine"] == (b"mine", False)
-    assert not work.exists()
-    assert not plan(FILES, target, lock.of([], {}, FILES)).changes
-    assert apply.recover(target, work) is False
-
-
 def test_one_conflict_and_nothing_is_written(tmp_path: Path) -> None:
-    target, work, _ = old_and_new(tmp_path)
-    planned = plan([*FILES, file("mine")], target, None)
-    before = tree(target)
+    apply.stage([file("a", b"old"), file("mine", b"mine")], tmp_path / "repo")
+    planned = plan([*FILES, file("mine")], tmp_path / "repo")
+    before = tree(tmp_path)
     with pytest.raises(AnswerNo, match=r"(?s)nothing was written.*a: .*mine: it is there"):
-        apply.apply(planned, target, work)
-    assert tree(target) == before
+        apply.apply(planned, tmp_path / "repo", tmp_path / "work")
+    assert tree(tmp_path) == before
 
 
-@pytest.mark.parametrize("name", ["a", "s/run.sh"])
-def test_a_file_that_changed_since_the_plan(tmp_path: Path, name: str) -> None:
-    target, work, planned = old_and_new(tmp_path)
-    (target / name).parent.mkdir(exist_ok=True)
-    (target / name).write_bytes(b"mine now")
-    before = tree(target)
-    with pytest.raises(AnswerNo, match=f"{name} has changed since"):
-        apply.apply(planned, target, work)
-    (target / ".git" / "gitops" / "apply.lock").unlink()
-    (target / ".git" / "gitops").rmdir()
-    assert tree(target) == before
-
-
-def test_a_folder_that_turned_into_a_way_out(tmp_path: Path) -> None:
-    target, work, planned = old_and_new(tmp_path)
-    (target / "s").symlink_to(tmp_path)
-    with pytest.raises(ConfigError, match="leads outside"):
-        apply.apply(planned, target, work)
-    assert (target / "a").read_bytes() == b"old"
-    assert not (tmp_path / "run.sh").exists()
-
-
-def test_a_work_folder_on_another_disk(tmp_path: Path) -> None:
-    target, _, planned = old_and_new(tmp_path)
-    other = Path("/dev/shm")
-    if not other.is_dir() or other.stat().st_dev == tmp_path.stat().st_dev:
-        pytest.skip("no second file system")
-    elsewhere = other / f"gitops-test-{os.getpid()}"
-    before = tree(target)
-    try:
-        with pytest.raises(ToolError, match="cross-device"):
-            apply.apply(planned, target, elsewhere)
-    finally:
-        elsewhere.with_name(f"{elsewhere.name}.lock").unlink()
-    assert tree(target) == before
-    assert not elsewhere.exists()
-
-
-def test_another_process_is_at_work(tmp_path: Path) -> None:
-    target, work, planned = old_and_new(tmp_path)
-    work.mkdir(parents=True)
-    with work.with_name("apply.lock").open("w") as held:
-        fcntl.flock(held, fcntl.LOCK_EX)
-        for call in (
-            lambda: apply.apply(planned, target, work),
-            lambda: apply.recover(target, work),
-        ):
-            with pytest.raises(AnswerNo, match="another gitops is at work"):
-                call()
-    assert (target / "a").read_bytes() == b"old"
-
-
-def test_a_damaged_journal_is_not_guessed_at(tmp_path: Path) -> None:
-    target, work, _ = old_and_new(tmp_path)
-    work.mkdir(parents=True)
-    for text in ("{", "[]", '{"steps": [{}], "folders": []}'):
-        (work / "journal").write_text(text)
-        with pytest.raises(EvidenceError, match="is damaged"):
-            apply.recover(target, work)
-        assert (work / "journal").exists()
+def test_a_plan_without_conflicts_is_applied(tmp_path: Path) -> None:
+    apply.stage([file("a")], tmp_path / "repo")
+    apply.apply(plan(FILES, tmp_path / "repo"), tmp_path / "repo", tmp_path / "work")
+    assert tree(tmp_path / "repo") == TREE
+    assert not apply.recover(tmp_path / "repo", tmp_path / "work")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
-from gitops import config, yamlfile
+from gitops import config, git, yamlfile
 from gitops.config_values import FreezeWindow
 from gitops.errors import ConfigError, UsageError
 
@@ -271,7 +272,7 @@ LOADER_ONLY = [
     ),
     (
         MINIMAL.replace("}}", "}, early: {task: binary, path: models/package/x}}"),
-        *(3, 39, "lies in models.late.package", "own"),
+        *(3, 60, "models.early.path: models/package/x lies in models.late.package", "own"),
     ),
     (
         model("wrap: {model: m.pkl, train: a.csv, test: a.csv, target: late}"),
@@ -504,3 +505,67 @@ def test_reading_the_configuration_imports_nothing_heavy(tmp_path: Path) -> None
     command = [sys.executable, "-c", code, str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+
+
+@pytest.fixture
+def committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, bytes]], str]:
+    """Commits files in a repository at `tmp_path`; the id. The work tree has none of them."""
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
+    git.init(tmp_path, "main")
+
+    def commit(files: dict[str, bytes]) -> str:
+        for name, raw in files.items():
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name).write_bytes(raw)
+        made = git.commit(tmp_path, "Files")
+        for name in files:
+            (tmp_path / name).unlink()
+        return made
+
+    return commit
+
+
+def test_the_file_of_a_commit(tmp_path: Path, committed: Callable[[dict[str, bytes]], str]) -> None:
+    text = top("environments: [{name: dev, branch: main, policy: mine}]").replace(
+        "task: binary", "task: binary, sensitive: [sex, 'age, years']"
+    )
+    files = {"gitops.yaml": text.encode(), ".gitops/policies/mine.yaml": b"version: 1\n"}
+    read = config.load_at(tmp_path, committed(files))
+    assert read.environment("dev").policy == "mine"
+    assert read.models["late"].sensitive == ("sex", "age, years")
+
+
+@pytest.mark.parametrize(
+    ("raw", "place", "message"),
+    [
+        (top("projct: x").encode(), "gitops.yaml:4:1", "unknown key"),
+        (
+            top("environments: [{name: dev, branch: main, policy: mine}]").encode(),
+            ":4:",
+            "no policy",
+        ),
+        (MINIMAL.replace("binary", "binary, sensitive: [a, a]").encode(), ":3", "twice"),
+        (b"project: \xff\n", "gitops.yaml:1:10", "is not UTF-8"),
+    ],
+)
+def test_a_wrong_file_of_a_commit_is_named_with_it(
+    tmp_path: Path,
+    committed: Callable[[dict[str, bytes]], str],
+    raw: bytes,
+    place: str,
+    message: str,
+) -> None:
+    commit = committed({"gitops.yaml": raw})
+    with pytest.raises(ConfigError, match=message) as caught:
+        config.load_at(tmp_path, commit)
+    assert str(caught.value.where).startswith(f"{commit[:12]}:gitops.yaml:")
+    assert place in str(caught.value.where)
+
+
+def test_a_commit_without_the_file(
+    tmp_path: Path, committed: Callable[[dict[str, bytes]], str]
+) -> None:
+    with pytest.raises(ConfigError, match=r"that commit has no gitops.yaml"):
+        config.load_at(tmp_path, committed({"README.md": b"x"}))

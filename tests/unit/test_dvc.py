@@ -64,6 +64,23 @@ def test_what_is_tracked(repo: Path) -> None:
     assert all(dvc.hash_of(repo / path) == item.md5 for path, item in items.items())
 
 
+def test_data_in_folders_of_others_is_theirs(repo: Path) -> None:
+    (repo / "other").mkdir()
+    (repo / "other" / "t.csv.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n  path: t.csv\n")
+    everything = {item.path for item in dvc.tracked(repo, ["."])}
+    assert everything - {item.path for item in dvc.tracked(repo, ["."], ["other"])} == {
+        "other/t.csv"
+    }
+
+
+def test_stages_are_told_apart_by_their_pipeline() -> None:
+    addresses = ["train", "models/a/dvc.yaml:train", "models/ab/dvc.yaml:package"]
+    assert dvc.stages_of(addresses, "dvc.yaml") == ("train",)
+    assert dvc.stages_of(addresses, "models/a/dvc.yaml") == ("train",)
+    assert dvc.stages_of(addresses, "models/ab/dvc.yaml") == ("package",)
+    assert dvc.stages_of(addresses, "models/b/dvc.yaml") == ()
+
+
 def test_what_would_run_is_told_without_the_data(clone: Path) -> None:
     assert dvc.would_run(clone, []) == ()
     pipeline = clone / "dvc.yaml"

@@ -3,6 +3,7 @@ import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -274,3 +275,72 @@ def test_sample_is_the_same_each_time_and_as_large_as_asked(tmp_path: Path) -> N
         evaluation.sample_check(package.read(folder), table, rows=10, command=command)
     assert asked[0].height == 10
     assert asked[0].equals(asked[1])
+
+
+def forged(frame: pl.DataFrame) -> pl.DataFrame:
+    """Half of the rows as no package answers them."""
+    odd = pl.int_range(pl.len()) % 2 == 1
+    return frame.with_columns(score=pl.when(odd).then(pl.col("score") * 0.999).otherwise("score"))
+
+
+def test_which_rows_are_asked_depends_on_what_the_table_claims(tmp_path: Path) -> None:
+    """Whoever knew them could forge all others."""
+    seen = []
+    for name, change in (("a", None), ("b", forged)):
+        found = write(tmp_path / name, change=change)
+        table = evaluation.read(tmp_path / name, found.signature)
+        path = tmp_path / name / "predictions.parquet"
+        seen.append(evaluation._digest(path, found.digest, table.test_set))
+    assert seen[0] != seen[1]
+    with pytest.raises(EvidenceError, match="of 30 sampled rows have other predictions"):
+        evaluation.sample_check(found, table, rows=30)
+
+
+def test_an_evaluation_like_another_is_not_hashed_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = write(tmp_path / "a")
+    first = evaluation.read(tmp_path / "a", found.signature)
+    write(tmp_path / "b", change=with_column("slice_x", "y", pl.String))
+    (tmp_path / "b" / "inputs.parquet").unlink()
+    (tmp_path / "b" / "inputs.parquet").symlink_to(tmp_path / "a" / "inputs.parquet")
+    hashed: list[int] = []
+    whole = rows.identified
+
+    def counted(*given: Any) -> Any:
+        hashed.append(1)
+        return whole(*given)
+
+    monkeypatch.setattr(rows, "identified", counted)
+    second = evaluation.read(tmp_path / "b", found.signature, like=first)
+    assert (second.test_set, second.slices, hashed) == (first.test_set, ("x",), [])
+    path = tmp_path / "b" / "predictions.parquet"
+    table = pl.read_parquet(path)
+    other = {"true": "false", "false": "true"}[table["label"][0]]
+    for change in (at(0, label=other), pl.DataFrame.reverse):
+        change(table).write_parquet(path)
+        third = evaluation.read(tmp_path / "b", found.signature, like=first)
+        assert third.test_set == rows.test_set_identity(
+            third.predictions, third.inputs, found.signature
+        )
+    assert len(hashed) == 4
+
+
+def test_damage_inside_of_a_table(tmp_path: Path) -> None:
+    found = write(tmp_path)
+    path = tmp_path / "predictions.parquet"
+    raw = bytearray(path.read_bytes())
+    raw[8:200] = b"\xff" * 192
+    path.write_bytes(raw)
+    with pytest.raises(EvidenceError, match="can't be read"):
+        evaluation.read(tmp_path, found.signature)
+
+
+def test_words_where_the_model_takes_numbers_are_named_with_their_file(tmp_path: Path) -> None:
+    found = write(tmp_path)
+    path = tmp_path / "inputs.parquet"
+    pl.read_parquet(path).with_columns(distance=pl.lit("far")).write_parquet(path)
+    table = evaluation.read(tmp_path, found.signature)
+    with pytest.raises(EvidenceError, match="60 values are not a number") as caught:
+        evaluation.sample_check(found, table)
+    assert str(caught.value.where) == str(path)

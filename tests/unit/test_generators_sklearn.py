@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from gitops import proc, uv
+from gitops import config, proc, uv
 from gitops.scaffold.generator import compose
 from gitops.scaffold.render import Rendered, render
 
@@ -149,3 +149,15 @@ def test_only_wrapped_code_gets_the_module_that_wraps() -> None:
     place = "src/odd_table/gitops_package/wrap.py"
     assert place not in rendered(context("binary"))
     assert rendered(context("binary") | {"wrapped": True})[place].owner == "tool"
+
+
+@pytest.mark.parametrize("sensitive", [[], ["sex", "a: b # c"]])
+def test_gitops_yaml_declares_sensitive_columns(tmp_path: Path, sensitive: list[str]) -> None:
+    storage = {"storage_url": "../storage", "storage_endpoint": None, "storage_account": None}
+    given = {**context("binary"), **storage, "sensitive": sensitive}
+    core = [one for one in compose(["sklearn"]) if one.name == "core"]
+    files = {str(file.path): file for file in render(core, given)}
+    for path in ("gitops.yaml", ".gitops/policies/project.yaml"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).write_text(text(files, path))
+    assert config.load(tmp_path).models["odd"].sensitive == tuple(sensitive)

@@ -495,3 +495,13 @@ def test_read_rows_of_no_file_and_of_another_format(tmp_path: Path) -> None:
             package.read_rows(tmp_path / f"x.{ending}")
     with pytest.raises(UsageError, match=r"\.xlsx is not a format"):
         package.read_rows(tmp_path / "x.xlsx")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_lazy_table_is_scored_in_batches(tmp_path: Path, task: str) -> None:
+    found = package.read(PACKAGES / task / "package")
+    raw(task).write_parquet(tmp_path / "rows.parquet")
+    lazy = package.score(found, pl.scan_parquet(tmp_path / "rows.parquet"), batch=7)
+    assert lazy.frame.equals(package.score(found, raw(task)).frame)
+    with pytest.raises(EvidenceError, match="1 of 5 columns are missing: 'distance'"):
+        package.score(found, raw(task).lazy().drop("distance"))

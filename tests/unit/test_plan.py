@@ -1,4 +1,4 @@
-"""What would be written: a person's work is never replaced, ours only if nobody touched it."""
+"""What writing new files would do: nothing that is there is ever replaced."""
 
 import json
 from pathlib import Path, PurePosixPath
@@ -6,22 +6,18 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from gitops.errors import ConfigError
-from gitops.scaffold import lock
 from gitops.scaffold.generator import Owner
-from gitops.scaffold.plan import Entry, plan
-from gitops.scaffold.render import Rendered, tool_file
+from gitops.scaffold.lock import blob
+from gitops.scaffold.plan import Entry, Plan, plan
+from gitops.scaffold.render import Rendered
 
 
 def file(owner: Owner, content: bytes = b"new", path: str = "a/x.txt") -> Rendered:
     return Rendered(PurePosixPath(path), content, False, owner, "core")
 
 
-def locked(made: Rendered) -> lock.Lock:
-    return lock.of([], {}, [made])
-
-
-def entry(target: Path, made: Rendered, before: lock.Lock | None) -> Entry:
-    (found,) = plan([made], target, before).entries
+def entry(target: Path, made: Rendered) -> Entry:
+    (found,) = plan([made], target).entries
     return found
 
 
@@ -33,13 +29,13 @@ def put(target: Path, content: bytes) -> Path:
 
 
 def test_into_a_folder_that_is_not_there(tmp_path: Path) -> None:
-    assert entry(tmp_path / "no", file("user"), None).state == "create"
+    assert entry(tmp_path / "no", file("user")).state == "create"
 
 
 @pytest.mark.parametrize("owner", ["tool", "user"])
 def test_a_file_that_nobody_generated_is_in_the_way(tmp_path: Path, owner: Owner) -> None:
     put(tmp_path, b"mine")
-    found = entry(tmp_path, file(owner), None)
+    found = entry(tmp_path, file(owner))
     assert (found.state, found.before) == ("conflict", None)
     assert "not generated" in found.why
 
@@ -47,64 +43,20 @@ def test_a_file_that_nobody_generated_is_in_the_way(tmp_path: Path, owner: Owner
 @pytest.mark.parametrize("owner", ["tool", "user"])
 def test_the_same_content_is_fine_whoever_wrote_it(tmp_path: Path, owner: Owner) -> None:
     put(tmp_path, b"new")
-    assert entry(tmp_path, file(owner), None).state == "unchanged"
-
-
-@pytest.mark.parametrize(
-    ("owner", "generated", "there", "state"),
-    [
-        ("tool", b"old", b"old", "update"),
-        ("user", b"old", b"old", "update"),
-        ("tool", b"old", b"edited", "conflict"),
-        ("user", b"old", b"edited", "conflict"),
-        ("tool", b"new", b"edited", "conflict"),
-        ("user", b"new", b"edited", "unchanged"),
-        ("tool", b"old", b"new", "unchanged"),
-        ("user", b"new", None, "unchanged"),
-        ("user", b"old", None, "unchanged"),
-        ("tool", b"new", None, "create"),
-    ],
-)
-def test_with_a_lock(
-    tmp_path: Path, owner: Owner, generated: bytes, there: bytes | None, state: str
-) -> None:
-    if there is not None:
-        put(tmp_path, there)
-    found = entry(tmp_path, file(owner), locked(file(owner, generated)))
-    assert found.state == state
-    assert found.why
-    expected = lock.blob(there) if there is not None and state == "update" else None
-    assert found.before == expected
-
-
-def test_the_executable_bit_of_a_tools_file_is_the_tools(tmp_path: Path) -> None:
-    at = put(tmp_path, b"new")
-    at.chmod(0o755)
-    assert entry(tmp_path, file("tool"), locked(file("tool"))).state == "update"
-    assert entry(tmp_path, file("user"), locked(file("user"))).state == "unchanged"
-    assert entry(tmp_path, file("tool"), None).state == "unchanged"
-
-
-def test_the_lock_replaces_itself(tmp_path: Path) -> None:
-    made = tool_file(str(lock.PATH), b"new lock")
-    at = tmp_path / lock.PATH
-    at.parent.mkdir()
-    at.write_bytes(b"old lock")
-    assert entry(tmp_path, made, locked(file("user"))).state == "update"
-    assert entry(tmp_path, made, None).state == "conflict"
+    assert entry(tmp_path, file(owner)).state == "unchanged"
 
 
 def test_what_is_no_file_is_in_the_way(tmp_path: Path) -> None:
     at = tmp_path / "a" / "x.txt"
     at.mkdir(parents=True)
-    assert entry(tmp_path, file("user"), None).why == "it is a folder"
+    assert entry(tmp_path, file("user")).state == "conflict"
     at.rmdir()
     at.symlink_to("elsewhere")
-    assert entry(tmp_path, file("user"), locked(file("user"))).why == "it is a symlink"
+    assert entry(tmp_path, file("user")).state == "conflict"
     at.unlink()
     at.parent.rmdir()
     at.parent.write_text("")
-    found = entry(tmp_path, file("user"), None)
+    found = entry(tmp_path, file("user"))
     assert (found.state, found.why) == ("conflict", "a folder on the way to it is a file")
 
 
@@ -113,24 +65,25 @@ def test_a_path_that_leads_outside_is_refused_at_once(tmp_path: Path) -> None:
     target.mkdir()
     (target / "a").symlink_to(tmp_path)
     with pytest.raises(ConfigError, match="leads outside"):
-        plan([file("user")], target, None)
+        plan([file("user")], target)
 
 
 def test_it_is_told_to_people_and_programs(tmp_path: Path) -> None:
     put(tmp_path, b"mine")
-    made = [
-        file("user"),
-        file("tool", path="b"),
-        file("user", path="c/d"),
-    ]
-    found = plan(made, tmp_path, locked(file("user", path="c/d")))
+    (tmp_path / "c").write_bytes(b"new")
+    made = [file("user"), file("tool", path="b"), file("user", path="c")]
+    found = plan(made, tmp_path)
     assert found.text() == (
         "conflict  a/x.txt  it is there, and was not generated\n"
         "create    b        by core\n"
-        "1 create, 0 update, 1 conflict, 1 unchanged"
+        "1 create, 1 conflict, 1 unchanged"
     )
     shown = json.loads(json.dumps(found.as_json()))
-    assert shown["counts"] == {"create": 1, "update": 0, "conflict": 1, "unchanged": 1}
+    assert {state: n for state, n in shown["counts"].items() if n} == {
+        "create": 1,
+        "conflict": 1,
+        "unchanged": 1,
+    }
     assert shown["files"][1] == {
         "path": "b",
         "state": "create",
@@ -140,3 +93,16 @@ def test_it_is_told_to_people_and_programs(tmp_path: Path) -> None:
     }
     assert [str(e.file.path) for e in found.changes] == ["b"]
     assert [str(e.file.path) for e in found.conflicts] == ["a/x.txt"]
+
+
+def test_a_marked_conflict_is_written_and_a_conflict(tmp_path: Path) -> None:
+    gone = Entry("delete", "no more", file("tool", path="b"), blob(b"b"))
+    found = Plan((Entry("marked", "both", file("user"), blob(b"old")), gone))
+    assert found.counts()["conflict"] == 1
+    assert [change.state for change in found.changes] == ["marked", "delete"]
+    assert [(one.change.content, one.change.before) for one in found.changes] == [
+        (b"new", blob(b"old")),
+        (None, blob(b"b")),
+    ]
+    assert found.text().startswith("conflict  a/x.txt  both")
+    assert found.conflicts == found.entries[:1]

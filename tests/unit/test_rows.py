@@ -3,6 +3,7 @@
 import hashlib
 import json
 import math
+import random
 import struct
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
@@ -264,6 +265,17 @@ def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None
     found = {rows.test_set_identity(*pair, FLIGHTS) for pair in other}
     assert len(found) == len(other)
     assert first not in found
+
+
+@pytest.mark.parametrize("width", [1, 7, 8, 9])
+@pytest.mark.parametrize("letters", ["ab", "aé", "a\x00", "a \x7f", "", "0123456789"])
+def test_ids_are_sorted_by_their_bytes(width: int, letters: str) -> None:
+    draw = random.Random(width)
+    texts = ["".join(draw.choices(letters or "z", k=draw.randint(0, width))) for _ in range(300)]
+    ids = pl.Series("id", texts)
+    found, places = rows._sorted(ids)
+    assert found.to_list() == sorted(texts, key=str.encode)
+    assert ids.gather(places).equals(found)
 
 
 @pytest.mark.parametrize(
