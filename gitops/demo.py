@@ -13,7 +13,7 @@ import shlex
 import sys
 import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,13 +40,56 @@ _LATE_MINUTES = 15
 
 
 @dataclass(frozen=True)
+class Edit:
+    """A change of a YAML file in the repository, as a user would type it; `text` says it."""
+
+    file: str
+    changes: Mapping[yamlfile.Place, object]
+    text: str
+
+
+@dataclass(frozen=True)
 class Act:
-    """One step: what it does in a line, and the commands that a user would type."""
+    """One step: what it does in a line, and the commands and edits of a user.
+
+    `code` is the exit code that the last command must end with: a gate that lets a bad model pass
+    fails the demo.
+    """
 
     title: str
-    commands: tuple[str, ...]
+    steps: tuple[str | Edit, ...]
+    code: int = 0
 
 
+_BETTER = Edit(
+    "params.yaml",
+    {
+        ("leave_out",): ["month"],
+        ("train", "learning_rate"): 0.05,
+        ("train", "max_iter"): 150,
+    },
+    "leave_out: [month], learning_rate: 0.05, max_iter: 150",
+)
+_WORSE = Edit(
+    "params.yaml",
+    {("leave_out",): ["sched_dep_time", "sched_arr_time", "time_hour", *_WEATHER]},
+    "leave_out: the time of day, and the weather",
+)
+_NOISE = Edit("params.yaml", {("seed",): 43}, "seed: 43")
+_LEAK = Edit(
+    "params.yaml",
+    {("features", "number", 12): "arr_delay"},
+    "features: number: arr_delay, which nobody knows before the flight has landed",
+)
+_LOOSER = Edit(
+    ".gitops/policies/project.yaml",
+    {
+        ("checks",): [
+            {"metric": "roc_auc", "task": "binary", "no_worse_than_champion": {"margin": 0.5}}
+        ]
+    },
+    "a margin of 0.5",
+)
 _ACTS = (
     Act(
         "A table becomes a repository: pipeline, locked environment, versioned data, tests, CI.",
@@ -61,29 +104,74 @@ _ACTS = (
         ("gitops verify",),
     ),
     Act(
-        "A better model, on a branch: smaller steps, and without `month`, since the months of the"
-        " test never occur in training. Only the stages that depend on it run again.",
+        "A pull request with a better model: smaller steps, and without `month`, since the months"
+        " of the test never occur in training. The gate compares it with the model on main.",
         (
             "git switch --quiet -c better-model",
-            "",
+            _BETTER,
             "gitops build",
             "git commit --quiet -am 'Train with smaller steps, without the month'",
+            "gitops gate",
         ),
     ),
-    Act("What the model was, and what it is now.", ("gitops status",)),
-    Act("Nothing changed: the answer comes at once.", ("gitops build",)),
+    Act(
+        "A pull request with a worse model is stopped, with exit code 1.",
+        (
+            "git switch --quiet -c worse-model main",
+            _WORSE,
+            "gitops build",
+            "git commit --quiet -am 'Train without the time of day and the weather'",
+            "gitops gate",
+        ),
+        code=1,
+    ),
+    Act(
+        "Its author loosens the policy in the same pull request. The policy of main decides.",
+        (_LOOSER, "git commit --quiet -am 'Allow for noise'", "gitops gate"),
+        code=1,
+    ),
+    Act(
+        "Another seed: a difference that is only noise is not blocked.",
+        (
+            "git switch --quiet -c another-seed main",
+            _NOISE,
+            "gitops build",
+            "git commit --quiet -am 'Train with another seed'",
+            "gitops gate",
+        ),
+    ),
+    Act(
+        "A feature that knows the answer makes a model that is too good to be true.",
+        (
+            "git switch --quiet -c leak main",
+            "gitops data update ../flights-with-delay.csv",
+            _LEAK,
+            "gitops build",
+            "git add --all",
+            "git commit --quiet -m 'Use the delay on arrival'",
+            "gitops gate",
+        ),
+        code=1,
+    ),
+    Act(
+        "Back to the better model: its data and package come out of the cache, nothing is trained.",
+        ("git switch --quiet better-model", "gitops build", "gitops status"),
+    ),
 )
 
 
 def prepare(folder: Path) -> Path:
     """Write flights.csv: a row per flight that arrived, in the order of departure.
 
+    Beside it flights-with-delay.csv, which knows too much.
+
     Raises:
         ToolError: the data package isn't installed.
     """
     frame = _flights(_data_folder())
+    frame.write_csv(folder / "flights-with-delay.csv")
     path = folder / "flights.csv"
-    frame.write_csv(path)
+    frame.drop("arr_delay").write_csv(path)
     return path
 
 
@@ -92,7 +180,7 @@ def play(folder: Path, out: Callable[[str], None]) -> None:
 
     Raises:
         UsageError: it isn't.
-        ToolError: an act failed.
+        ToolError: an act ended otherwise than it should.
     """
     if folder.is_dir() and any(folder.iterdir()):
         raise UsageError(f"{folder} is not empty", fix="name a new folder: gitops demo DIR")
@@ -105,32 +193,28 @@ def play(folder: Path, out: Callable[[str], None]) -> None:
     repository = folder / "flights"
     for number, act in enumerate(_ACTS, start=1):
         out(f"\n{number}. {act.title}")
-        for command in act.commands:
-            _perform(command, folder if number == 1 else repository, repository, out)
+        for step in act.steps:
+            last = step is act.steps[-1]
+            cwd = folder if number == 1 else repository
+            _perform(step, cwd, act.code if last else 0, out)
     out(f"\nDone in {time.monotonic() - begun:.0f} s. Everything is in {repository}: look around,")
-    out("change params.yaml, and run `gitops build` again.")
+    out("change params.yaml on a branch, and run `gitops build`, then `gitops gate`.")
 
 
-def _perform(command: str, cwd: Path, repository: Path, out: Callable[[str], None]) -> None:
-    if not command:
-        _improve(repository / "params.yaml", out)
+def _perform(step: str | Edit, cwd: Path, wanted: int, out: Callable[[str], None]) -> None:
+    if isinstance(step, Edit):
+        yamlfile.edit(cwd / step.file, step.changes)
+        out(f"   ({step.file}: {step.text})")
         return
-    out(f"   $ {command}")
-    words = shlex.split(command)
+    out(f"   $ {step}")
+    words = shlex.split(step)
     if words[0] == "gitops":
         words = [sys.executable, "-m", "gitops", *words[1:]]
-    if code := proc.attached(words, cwd=cwd):
-        raise ToolError(f"`{command}` ended with exit code {code}", fix=f"try it by hand in {cwd}")
-
-
-def _improve(params: Path, out: Callable[[str], None]) -> None:
-    changes: dict[yamlfile.Place, object] = {
-        ("leave_out",): ["month"],
-        ("train", "learning_rate"): 0.05,
-        ("train", "max_iter"): 150,
-    }
-    yamlfile.edit(params, changes)
-    out("   (params.yaml: leave_out: [month], learning_rate: 0.05, max_iter: 150)")
+    code = proc.attached(words, cwd=cwd)
+    if code != wanted:
+        raise ToolError(
+            f"`{step}` ended with exit code {code}, not {wanted}", fix=f"try it by hand in {cwd}"
+        )
 
 
 def _borrow_identity(folder: Path) -> None:
@@ -166,5 +250,5 @@ def _flights(data: Path) -> pl.DataFrame:
         .with_columns(hour.alias("when"), late=pl.col("arr_delay") >= _LATE_MINUTES)
         .join(weather.unique(["origin", "when"], keep="first"), on=["origin", "when"], how="left")
         .sort("when", "origin", "sched_dep_time", "carrier", "flight")
-        .select("time_hour", *_SCHEDULE, *_WEATHER, "late")
+        .select("time_hour", *_SCHEDULE, *_WEATHER, "late", "arr_delay")
     )

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import reduce
@@ -15,6 +17,7 @@ import polars as pl
 from gitops import contracts, rows
 from gitops.errors import EvidenceError, GitopsError, Where
 from gitops.package import Command, Package, score
+from gitops.rows import Positions
 from gitops.signature import Signature
 
 PREDICTIONS, INPUTS = "predictions.parquet", "inputs.parquet"
@@ -36,6 +39,7 @@ class Evaluation:
 
     `predictions` and `inputs` are lazy: nothing is in memory before it's asked for. `description`
     is a document of the contract `evaluation`. `unseen` counts rows by label outside the classes.
+    `order` and `input_order` (n) are the positions that sort predictions and inputs by id.
     """
 
     folder: Path
@@ -47,10 +51,15 @@ class Evaluation:
     description: Mapping[str, Any]
     predictions: pl.LazyFrame = field(repr=False, compare=False)
     inputs: pl.LazyFrame = field(repr=False, compare=False)
+    order: Positions = field(repr=False, compare=False)
+    input_order: Positions = field(repr=False, compare=False)
 
 
-def read(folder: Path, signature: Signature) -> Evaluation:
+def read(folder: Path, signature: Signature, like: Evaluation | None = None) -> Evaluation:
     """Read the evaluation of the package with `signature`, and check every row of it.
+
+    `like` is one that was read before: where its inputs are the very same file, and ids, labels and
+    weights are equal, its identity is taken rather than computed anew.
 
     Raises:
         EvidenceError: a table is missing, damaged or empty; a column is missing, unknown or of
@@ -58,6 +67,11 @@ def read(folder: Path, signature: Signature) -> Evaluation:
             or not canonical; scores are no probabilities; a prediction contradicts its score; a
             weight isn't a finite number above 0. With the number of rows and the first ids.
     """
+    with _readable(folder):
+        return _read(folder, signature, like)
+
+
+def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evaluation:
     predictions, inputs = _scan(folder / PREDICTIONS), _scan(folder / INPUTS)
     where = Where(folder / PREDICTIONS)
     columns = _columns(predictions, signature, where)
@@ -69,10 +83,14 @@ def read(folder: Path, signature: Signature) -> Evaluation:
     if not count:
         raise EvidenceError("there are no rows", fix=_FIX, where=where)
     slices = tuple(name.removeprefix("slice_") for name in columns if name.startswith("slice_"))
-    try:
-        identity = rows.test_set_identity(predictions, inputs, signature)
-    except GitopsError as error:
-        raise EvidenceError(error.message, fix=error.fix, where=Where(folder)) from error
+    if like is not None and _alike(folder, predictions, signature, like):
+        found = like.test_set, like.order, like.input_order
+    else:
+        try:
+            found = rows.identified(predictions, inputs, signature)
+        except GitopsError as error:
+            raise EvidenceError(error.message, fix=error.fix, where=Where(folder)) from error
+    identity, order, input_order = found
     _check_rows(predictions, signature, tuple(columns), where)
     description: dict[str, Any] = {
         "version": 1,
@@ -97,13 +115,18 @@ def read(folder: Path, signature: Signature) -> Evaluation:
         description=description,
         predictions=predictions,
         inputs=inputs,
+        order=order,
+        input_order=input_order,
     )
 
 
 def sample_check(
     package: Package, evaluation: Evaluation, rows: int = 2000, command: Command | None = None
 ) -> None:
-    """Ask the package again about a sample of rows, chosen by the identity of the test set.
+    """Ask the package again about a sample of rows.
+
+    It is chosen by what is in the package and the table: whoever forges rows can't know which ones
+    will be asked, and the same evidence is always asked the same.
 
     Scores (and a regression's predictions, relative to their size above 1) may differ by
     SCORE_TOLERANCE; decisions may not differ.
@@ -111,17 +134,17 @@ def sample_check(
     Raises:
         EvidenceError: the package answers otherwise; with the number of rows and the first ids.
     """
-    chosen = np.random.default_rng(int(evaluation.test_set[:16], 16)).choice(
-        evaluation.rows, min(rows, evaluation.rows), replace=False
-    )
-    place = pl.Series("row", np.sort(chosen).astype(np.uint32))
-    table = evaluation.predictions.with_row_index("row").filter(
-        pl.col("row").is_in(place.implode())
-    )
-    claimed = table.drop("row").collect().sort("id")
-    wanted = pl.col("__id__").is_in(claimed["id"].implode())
-    raw = evaluation.inputs.filter(wanted).collect().sort("__id__")
-    answered = score(package, raw, command=command).frame
+    seed = _digest(evaluation.folder / PREDICTIONS, package.digest, evaluation.test_set)
+    count = min(rows, evaluation.rows)
+    chosen = np.random.default_rng(seed).choice(evaluation.rows, count, replace=False)
+    with _readable(evaluation.folder):
+        claimed = rows_at(evaluation.predictions, evaluation.order[chosen]).sort("id")
+        raw = rows_at(evaluation.inputs, evaluation.input_order[chosen]).sort("__id__")
+    try:
+        answered = score(package, raw, command=command).frame
+    except EvidenceError as error:
+        error.where = error.where or Where(evaluation.folder / INPUTS)
+        raise
     differs = pl.repeat(False, claimed.height, eager=True)
     for name in answered.columns:
         if answered[name].dtype == pl.Float64:
@@ -137,6 +160,45 @@ def sample_check(
             fix="build again: predictions must be made by the package itself",
             where=Where(evaluation.folder / PREDICTIONS),
         )
+
+
+def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:
+    """The rows at these positions, in the table's order; the rest isn't kept in memory."""
+    here = pl.col("__row__").is_in(pl.Series(np.asarray(places, np.uint32)).implode())
+    numbered = table.with_row_index("__row__").filter(here)
+    return numbered.drop("__row__").collect(engine="streaming")
+
+
+def _digest(path: Path, *texts: str) -> int:
+    """128 bits of a file and of texts."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256")
+    digest.update("".join(texts).encode())
+    return int.from_bytes(digest.digest()[:16], "little")
+
+
+@contextmanager
+def _readable(folder: Path) -> Iterator[None]:
+    """Damage inside of a table is found when its pages are read."""
+    try:
+        yield
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        message = f"a table can't be read: {str(error).splitlines()[0]}"
+        raise EvidenceError(message, fix=_FIX, where=Where(folder)) from error
+
+
+def _alike(folder: Path, table: pl.LazyFrame, signature: Signature, like: Evaluation) -> bool:
+    """Whether ids, labels, weights and inputs are those of `like`, row by row."""
+    if signature.task != like.signature.task:
+        return False
+    if not (folder / INPUTS).samefile(like.folder / INPUTS):
+        return False
+    other = like.predictions
+    weighted = "weight" in table.collect_schema()
+    if weighted != ("weight" in other.collect_schema()):
+        return False
+    names = ["id", "label", *(["weight"] if weighted else [])]
+    return all(table.select(name).collect().equals(other.select(name).collect()) for name in names)
 
 
 def _scan(path: Path) -> pl.LazyFrame:

@@ -8,6 +8,7 @@ here, and DVC only checks out what is in its cache.
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -16,9 +17,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import dvc
-from gitops.errors import EvidenceError, ToolError
+from gitops.errors import EvidenceError, ToolError, Where
 
 _PARALLEL = 8
+_ALTERED = "stored bytes are not what is tracked:\n  "
+_MEND = (
+    "delete the altered object in the remote, then `dvc push` from a clone that has the good one"
+)
+_AGAIN = "let nothing else write to the cache, and run the command again"
+_HASH = re.compile(r"[0-9a-f]{32}")
 
 
 class Altered(EvidenceError):
@@ -49,16 +56,53 @@ def bring(root: Path, items: Sequence[dvc.Tracked]) -> tuple[dvc.Tracked, ...]:
         raise ToolError(f"dvc could not check out {', '.join(unexplained)}:\n  {said}")
     lines = {item: f"{item.path} (object {item.md5}): {problems[item.md5]}" for item in lost}
     if altered := [line for line in lines.values() if "corrupt" in line]:
-        raise Altered(
-            "stored bytes are not what is tracked:\n  " + "\n  ".join(altered),
-            fix="delete the altered object in the remote, then `dvc push` from a clone that has"
-            " the good one",
-        )
+        raise Altered(_ALTERED + "\n  ".join(altered), fix=_MEND)
     if data := [line for item, line in lines.items() if item.stage is None]:
         raise EvidenceError(
             "data is missing:\n  " + "\n  ".join(data), fix="`dvc push` from a clone that has it"
         )
     return lost
+
+
+def lay_out(root: Path, items: Sequence[dvc.Tracked], target: Path) -> None:
+    """Give `items` below `target`, as links to the cache; what it lacks comes from the remote.
+
+    Every byte is proven. The work tree isn't touched, and no process is started.
+
+    Raises:
+        Altered: the remote holds other bytes than were tracked; they were not used.
+        EvidenceError: an object is nowhere.
+        ToolError: the remote can't be reached.
+    """
+    store = dvc.cache_folder(root).resolve() / "files" / "md5"
+    found = {item: _parts(store, item.md5) for item in items}
+    if wanted := [item for item, parts in found.items() if parts is None]:
+        _fetch_all(root, wanted)
+        with dvc.stores(root) as (cache, _):  # settings of the user's may put it elsewhere
+            found |= {item: _parts(cache.base.resolve(), item.md5) for item in wanted}
+    for item, parts in found.items():
+        if parts is None:
+            raise Altered(f"{item.path} (object {item.md5}) changes while it is read", fix=_AGAIN)
+        for name, kept in parts.items():
+            path = target / item.path / name if name else target / item.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.symlink_to(kept)
+
+
+def _fetch_all(root: Path, items: Sequence[dvc.Tracked]) -> None:
+    problems = fetch(root, [item.md5 for item in items])
+    lines = {
+        one.md5: f"{one.path} (object {one.md5}): {problems[one.md5]}"
+        for one in items
+        if one.md5 in problems
+    }
+    if altered := [line for md5, line in lines.items() if "corrupt" in problems[md5]]:
+        raise Altered(_ALTERED + "\n  ".join(altered), fix=_MEND)
+    if lines:
+        raise EvidenceError(
+            "not in the cache, and not in the remote:\n  " + "\n  ".join(lines.values()),
+            fix="`gitops build --push` where it was built",
+        )
 
 
 def prove(root: Path, items: Sequence[dvc.Tracked]) -> None:
@@ -123,7 +167,7 @@ class _Job:
             half = target
         elif problem := self._get(md5, half):
             return problem
-        listed = {entry["md5"]: entry["relpath"] for entry in json.loads(half.read_bytes())}
+        listed = {one: name for name, one in listing(half).items()}
         for one, problem in zip(listed, self.pool.map(self.file, listed), strict=True):
             if problem:
                 return f"its {listed[one]} (object {one}) is {problem}"
@@ -149,6 +193,42 @@ class _Job:
         return ""
 
 
+def listing(path: Path) -> dict[str, str]:
+    """MD5 by relative path, from a folder's stored listing.
+
+    Raises:
+        EvidenceError: it's no listing, or it names a file outside of the folder.
+    """
+    try:
+        found = {str(one["relpath"]): str(one["md5"]) for one in json.loads(path.read_bytes())}
+    except (ValueError, TypeError, KeyError) as error:
+        raise EvidenceError(
+            "the stored object is no listing of a folder", fix="build it again", where=Where(path)
+        ) from error
+    for name, md5 in found.items():
+        parts = name.split("/")
+        if not _HASH.fullmatch(md5) or {"", ".", ".."} & set(parts) or "\0" in name:
+            raise EvidenceError(
+                f"a folder's listing has {name!r} with the hash {md5!r}, which can't be",
+                fix="build it again",
+                where=Where(path),
+            )
+    return found
+
+
+def _parts(store: Path, md5: str) -> dict[str, Path] | None:
+    """The cache's files of an object by their path in it ("": a file); None if not whole."""
+    top = store / md5[:2] / md5[2:]
+    if not top.exists() or not _is(top, md5):
+        return None
+    if not md5.endswith(".dir"):
+        return {"": top}
+    hashes = listing(top)
+    files = {name: store / one[:2] / one[2:] for name, one in hashes.items()}
+    whole = all(path.exists() and _is(path, hashes[name]) for name, path in files.items())
+    return files if whole else None
+
+
 def _is(path: Path, md5: str) -> bool:
     return dvc.file_md5(path) == md5.removesuffix(".dir")
 
@@ -162,9 +242,9 @@ def _discard(root: Path, wrong: Sequence[tuple[dvc.Tracked, str]]) -> None:
         for item in altered:
             path, hashes = root / item.path, [item.md5]
             shutil.rmtree(path) if path.is_dir() else path.unlink()
-            listing = cache.path(item.md5)
-            if item.md5.endswith(".dir") and listing.exists() and _is(listing, item.md5):
-                hashes += [entry["md5"] for entry in json.loads(listing.read_bytes())]
+            kept_listing = cache.path(item.md5)
+            if item.md5.endswith(".dir") and kept_listing.exists() and _is(kept_listing, item.md5):
+                hashes += listing(kept_listing).values()
             for one in hashes:
                 kept = cache.path(one)
                 if kept.exists() and not _is(kept, one):

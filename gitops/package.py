@@ -180,9 +180,13 @@ def typed(frame: pl.DataFrame, signature: Signature, first_row: int = 1) -> dict
 
 
 def score(
-    package: Package, frame: pl.DataFrame, *, batch: int = 100_000, command: Command | None = None
+    package: Package,
+    frame: pl.DataFrame | pl.LazyFrame,
+    *,
+    batch: int = 100_000,
+    command: Command | None = None,
 ) -> Scored:
-    """Predict for raw rows, `batch` at a time.
+    """Predict for raw rows, `batch` at a time; a lazy table is read in batches, too.
 
     A declared command is run by `command`: it gets the raw input columns of all rows and gives the
     columns that ARCHITECTURE.md asks of it, in the same order.
@@ -192,12 +196,16 @@ def score(
             another shape or that aren't finite numbers.
     """
     signature = package.signature
-    if not frame.height:
+    table = frame.lazy()
+    height = int(table.select(pl.len()).collect().item())
+    if not height:
         raise EvidenceError("there are no rows", fix="give rows to score")
+    names = [item.name for item in signature.inputs]
+    rows.require_columns(table.collect_schema().names(), names)
     surprises = [Surprise(item) for item in signature.inputs]
     answers = []
-    for start in range(0, frame.height, batch):
-        columns = typed(frame.slice(start, batch), signature, start + 1)
+    for start in range(0, height, batch):
+        columns = typed(table.slice(start, batch).select(names).collect(), signature, start + 1)
         for surprise in surprises:
             surprise.count(columns[surprise.item.name])
         if package.session is not None:
@@ -206,10 +214,10 @@ def score(
     if package.session is None:
         if command is None:
             raise ValueError("a declared command needs the caller to run it")
-        answered = command(frame.select(item.name for item in signature.inputs))
-        answers.append(_answers_of(answered, signature, frame.height))
+        answered = command(table.select(names).collect())
+        answers.append(_answers_of(answered, signature, height))
     values = np.concatenate(answers).astype(np.float64)
-    _check_answers(values, signature, frame.height)
+    _check_answers(values, signature, height)
     texts = [text for surprise in surprises if (text := str(surprise))]
     return Scored(decide(values, signature), tuple(texts))
 

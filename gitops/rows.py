@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitops.signature import Signature
 
 Keys = np.ndarray[tuple[int], np.dtype[np.uint64]]
+Positions = np.ndarray[Any, np.dtype[np.uint32]]
 
 MAGIC = b"GTRAIN1\n"
 NAN_BITS = 0x7FF8000000000000
@@ -30,6 +31,7 @@ NAN_BITS = 0x7FF8000000000000
 NULL_MARKERS = ("", "NA", "N/A", "n/a", "NaN", "nan", "null", "NULL", "#N/A")
 TRUE = ("true", "t", "yes", "y", "1", "1.0")
 FALSE = ("false", "f", "no", "n", "0", "0.0")
+_FEW = 1000
 _CHUNK = 250_000  # rows hashed at once: bounds the memory
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -176,6 +178,18 @@ def test_set_identity(
     Raises:
         EvidenceError: ids that are missing, twice in a table, or not the same in both.
     """
+    return identified(predictions, inputs, signature)[0]
+
+
+test_set_identity.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test
+
+
+def identified(
+    predictions: pl.DataFrame | pl.LazyFrame,
+    inputs: pl.DataFrame | pl.LazyFrame,
+    signature: Signature,
+) -> tuple[str, Positions, Positions]:
+    """`test_set_identity`, and the positions (uint32, n) that sort predictions and inputs by id."""
     left, right = predictions.lazy(), inputs.lazy()
     ids, orders = _orders(left, right)
     names = sorted(name for name in right.collect_schema().names() if name != "__id__")
@@ -194,10 +208,7 @@ def test_set_identity(
     digest.update(_bytes(weights, orders[0]))
     for name in names:
         digest.update(_bytes(_plain(_column(right, name)), orders[1]))
-    return digest.hexdigest()
-
-
-test_set_identity.__test__ = False  # type: ignore[attr-defined]  # pytest takes it for a test
+    return digest.hexdigest(), orders[0].to_numpy(), orders[1].to_numpy()
 
 
 def require_columns(present: list[str], wanted: list[str]) -> None:
@@ -219,6 +230,8 @@ def _mapped(column: pl.Series, function: Callable[[Any], object], kind: pl.DataT
     """`function` of each value, missing stays missing; distinct values are computed once."""
     distinct = column.drop_nulls().unique()
     made = pl.Series([function(value) for value in distinct.to_list()], dtype=kind)
+    if column.dtype == pl.String and len(distinct) <= _FEW:  # a third of the time
+        return made.gather(column.cast(pl.Enum(distinct)).to_physical())
     return column.replace_strict(distinct, made, default=None, return_dtype=kind)
 
 
@@ -330,9 +343,24 @@ def _sorted(ids: pl.Series) -> tuple[pl.Series, pl.Series]:
     """The ids sorted by their UTF-8, and the positions they come from."""
     if (ids.head(-1) <= ids.tail(-1)).all():
         return ids, pl.arange(0, len(ids), dtype=pl.UInt32, eager=True)
+    if (words := _words(ids)) is not None:
+        at = pl.Series("at", np.argsort(words).astype(np.uint32))
+        return ids.gather(at), at
     # Three times as fast as `arg_sort` on ten million ids with a common beginning.
     table = ids.to_frame("id").lazy().with_row_index("at").sort("id").collect(engine="streaming")
     return table["id"], table["at"]
+
+
+def _words(ids: pl.Series) -> Keys | None:
+    """Short ids (up to 8 bytes of ASCII) as numbers of the same order; sorted in half the time."""
+    long = ids.str.len_bytes().max()
+    if not isinstance(long, int) or long > 8 or ids.str.contains(r"[^\x01-\x7f]").any():
+        return None
+    parts = []
+    for start in range(0, len(ids), _CHUNK):
+        padded = ids.slice(start, _CHUNK).str.pad_end(8, "\0").str.join("").item()
+        parts.append(np.frombuffer(padded.encode(), dtype=">u8").astype(np.uint64))
+    return np.concatenate(parts)
 
 
 def _ids(table: pl.LazyFrame, name: str, of: str) -> pl.Series:

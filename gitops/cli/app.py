@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from gitops import __version__
-from gitops.cli import add, build, data, demo, doctor, new, predict, schema, status, verify
+from gitops.cli import (
+    add,
+    build,
+    data,
+    demo,
+    doctor,
+    gate,
+    new,
+    predict,
+    schema,
+    status,
+    sync,
+    upgrade,
+    verify,
+)
 
 app = typer.Typer(
     name="gitops",
@@ -35,7 +49,7 @@ def options(
     """Turn an ML repository into a production line: every commit builds, and proves it."""
 
 
-for module in (new, build, verify, predict, status, doctor, demo, schema):
+for module in (new, build, verify, predict, gate, status, sync, upgrade, doctor, demo, schema):
     module.register(app)
 data.register(app)
 add.register(app)

@@ -16,7 +16,8 @@ def register(app: typer.Typer) -> None:
 
 def schema(
     name: Annotated[
-        str, typer.Argument(metavar="[NAME]", help="`config` (gitops.yaml), or a contract.")
+        str,
+        typer.Argument(metavar="[NAME]", help="`config`, `policy`, or a contract."),
     ] = "config",
     names: Annotated[bool, typer.Option("--list", help="List the names.")] = False,
 ) -> None:
@@ -30,13 +31,17 @@ def schema(
     """
     from gitops import contracts
 
-    known = ("config", *contracts.names())
+    known = ("config", "policy", *contracts.names())
     if names:
         screen.out("\n".join(known))
     elif name == "config":
         from gitops import config
 
         screen.document(config.json_schema())
+    elif name == "policy":
+        from gitops.validate import policy
+
+        screen.document(policy.json_schema())
     elif name in known:
         screen.document(contracts.schema(name))
     else:

@@ -59,7 +59,12 @@ def ask(question: str, default: str) -> str:
 
 def document(value: object) -> None:
     """The one JSON document of `--json`."""
-    out(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False))
+    out(as_text(value))
+
+
+def as_text(value: object) -> str:
+    """A document as readable JSON."""
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
 
 
 def error(problem: GitopsError) -> None:

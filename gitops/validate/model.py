@@ -136,12 +136,16 @@ class Fairness:
 
 @dataclass(frozen=True)
 class Importance:
-    """How much worse `metric` gets when the column is permuted (up: more important)."""
+    """How much worse `metric` gets when the column is permuted (up: more important).
+
+    `change` is candidate minus champion on the same permuted rows.
+    """
 
     column: str
     metric: str
     candidate: Interval
     champion: Interval | None
+    change: Interval | None = None
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,8 @@ class Check:
     `value` is what was compared with `bound`: for `no_worse` and `better` the oriented difference
     (up is better), which passes above `bound` (minus the margin, or the required gain). `sense`
     says which side passes. `measure` holds the numbers behind it where there are any. `waived` is
-    the reason, with approver and last day, of a waiver that holds.
+    the reason, with approver and last day, of a waiver that holds. `stops`: for this check alone
+    the model may not go on. `measured`: it rests on times or memory, which no two runs repeat.
     """
 
     id: str
@@ -199,6 +204,8 @@ class Check:
     measure: Measure | None = None
     needed_rows: int | None = None
     waived: str = ""
+    stops: bool = False
+    measured: bool = False
 
 
 @dataclass(frozen=True)
@@ -249,6 +256,7 @@ class Verdict:
     `passed` is the answer of the exit code: a check that fails and blocks makes it False, and so
     does an inconclusive one where the policy says so. `notes` come first in a report: what the pull
     request changes about its own judgement. `digest` is over everything but measured numbers.
+    `date` (UTC, YYYY-MM-DD) is there where waivers are: it decides which of them hold.
     """
 
     model: str
@@ -276,3 +284,4 @@ class Verdict:
     curves: tuple[Curve, ...]
     changes: tuple[str, ...]
     digest: str = ""
+    date: str = ""

@@ -1,0 +1,149 @@
+"""`gitops gate`: may this model go on?"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitops import git
+from gitops.cli import screen
+from gitops.cli.common import JsonOption
+from gitops.errors import ToolError
+
+if TYPE_CHECKING:
+    from gitops.validate.model import Verdict
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(gate)
+
+
+def gate(
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...", help="Models; those that the commits touch if left out."
+        ),
+    ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(
+            "--base",
+            help="What HEAD is judged against. [default: the target of the pull request, or the"
+            " environment's branch]",
+            show_default=False,
+        ),
+    ] = None,
+    environment: Annotated[
+        str | None,
+        typer.Option(
+            "--env",
+            help="By whose policy. [default: the environment whose branch is the target]",
+            show_default=False,
+        ),
+    ] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", metavar="DIR", help="Write all reports here.")
+    ] = None,
+    explain: Annotated[
+        str | None,
+        typer.Option("--explain", metavar="CHECK", help="What a check or a metric means."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Judge the committed model on evidence: exit 0 it passes, 1 it doesn't, 3 evidence is missing.
+
+    Policy, labels and settings are read from the base, never from the candidate. Numbers are
+    computed from packages and tables, with intervals; a difference that may be noise is neither
+    called a loss nor a gain.
+
+    Examples:
+
+        gitops gate                          HEAD against the branch that it goes to
+
+        gitops gate late --env production --report build/gate
+
+        gitops gate --explain roc_auc-no-worse
+    """
+    if explain is not None:
+        _explain(explain, base, environment, as_json)
+        return
+    from gitops.reproduce import scoring
+    from gitops.validate import gate as engine
+    from gitops.validate import reports
+    from gitops.validate.verdict import document
+
+    root = git.root(Path.cwd())
+    outcomes = engine.run(
+        root,
+        models or [],
+        base=base,
+        environment=environment,
+        say=screen.say,
+        commands=lambda commit, name: scoring.command_at(root, commit, name, screen.say),
+    )
+    verdicts = [one.verdict for one in outcomes]
+    passed = all(one.passed for one in verdicts)
+    documents = [document(one) for one in verdicts]
+    if report is not None:
+        cards = {one.verdict.model: one.card for one in outcomes}
+        texts = {f"{one['model']}/verdict.json": screen.as_text(one) + "\n" for one in documents}
+        written = reports.write(verdicts, report, cards, texts)
+        screen.say(f"wrote {len(written)} reports into {report}")
+    _tell_ci(verdicts)
+    if as_json:
+        screen.document({"passed": passed, "verdicts": documents})
+    else:
+        columns = shutil.get_terminal_size((100, 24)).columns
+        screen.out(reports.terminal(verdicts, columns=columns, style=screen.style))
+    if not passed:
+        raise typer.Exit(1)
+
+
+def _tell_ci(verdicts: list[Verdict]) -> None:
+    """Summary and annotations where a platform shows them; on stderr, which both of them read."""
+    from gitops.validate import reports
+
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        if path := os.environ.get("GITHUB_STEP_SUMMARY"):
+            try:
+                with Path(path).open("a", encoding="utf-8") as file:
+                    file.write(reports.markdown(verdicts) + "\n")
+            except OSError as error:
+                reason = error.strerror or str(error)
+                raise ToolError(f"the step's summary can't be written: {reason}") from error
+        _lines(reports.annotations(verdicts, "github"))
+    if os.environ.get("TF_BUILD"):
+        _lines(reports.annotations(verdicts, "azure"))
+
+
+def _lines(lines: list[str]) -> None:
+    import sys
+
+    sys.stderr.write("".join(f"{line}\n" for line in lines))
+    sys.stderr.flush()
+
+
+def _explain(name: str, base: str | None, environment: str | None, as_json: bool) -> None:
+    from gitops.errors import GitopsError
+    from gitops.validate import gate as engine
+    from gitops.validate.evidence import target
+    from gitops.validate.explain import explain
+
+    policy = None
+    # Metrics and shipped packs are explained anywhere.
+    with contextlib.suppress(GitopsError):
+        root = git.root(Path.cwd())
+        policy = engine.policy_of(root, target(root, base=base, environment=environment))
+    found = explain(name, policy)
+    if as_json:
+        screen.document({"name": found.name, "paragraphs": list(found.paragraphs)})
+        return
+    screen.out(screen.style(found.name, "bold"))
+    for paragraph in found.paragraphs:
+        screen.out(paragraph)

@@ -1,0 +1,290 @@
+"""dvc.lock and dvc.yaml of a commit, read without DVC and distrusted: a pull request wrote them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import posixpath
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from gitops import dvc, yamlfile
+from gitops.errors import ConfigError, EvidenceError, Where
+from gitops.git import Snapshot
+
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A dependency or an output: its path in the repository, and DVC's hash ("": another kind)."""
+
+    path: str
+    md5: str
+    size: int
+    legacy: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage as it ran. `params`: by file (its path in the repository) and key."""
+
+    name: str
+    command: object
+    deps: tuple[Entry, ...]
+    outs: tuple[Entry, ...]
+    params: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Lock:
+    """What a model's pipeline wrote by a commit, and the pipeline (`declared`) that is there."""
+
+    path: str
+    stages: tuple[Stage, ...]
+    declared: Mapping[str, Any]
+
+    @property
+    def outs(self) -> dict[str, Entry]:
+        return {one.path: one for stage in self.stages for one in stage.outs}
+
+    @property
+    def deps(self) -> dict[str, Entry]:
+        return {one.path: one for stage in self.stages for one in stage.deps}
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """Values by `file: key`."""
+        return {
+            f"{file}: {key}": value
+            for stage in self.stages
+            for file, values in stage.params.items()
+            for key, value in values.items()
+        }
+
+    def writer(self, path: str) -> Stage | None:
+        """The stage that writes `path`."""
+        return next((s for s in self.stages if path in [out.path for out in s.outs]), None)
+
+
+def read(at: Snapshot, folder: str) -> Lock | None:
+    """The lock of the model in `folder`; None if it was never built.
+
+    Raises:
+        ConfigError, EvidenceError: it can't be read, or isn't what DVC writes.
+    """
+    pipeline, path = _join(folder, "dvc.yaml"), _join(folder, "dvc.lock")
+    raw = at.read([pipeline, path])
+    if path not in raw:
+        return None
+    document = yamlfile.parse(raw[path], _named(at, path))
+    declared: Any = {}
+    if pipeline in raw:
+        declared = yamlfile.parse(raw[pipeline], _named(at, pipeline)).data.get("stages")
+    stages = document.data.get("stages")
+    where = Where(_named(at, path))
+    if not isinstance(stages, dict):
+        raise EvidenceError("there are no stages", fix="gitops build", where=where)
+    known = declared if isinstance(declared, dict) else {}
+    try:
+        found = tuple(_stage(name, one, known.get(name), folder) for name, one in stages.items())
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        message = f"not a lock as DVC writes it: {type(error).__name__}: {error}"
+        raise EvidenceError(message, fix="gitops build", where=where) from error
+    return Lock(path, found, known)
+
+
+def sources(at: Snapshot, lock: Lock) -> dict[str, Entry]:
+    """What `.dvc` files track (data), by path: that which the model's stages depend on."""
+    wanted = {
+        f"{top}.dvc": top
+        for path in lock.deps
+        for top in (path, *(one.as_posix() for one in Path(path).parents))
+    }
+    found = {}
+    for file, raw in at.read(wanted).items():
+        try:
+            (out,) = yamlfile.parse(raw, _named(at, file)).data["outs"]
+            one = _entry(out, posixpath.dirname(file))
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            message = f"not a .dvc file as DVC writes it: {error}"
+            where = Where(_named(at, file))
+            raise EvidenceError(message, fix="dvc add the data again", where=where) from error
+        found[one.path] = one
+    return found
+
+
+def stale(at: Snapshot, lock: Lock) -> tuple[str, ...]:
+    """Why the lock isn't of this commit, in words: empty if its stages ran on what is committed.
+
+    What only DVC can judge (templates, imports, folders with outputs in them) isn't looked at:
+    `gitops build --check` does.
+    """
+    data, outs = sources(at, lock), lock.outs
+    reasons = list(_undone(lock))
+    for stage in lock.stages:
+        plan = lock.declared.get(stage.name, {})
+        if isinstance(plan, dict) and plan.get("frozen"):
+            continue
+        for dep in stage.deps:
+            if text := _changed(at, dep, {**data, **outs}):
+                reasons.append(f"{stage.name}: {dep.path} {text}")
+        for out in stage.outs:
+            if out.path in at.files and (text := _changed(at, out, {})):
+                reasons.append(f"{stage.name}: {out.path} {text}")
+        for file, values in stage.params.items():
+            reasons += [f"{stage.name}: {text}" for text in _other_params(at, file, values)]
+    return tuple(reasons)
+
+
+def _undone(lock: Lock) -> Iterator[str]:
+    """Stages that the pipeline has and the lock lacks, or that ran another command."""
+    ran = {stage.name: stage for stage in lock.stages}
+    for name, plan in lock.declared.items():
+        if not isinstance(plan, dict) or {"foreach", "matrix"} & set(plan):
+            continue
+        if name not in ran:
+            yield f"{name}: never ran"
+            continue
+        command = plan.get("cmd")
+        if "${" not in str(command) and _words(command) != _words(ran[name].command):
+            yield f"{name}: its command changed"
+        known = {posixpath.basename(one.path) for one in ran[name].deps}
+        for dep in plan.get("deps") or []:
+            text = dep if isinstance(dep, str) else ""
+            if (
+                text
+                and "${" not in text
+                and posixpath.basename(posixpath.normpath(text)) not in known
+            ):
+                yield f"{name}: {text} is a new dependency"
+    if lock.declared:
+        for name in ran.keys() - lock.declared.keys():
+            if "@" not in name:
+                yield f"{name}: is no longer in dvc.yaml"
+
+
+def _changed(at: Snapshot, dep: Entry, made: Mapping[str, Entry]) -> str:
+    """How a dependency at this commit differs from what the stage read; empty if it doesn't."""
+    if not dep.md5 or dep.path.startswith(("../", "/")) or "://" in dep.path:
+        return ""
+    if dep.path in made:
+        return "" if made[dep.path].md5 == dep.md5 else "is another than was read"
+    around = {one.as_posix() for one in Path(dep.path).parents}
+    if around & made.keys() or any(path.startswith(f"{dep.path}/") for path in made):
+        return ""
+    if dep.path in at.files:
+        raw = at.read([dep.path])[dep.path]
+        same = _md5(raw) == dep.md5 or (dep.legacy and _md5(raw.replace(b"\r\n", b"\n")) == dep.md5)
+        return "" if same else "changed"
+    inside = [path for path in at.files if path.startswith(f"{dep.path}/")]
+    if not inside:
+        return "is not in the commit"
+    patterns = at.read([".dvcignore"]).get(".dvcignore", b"").decode(errors="replace")
+    inside = sorted(set(inside) - dvc.ignored(patterns, inside))
+    files = {path.removeprefix(f"{dep.path}/"): _md5(raw) for path, raw in at.read(inside).items()}
+    return "" if dvc.listing_md5(files) == dep.md5 else "changed"
+
+
+def _other_params(at: Snapshot, file: str, values: Mapping[str, Any]) -> Iterator[str]:
+    raw = at.read([file]).get(file)
+    if raw is None:
+        yield f"{file} is not in the commit"
+        return
+    now = _parameters(raw, file)
+    if now is None:
+        return
+    for key, value in values.items():
+        for name, found, old in _unequal(_at(now, key), value, key):
+            yield f"{name} in {file} is {_short(found)}, not {_short(old)}"
+
+
+def _unequal(now: object, old: object, key: str) -> Iterator[tuple[str, object, object]]:
+    """Where two values differ, by dotted key."""
+    if isinstance(now, dict) and isinstance(old, dict):
+        for name in dict.fromkeys((*old, *now)):
+            yield from _unequal(now.get(name), old.get(name), f"{key}.{name}")
+    elif not _same(now, old):
+        yield key, now, old
+
+
+def _parameters(raw: bytes, file: str) -> dict[str, Any] | None:
+    """The parameters of a file; None where we don't read it as DVC does."""
+    try:
+        if file.endswith((".yaml", ".yml")):
+            return yamlfile.parse(raw, Path(file)).data
+        if file.endswith(".toml"):
+            return tomllib.loads(raw.decode())
+        found = json.loads(raw) if file.endswith(".json") else None
+    except (ConfigError, ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _at(data: object, key: str) -> object:
+    """The value at a dotted key; None if there's none."""
+    if isinstance(data, dict) and key in data:
+        return data[key]
+    for step in key.split("."):
+        if isinstance(data, list) and step.isdigit() and int(step) < len(data):
+            data = data[int(step)]
+        else:
+            data = data.get(step) if isinstance(data, dict) else None
+    return data
+
+
+def _same(one: object, other: object) -> bool:
+    if one == other:
+        return True
+    try:  # DVC writes a time in its own way
+        return datetime.fromisoformat(str(one)) == datetime.fromisoformat(str(other))
+    except (ValueError, TypeError):
+        return False
+
+
+def _stage(name: str, found: Mapping[str, Any], plan: object, folder: str) -> Stage:
+    where = plan.get("wdir") if isinstance(plan, dict) else None
+    base = _join(folder, where) if isinstance(where, str) and "${" not in where else folder
+    params = {
+        _join(base, file): dict(values) for file, values in (found.get("params") or {}).items()
+    }
+    deps, outs = (
+        tuple(_entry(one, base) for one in found.get(kind) or []) for kind in ("deps", "outs")
+    )
+    return Stage(name, found.get("cmd"), deps, outs, params)
+
+
+def _entry(found: Mapping[str, Any], base: str) -> Entry:
+    path, md5, size = found["path"], found.get("md5", ""), found.get("size", 0)
+    if not isinstance(path, str) or not isinstance(md5, str) or not isinstance(size, int):
+        raise ValueError(f"{path!r} has the hash {md5!r} and the size {size!r}")
+    if md5 and not _MD5.fullmatch(md5):
+        raise ValueError(f"{path!r} has the hash {md5!r}")
+    return Entry(path if "://" in path else _join(base, path), md5, size, "hash" not in found)
+
+
+def _join(folder: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, path))
+
+
+def _named(at: Snapshot, path: str) -> Path:
+    return Path(f"{at.commit[:12]}:{path}")
+
+
+def _md5(raw: bytes) -> str:
+    return hashlib.md5(raw, usedforsecurity=False).hexdigest()
+
+
+def _words(command: object) -> str:
+    lines = command if isinstance(command, list) else [command]
+    return " ".join(" ".join(str(line).split()) for line in lines)
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, default=str, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,65 @@
+"""The gate: for each model evidence, policy, verdict."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from gitops.validate import evidence, policy
+from gitops.validate.evidence import Commands, text_at
+from gitops.validate.evidence.revisions import Target
+from gitops.validate.judge import judge
+from gitops.validate.model import Verdict
+from gitops.validate.policy import Policy
+
+Say = Callable[[str], None]
+
+
+def policy_of(root: Path, found: Target) -> Policy:
+    """The policy that the candidate is judged by, read from the base."""
+    return policy.load(
+        found.environment,
+        lambda path: text_at(root, found.base.commit, path),
+        found.base.commit,
+        first=not found.release,
+        today=datetime.now(UTC).date(),
+    )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A verdict, and the static card of the candidate's package."""
+
+    verdict: Verdict
+    card: str
+
+
+def run(
+    root: Path,
+    models: Sequence[str],
+    *,
+    base: str | None,
+    environment: str | None,
+    say: Say,
+    commands: Commands | None = None,
+) -> list[Outcome]:
+    """The verdicts on models of HEAD; without names on those that its commits touch, else on all.
+
+    Raises:
+        GitopsError: as `evidence.gather`, `policy.load` and `judge` do; nothing is judged by half.
+    """
+    found = evidence.target(root, base=base, environment=environment)
+    # Before the evidence, which takes long.
+    rules = policy_of(root, found)
+    today = datetime.now(UTC).date()
+    chosen = [found.proposed.model(name)[0] for name in models]
+    outcomes = []
+    for model in dict.fromkeys(chosen or evidence.affected(root, found.base.commit)):
+        with evidence.gather(
+            root, model, base=base, environment=environment, say=say, commands=commands
+        ) as gathered:
+            card = (gathered.candidate_package.folder / "MODEL_CARD.md").read_text(errors="replace")
+            outcomes.append(Outcome(judge(gathered, rules, today, say), card))
+    return outcomes

@@ -1,0 +1,382 @@
+"""Checks on metrics: bounds, and comparisons with the champion, on all rows, a slice or each slice.
+
+Three answers (procedure 1 of docs/guides/statistics.md): a one-sided bound on the good side of what
+is asked passes, one on the bad side fails, and where the bound lies between the two the rows are
+too few.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
+from statistics import NormalDist
+from typing import Literal
+
+from gitops.errors import ConfigError
+from gitops.validate import expression
+from gitops.validate.model import Check, Interval, Measure, Slice, State, Table
+from gitops.validate.policy import Asked
+from gitops.validate.stats import Estimated, holm
+
+Sense = Literal["above", "below"]
+Key = tuple[str, Slice]
+POWER = 0.8  # of the test-set size that is named where rows are too few
+_NORMAL = NormalDist()
+_KINDS: Mapping[str, Literal["no_worse", "better", "bound"]] = {
+    "no_worse_than_champion": "no_worse",
+    "better_than_champion": "better",
+    "at_least": "bound",
+    "at_most": "bound",
+}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What was estimated, by metric and slice; `each` are the slices that are large enough.
+
+    `small` counts slices that aren't. `compared`: there's a champion.
+    """
+
+    found: Mapping[Key, Estimated]
+    each: Sequence[Slice]
+    small: int
+    compared: bool
+
+    def of(self, metric: str, cut: Slice) -> Estimated:
+        return self.found[metric, cut]
+
+
+def wanted(checks: Iterable[Asked], table: Table, each: Sequence[Slice]) -> list[Key]:
+    """The metrics and slices that the checks need.
+
+    Raises:
+        ConfigError: a check names a slice that the test set doesn't have.
+    """
+    keys: dict[Key, None] = {}
+    for one in checks:
+        cuts = list(each) if one.rule.each_slice else [slice_of(one, table)]
+        keys |= {(name, cut): None for name in one.rule.names for cut in cuts}
+    return list(keys)
+
+
+def slice_of(one: Asked, table: Table) -> Slice:
+    """The slice of a check, which must be one that the test set has."""
+    cut = one.rule.slice or {}
+    for column, value in cut.items():
+        if column not in table.columns:
+            raise _unknown(one, "the test set has no slice column", column, table.columns, column)
+        values = table.columns[column].values
+        if value not in values:
+            text = "(missing)" if value is None else value
+            known = [each for each in values if each is not None]
+            message = f"the test set has no rows where {column} ="
+            raise _unknown(one, message, text, known, column)
+    return Slice(tuple(sorted(cut.items())))
+
+
+def check(one: Asked, numbers: Numbers, table: Table) -> Check:
+    """The answer to a check on a metric or an expression."""
+    rule = one.rule
+    if rule.compares and not numbers.compared:
+        return _not_applicable(one, numbers, table)
+    if rule.each_slice:
+        return _on_each(one, numbers)
+    cut = slice_of(one, table)
+    if rule.expression is not None:
+        return _on_expression(one, numbers, cut)
+    found = numbers.of(str(rule.metric), cut)
+    bound, sense = aim(one)
+    value = _value(one, found)
+    return _answered(one, cut, value, bound, sense, found.measure.rows, found.measure)
+
+
+def aim(one: Asked) -> tuple[float, Sense]:
+    """The bound, and the side of it that passes; of comparisons on the oriented difference."""
+    rule = one.rule
+    if rule.no_worse_than_champion is not None:
+        return 0.0 - rule.no_worse_than_champion.margin, "above"
+    if rule.better_than_champion is not None:
+        return rule.better_than_champion.by, "above"
+    if rule.at_least is not None:
+        return rule.at_least, "above"
+    return float(rule.at_most or 0), "below"
+
+
+def level_of(one: Asked) -> float:
+    """Of the two-sided interval whose ends are one-sided bounds at the check's confidence."""
+    return round(2 * one.confidence - 1, 12)
+
+
+def decided(value: Interval, bound: float, sense: Sense, *, strict: bool = False) -> State:
+    """What an interval says about a bound; nothing that isn't a finite number passes.
+
+    The bound itself passes, unless `strict`: equal models are no worse, but neither is better.
+    """
+    ends = (value.estimate, value.lower, value.upper)
+    if any(end is None or not math.isfinite(end) for end in ends):
+        return "INCONCLUSIVE"
+    low, high = float(value.lower or 0), float(value.upper or 0)
+    if sense == "below":
+        low, high, bound = -high, -low, -bound
+    if low > bound or (low == bound and not strict):
+        return "PASS"
+    return "FAIL" if high < bound or (high == bound and strict) else "INCONCLUSIVE"
+
+
+def needed_rows(value: Interval, bound: float, rows: int, confidence: float) -> int | None:
+    """The test-set size that would decide with a chance of 0.8, if the estimate is the truth.
+
+    The standard error shrinks with the root of the rows; None where the estimate is so near to the
+    bound that no size is of use (above a billion).
+    """
+    if value.estimate is None or value.lower is None or value.upper is None:
+        return None
+    error = (value.upper - value.lower) / 2 / max(_NORMAL.inv_cdf(confidence), 1e-9)
+    away = abs(value.estimate - bound)
+    wanted = (_NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(POWER)) * error
+    if not away or not math.isfinite(ratio := wanted / away) or rows * ratio**2 > 1e9:
+        return None
+    return max(math.ceil(rows * ratio**2), rows + 1)
+
+
+# ---------------------------------------------------------------- one slice
+
+
+def _value(one: Asked, found: Estimated) -> Interval:
+    """What is compared with the bound, at the check's own confidence."""
+    level = level_of(one)
+    side = found.oriented if one.rule.compares else found.candidate
+    return side.interval(level) if side is not None else Interval(None, level=level)
+
+
+def _answered(
+    one: Asked,
+    cut: Slice,
+    value: Interval,
+    bound: float,
+    sense: Sense,
+    rows: int,
+    measure: Measure | None,
+) -> Check:
+    state = decided(value, bound, sense, strict=one.rule.better_than_champion is not None)
+    undefined = measure.undefined if measure is not None else ""
+    if undefined and one.rule.slice is not None:
+        state = "FAIL"  # a slice that the policy requires, without evidence
+    needed = None
+    if state == "INCONCLUSIVE":
+        needed = needed_rows(value, bound, rows, one.confidence)
+    return Check(
+        id=one.name,
+        kind=_KINDS[one.rule.bound],
+        title=title(one) + (f", where {cut.text}" if cut.cut else ""),
+        state=state,
+        blocking=one.rule.blocking,
+        value=value,
+        bound=bound,
+        sense=sense,
+        rows=rows,
+        why=_why(one, state, value, bound, rows, undefined, needed),
+        measure=measure,
+        needed_rows=needed,
+    )
+
+
+def title(one: Asked) -> str:
+    """What is asked, in words."""
+    rule = one.rule
+    what = rule.metric or f"{one.name} = {rule.expression}"
+    if rule.no_worse_than_champion is not None:
+        return f"{what} no worse (margin {rule.no_worse_than_champion.margin:g})"
+    if rule.better_than_champion is not None:
+        return f"{what} better (by more than {rule.better_than_champion.by:g})"
+    return f"{what} {'at least' if rule.at_least is not None else 'at most'} {aim(one)[0]:g}"
+
+
+def _why(
+    one: Asked,
+    state: State,
+    value: Interval,
+    bound: float,
+    rows: int,
+    undefined: str,
+    needed: int | None,
+) -> str:
+    if undefined or value.estimate is None:
+        return f"not defined: {undefined or 'no number'} ({rows:,} rows)"
+    sure = f"({one.confidence:.4g} confidence)"
+    if state == "INCONCLUSIVE":
+        what = "the difference (up is better)" if one.rule.compares else "it"
+        text = f"{what} lies between {number(value.lower)} and {number(value.upper)} {sure}"
+        text += f": {rows:,} rows are too few to decide"
+        return f"{text}; about {needed:,} would" if needed else text
+    least = (state == "PASS") == (aim(one)[1] == "above")
+    end = value.lower if least else value.upper
+    edge = "at least" if least else "at most"
+    if not one.rule.compares or end is None:
+        return f"it is {edge} {number(end)} {sure}"
+    if end >= 0:
+        return f"it is better by {edge} {number(end)} {sure}"
+    return f"it is worse by {'at most' if least else 'at least'} {number(-end)} {sure}"
+
+
+def number(value: float | None) -> str:
+    """Four significant digits."""
+    return "?" if value is None else f"{value + 0.0:.4g}"
+
+
+# ---------------------------------------------------------------- each slice
+
+
+def _on_each(one: Asked, numbers: Numbers) -> Check:
+    """Fails where a slice is shown to break the bound: Holm (1979) over all slices."""
+    bound, sense = aim(one)
+    judged = [
+        found
+        for cut in numbers.each
+        if not (found := numbers.of(str(one.rule.metric), cut)).measure.undefined
+    ]
+    worse: Sense = "below" if sense == "above" else "above"
+    sides = [found.oriented if one.rule.compares else found.candidate for found in judged]
+    ps = [side.p_value(bound, worse) if side is not None else 1.0 for side in sides]
+    broken = [found for found, hit in zip(judged, holm(ps, 1 - one.confidence), strict=True) if hit]
+    if not judged:
+        return _no_slices(one, numbers, bound, sense)
+    sign = 1 if sense == "above" else -1
+    chosen = min(broken or judged, key=lambda found: sign * _nearest(_value(one, found), sense))
+    value = _value(one, chosen)
+    state: State = "FAIL" if broken else "PASS"
+    if not broken and any(end is None for end in (value.estimate, value.lower, value.upper)):
+        state = "INCONCLUSIVE"
+    left = numbers.small + len(numbers.each) - len(judged)
+    names = "; ".join(found.measure.slice.text for found in broken[:5])
+    more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+    text = (
+        f"{len(broken)} of {len(judged)} slices are shown to break it: {names}{more}"
+        if broken
+        else f"none of {len(judged)} slices is shown to break it"
+    )
+    sure = f"Holm's correction, {one.confidence:.4g} confidence over all"
+    small = f"; {left} are too small or undefined" if left else ""
+    return Check(
+        id=one.name,
+        kind=_KINDS[one.rule.bound],
+        title=f"{title(one)}, in each slice",
+        state=state,
+        blocking=one.rule.blocking,
+        value=value,
+        bound=bound,
+        sense=sense,
+        rows=chosen.measure.rows,
+        why=f"{text} ({sure}){small}; the nearest to it: {chosen.measure.slice.text}",
+        measure=chosen.measure,
+    )
+
+
+def _nearest(value: Interval, sense: Sense) -> float:
+    end = value.upper if sense == "above" else value.lower
+    return math.inf if end is None else end
+
+
+def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Check:
+    """No slice column at all is nothing to judge; slices that are all too small are no evidence."""
+    some = bool(numbers.small or numbers.each)
+    return Check(
+        id=one.name,
+        kind=_KINDS[one.rule.bound],
+        title=f"{title(one)}, in each slice",
+        state="INCONCLUSIVE",
+        blocking=one.rule.blocking and some,
+        value=Interval(None, level=level_of(one)),
+        bound=bound,
+        sense=sense,
+        rows=0,
+        why="every slice is too small or undefined"
+        if some
+        else "not applicable: the evaluation has no slice columns",
+    )
+
+
+# ---------------------------------------------------------------- expressions, no champion
+
+
+def _on_expression(one: Asked, numbers: Numbers, cut: Slice) -> Check:
+    """Bounds of all metrics together (Bonferroni), then interval arithmetic: wide, never narrow."""
+    read = expression.parse(str(one.rule.expression))
+    level = 1 - (1 - one.confidence) / len(read.names)
+    found = {name: numbers.of(name, cut) for name in read.names}
+    rows = min(each.measure.rows for each in found.values())
+    weights = read.weights() if one.rule.compares else None
+    if weights is not None:
+        ends = {name: _ends(each, level, difference=True) for name, each in found.items()}
+        parts = [
+            sorted((weights[name] * low, weights[name] * high))
+            for name, (low, high) in ends.items()
+        ]
+        low, high = (sum(part[side] for part in parts) for side in (0, 1))
+        middle = sum(
+            weights[name] * _estimate(each.measure.difference) for name, each in found.items()
+        )
+    else:
+        low, high = read.bounds({name: _ends(each, level) for name, each in found.items()})
+        middle = read.value({n: _estimate(each.measure.candidate) for n, each in found.items()})
+    value = Interval(None, level=level_of(one))
+    undefined = next((e.measure.undefined for e in found.values() if e.measure.undefined), "")
+    if all(map(math.isfinite, (low, middle, high))):
+        value = Interval(middle, low, high, level_of(one))
+    bound, sense = aim(one)
+    done = _answered(one, cut, value, bound, sense, rows, None)
+    if value.estimate is not None:
+        return done
+    why = f"not defined: {undefined or 'a division by what may be zero'} ({rows:,} rows)"
+    return replace(done, why=why)
+
+
+def _ends(found: Estimated, level: float, *, difference: bool = False) -> tuple[float, float]:
+    side = found.difference if difference else found.candidate
+    if side is None:
+        return expression.UNDEFINED
+    interval = side.interval(level)
+    if interval.lower is None or interval.upper is None:
+        return expression.UNDEFINED
+    return interval.lower, interval.upper
+
+
+def _estimate(value: Interval | None) -> float:
+    return math.nan if value is None or value.estimate is None else value.estimate
+
+
+def _not_applicable(one: Asked, numbers: Numbers, table: Table) -> Check:
+    bound, sense = aim(one)
+    measure, rows, suffix = None, table.rows, ", in each slice" if one.rule.each_slice else ""
+    if not one.rule.each_slice:
+        cut = slice_of(one, table)
+        suffix = f", where {cut.text}" if cut.cut else ""
+        if one.rule.metric is not None:
+            measure = numbers.of(one.rule.metric, cut).measure
+            rows = measure.rows
+    return Check(
+        id=one.name,
+        kind=_KINDS[one.rule.bound],
+        title=title(one) + suffix,
+        state="INCONCLUSIVE",
+        blocking=False,
+        value=Interval(None, level=level_of(one)),
+        bound=bound,
+        sense=sense,
+        rows=rows,
+        why="not applicable: the first model has no champion to be compared with",
+        measure=measure,
+    )
+
+
+def _unknown(one: Asked, message: str, name: str, known: Iterable[str], column: str) -> ConfigError:
+    names = sorted(str(each) for each in known)
+    near = get_close_matches(name, names, 1, 0.4)
+    listed = ", ".join(names[:20]) or "none"
+    return ConfigError(
+        f"{message} {name!r}",
+        fix=f"did you mean {near[0]!r}?" if near else f"there are: {listed}",
+        where=one.where("slice", column),
+    )

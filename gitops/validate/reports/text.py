@@ -1,0 +1,72 @@
+"""Text that somebody else wrote (categories, columns, reasons), made fit to be shown.
+
+Nothing is dropped silently: what can't be seen is shown by its number, what is too long is cut
+with an ellipsis. Each report escapes the result for its own format.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+LONG = 120  # characters of a name
+SENTENCE = 600  # characters of a reason
+
+# Joiners that emoji and scripts are spelt with; they turn nothing around.
+_KEPT = frozenset("\u200c\u200d\ufe0e\ufe0f")
+_SPACE = re.compile(r"\s+")
+# Logs are read for commands: Azure finds `##vso[` anywhere in a line, GitHub `::` at its start.
+_COMMAND = re.compile(r"##(?=(vso)?\[)|(?<!\S)::(?=\w)", re.IGNORECASE)
+
+
+def clean(text: str, limit: int = LONG) -> str:
+    """One line without control, bidirectional or invisible characters, at most `limit` long."""
+    # The cut comes first: a name may have megabytes.
+    cut = len(text) > limit
+    line = _SPACE.sub(" ", text[: limit - 1] if cut else text).strip()
+    shown = line if line.isprintable() else "".join(_visible(char) for char in line)
+    shown = _COMMAND.sub(lambda found: _number(found[0][0]) + found[0][1:], shown)
+    if len(shown) > 2 * limit:
+        shown, cut = shown[: 2 * limit], True
+    return f"{shown}…" if cut else shown or "(empty)"
+
+
+def width(text: str) -> int:
+    """Cells of a terminal or a code block that `text` takes."""
+    return len(text) if text.isascii() else sum(_cells(char) for char in text)
+
+
+def fit(text: str, cells: int) -> str:
+    """`text` padded or, in the middle, cut to exactly `cells` (3 or more): both ends tell."""
+    used = width(text)
+    if used <= cells:
+        return text + " " * (cells - used)
+    head = _take(text, cells // 2)
+    tail = _take(text[::-1], cells - width(head) - 1)[::-1]
+    return fit(f"{head}…{tail}", cells)
+
+
+def _take(text: str, cells: int) -> str:
+    used, taken = 0, 0
+    for char in text:
+        used += _cells(char)
+        if used > cells:
+            break
+        taken += 1
+    return text[:taken]
+
+
+def _cells(char: str) -> int:
+    if unicodedata.combining(char) or char in _KEPT:
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
+
+
+def _visible(char: str) -> str:
+    if char in _KEPT or unicodedata.category(char)[0] != "C":
+        return char
+    return _number(char)
+
+
+def _number(char: str) -> str:
+    return f"\\u{{{ord(char):04x}}}"

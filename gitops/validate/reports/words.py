@@ -1,0 +1,227 @@
+"""What a verdict means in words, and the order in which a reader needs it, for all reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from gitops.validate.model import Check, Interval, Measure, Verdict, Waiver
+from gitops.validate.reports import numbers
+from gitops.validate.reports.text import SENTENCE, clean
+from gitops.validate.stats.metrics import METRICS
+
+Status = Literal["fail", "undecided", "waived", "advice", "pass", "none"]
+
+STATUS: dict[Status, str] = {
+    "fail": "fails",
+    "undecided": "undecided",
+    "waived": "waived",
+    "advice": "does not block",
+    "pass": "passes",
+    "none": "not judged",
+}
+TALLY: dict[Status, str] = {
+    "fail": "failing",
+    "undecided": "undecided",
+    "waived": "waived",
+    "advice": "not passing, not blocking",
+    "pass": "passing",
+    "none": "not judged",
+}
+COSTS = {
+    "package_bytes": "package size",
+    "single_row_ms": "one row",
+    "batch_ms": "1,000 rows at once",
+    "memory_mib": "memory",
+}
+_ORDER = list(STATUS)
+_TITLE = 200  # characters
+
+
+@dataclass(frozen=True)
+class Headline:
+    """`answer` in two or three words, `why` in one sentence, `status` for a mark or a colour."""
+
+    answer: str
+    why: str
+    status: Status
+
+
+def status(check: Check) -> Status:
+    """What a check means for the answer."""
+    if check.state == "PASS":
+        return "pass"
+    if check.waived:
+        return "waived"
+    if check.stops:
+        return "fail" if check.state == "FAIL" else "undecided"
+    nothing = check.state == "INCONCLUSIVE" and not check.blocking and not _defined(check.value)
+    return "none" if nothing else "advice"
+
+
+def state(check: Check) -> str:
+    """`fails`, `fails (does not block)`, `undecided (waived)`."""
+    now = status(check)
+    if now in ("waived", "advice"):
+        return f"{'fails' if check.state == 'FAIL' else 'undecided'} ({STATUS[now]})"
+    return STATUS[now]
+
+
+def ordered(checks: Sequence[Check]) -> list[Check]:
+    """What blocks first; the order of the policy within that."""
+    return sorted(checks, key=lambda check: _ORDER.index(status(check)))
+
+
+def headline(verdict: Verdict) -> Headline:
+    """The answer of the gate, as the exit code gives it."""
+    if not verdict.passed:
+        undecided = verdict.state == "INCONCLUSIVE"
+        answer = "Undecided, so no go" if undecided else "No go"
+        return Headline(answer, _against(verdict), "undecided" if undecided else "fail")
+    if verdict.state == "PASS":
+        return Headline("Go", _in_favour(verdict), "pass")
+    return Headline("Go, with open questions", _in_favour(verdict), "advice")
+
+
+def _against(verdict: Verdict) -> str:
+    guilty = [check for check in ordered(verdict.checks) if check.stops]
+    if not guilty:
+        return "the policy doesn't let this through."
+    text = f"{title(guilty[0])}: {clean(guilty[0].why or state(guilty[0]), SENTENCE)}"
+    more = len(guilty) - 1
+    if not more:
+        return text if text.endswith((".", "!", "?", "…")) else f"{text}."
+    return f"{text.rstrip('.')}; and {numbers.count(more)} more check{'s' * (more > 1)}."
+
+
+def _in_favour(verdict: Verdict) -> str:
+    every = [status(check) for check in verdict.checks]
+    judged = len(every) - every.count("none")
+    parts = [f"{numbers.count(every.count('pass'))} of {numbers.count(judged)} checks pass"]
+    if judged == 1:
+        parts = ["The only check " + ("passes" if "pass" in every else "doesn't pass")]
+    if "advice" in every:
+        where = clean(verdict.environment)
+        parts.append(
+            f"{numbers.count(every.count('advice'))} not passing, which doesn't block in {where}"
+        )
+    if "waived" in every:
+        parts.append(f"{numbers.count(every.count('waived'))} waived")
+    if verdict.champion is None:
+        parts.append("the first model here: there is no champion to compare it with")
+    return "; ".join(parts) + "."
+
+
+def title(check: Check) -> str:
+    """What is checked, on which rows."""
+    return clean(check.title or check.id, _TITLE)
+
+
+def sentence(check: Check, usual: float) -> str:
+    """A check in one line: what, state, numbers, why."""
+    text = f"{title(check)} {state(check)}: {judged(check, usual)}, needs {needs(check)}, "
+    return f"{text}n = {rows(check)}. {reason(check)}".strip()
+
+
+def judged(check: Check, usual: float) -> str:
+    """The interval that was held against the bound; a passing check may have found nothing."""
+    if check.state == "PASS" and not _defined(check.value):
+        return "—"
+    return numbers.interval(check.value, signed=is_difference(check), usual=usual)
+
+
+def rows(check: Check) -> str:
+    """The rows that it was judged on."""
+    return numbers.count(check.rows) if check.rows else "—"
+
+
+def is_difference(check: Check) -> bool:
+    """Whether the judged value is candidate minus champion."""
+    return check.kind in ("no_worse", "better")
+
+
+def needs(check: Check) -> str:
+    """`> −0.01`: the side of the bound that passes."""
+    if check.bound is None:
+        return "—"
+    return f"{'>' if check.sense == 'above' else '<'} {numbers.plain(check.bound)}"
+
+
+def reason(check: Check) -> str:
+    """Why it is so, with the number of rows that would decide."""
+    text = clean(check.why, SENTENCE) if check.why else ""
+    if check.needed_rows is not None:
+        more = f"about {numbers.count(check.needed_rows)} rows would decide it"
+        text = more if not text else text if "would decide" in text else f"{text}; {more}"
+    if check.waived:
+        text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
+    return text
+
+
+def waiver(one: Waiver) -> str:
+    """Who overruled what, why, and until when."""
+    until = "expired on" if one.expired else "until"
+    return f"by {clean(one.by)}, {until} {clean(one.until)}: {clean(one.why, SENTENCE)}"
+
+
+def cells(measure: Measure, usual: float) -> tuple[str, str, str]:
+    """Candidate, champion and difference of a metric; why there is no number, in its place."""
+    candidate = numbers.interval(measure.candidate, usual=usual)
+    if candidate == numbers.UNDEFINED and measure.undefined:
+        candidate = f"{candidate}: {clean(measure.undefined, SENTENCE)}"
+    champion, difference = "—", "—"
+    if measure.champion is not None:
+        champion = numbers.interval(measure.champion, usual=usual)
+    if measure.difference is not None:
+        difference = numbers.interval(measure.difference, signed=True, usual=usual)
+    return candidate, champion, difference
+
+
+def higher_is_better(metric: str) -> bool:
+    """The direction of a metric; an expression is written so that up is better."""
+    known = METRICS.get(metric)
+    return known is None or known.up is not False
+
+
+def meaning(metric: str) -> str:
+    """What a metric is, in a sentence; empty for an expression."""
+    known = METRICS.get(metric)
+    return known.meaning if known else ""
+
+
+def badness(measure: Measure) -> tuple[float, float]:
+    """Sorts the worst slice first: by what it lost against the champion, else by its value."""
+    sign = 1 if higher_is_better(measure.metric) else -1
+    for one in (measure.difference, measure.candidate):
+        if one is not None and one.estimate is not None and one.estimate == one.estimate:
+            return 0.0, sign * one.estimate
+    return 1.0, 0.0
+
+
+def methods(verdict: Verdict) -> list[str]:
+    """The procedures behind the intervals, each once."""
+    found = dict.fromkeys(
+        one.method for one in (*verdict.measures, *verdict.slices, *verdict.worst) if one.method
+    )
+    return [clean(method) for method in found]
+
+
+def compared(verdict: Verdict) -> str:
+    """Who was compared, on which rows, by which policy."""
+    rows = f"{numbers.count(verdict.test_set.rows)} test rows"
+    if verdict.test_set.changed:
+        rows += " of a changed test set"
+    if verdict.test_set.excluded:
+        rows += f" ({numbers.count(verdict.test_set.excluded)} left out: a model trained on them)"
+    against = (
+        f"against champion {verdict.champion.commit[:10]}"
+        if verdict.champion
+        else "without a champion"
+    )
+    policy = f"policy {clean(verdict.policy)} ({clean(verdict.policy_source)})"
+    return f"candidate {verdict.candidate.commit[:10]} {against} on {rows}, {policy}"
+
+
+def _defined(value: Interval) -> bool:
+    return numbers.interval(value) != numbers.UNDEFINED

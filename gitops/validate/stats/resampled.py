@@ -1,0 +1,230 @@
+"""Metrics that no linear approximation serves near their edge: calibration error and KS.
+
+Both are biased upward (a sum of absolute values, a maximum), by about their own error where models
+are good. A Poisson bootstrap shows the bias: each unit counts Poisson(1) times. Both are functions
+of sums over bins of scores, so a resample is one product of matrices; rows of a large table are
+dealt out to UNITS units first, which leaves the error of sums as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from gitops.validate.model import Array, Predictions, Table
+from gitops.validate.stats.metrics import BINS
+from gitops.validate.stats.moments import Moments, finished
+from gitops.validate.stats.units import Cut, scores
+
+UNITS = 2000
+GRID = 128  # bins of equal mass in which the bias of KS is looked for
+WINDOW = 0.3  # share of the grid over which the distance is smoothed
+METHOD = "Poisson bootstrap, bias taken out"
+
+
+@dataclass(frozen=True)
+class Resampler:
+    """How often each unit counts in each resample; the same for all slices."""
+
+    seed: int
+    resamples: int
+
+    @cached_property
+    def counts(self) -> Array:
+        """(resamples, UNITS), minus the expected 1."""
+        return np.random.default_rng(self.seed).poisson(1.0, (self.resamples, UNITS)) - 1.0
+
+    def errors(self, sums: Array) -> Array:
+        """Errors (resamples, ...) of the total of the `sums` (units, ...)."""
+        flat = sums.reshape(len(sums), -1)
+        return (self.counts[:, : len(sums)] @ flat).reshape(-1, *sums.shape[1:])
+
+
+def _pieces(cut: Cut) -> Iterator[tuple[int, Array, Array, int]]:
+    """Slice, its rows, the unit of each, and the number of units."""
+    order = np.argsort(cut.shuffler, kind="stable")
+    end = np.cumsum(cut.rows)
+    for at in range(cut.size):
+        rows = order[end[at] - cut.rows[at] : end[at]]
+        if not len(rows):
+            continue
+        if cut.unit is None:
+            units = np.arange(len(rows))
+        else:
+            _, units = np.unique(cut.unit[rows], return_inverse=True)
+        yield at, rows, units % UNITS, min(int(units.max()) + 1, UNITS)
+
+
+def _assemble(
+    cut: Cut,
+    models: int,
+    measured: Iterator[tuple[int, Array, list[Array]]],
+    few: Array,
+    why: Array,
+) -> Moments:
+    """From (slice, values, errors) to moments with draws."""
+    value, second = np.full((2, cut.size), np.nan), np.full((3, cut.size), np.nan)
+    draws: dict[tuple[int, int], Array] = {}
+    for at, values, errors in measured:
+        value[:models, at] = values
+        for which, one in enumerate(errors):
+            second[which, at] = one.var()
+            draws[which, at] = np.sort(one)
+    found = finished(
+        cut, value, second, np.zeros_like(second), why=why, few=few, span=1.0, method=METHOD
+    )
+    kept = {key: one for key, one in draws.items() if found.second[key] > 0}
+    return Moments(**{**vars(found), "draws": kept})
+
+
+# ---------------------------------------------------------------- calibration error
+
+
+def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
+    """Sum over the bins of |mean of outcome minus probability|, each within its bin, by weight."""
+    models = [one for one in (table.candidate, table.champion) if one is not None]
+    sides = [_outcome(table, one) for one in models]
+
+    def measured() -> Iterator[tuple[int, Array, list[Array]]]:
+        for at, rows, units, many in _pieces(cut):
+            total = len(rows) if table.weight is None else table.weight[rows].sum()
+            means, noises = [], []
+            for bins, off in sides:
+                key = units * BINS + bins[rows]
+                sums = np.bincount(key, off[rows], many * BINS).reshape(many, BINS) / total
+                means.append(sums.sum(axis=0))
+                noises.append(resampler.errors(sums))
+            folded = [_folded(*pair) for pair in zip(means, noises, strict=True)]
+            errors = [one for one, _ in folded]
+            if len(folded) == 2:
+                errors.append(_coupled(*folded[0]) - _coupled(*folded[1]))
+            yield at, np.array([np.abs(mean).sum() for mean in means]), errors
+
+    why = np.full((2, cut.size), "", object)
+    why[: len(models), cut.rows == 0] = "no rows"
+    few = np.repeat(cut.rows[None].astype(float), 2, axis=0)
+    return _assemble(cut, len(models), measured(), few, why)
+
+
+def _outcome(table: Table, of: Predictions) -> tuple[Array, Array]:
+    """Bin by probability, and weighted outcome minus probability (of the predicted class)."""
+    score, right = scores(of), table.label == 1
+    if table.task == "multiclass":
+        score, right = score.max(axis=1), table.label == of.prediction
+    off = right - score
+    bins = np.clip((score * BINS).astype(np.int64), 0, BINS - 1)
+    return bins, off if table.weight is None else off * table.weight
+
+
+def _folded(mean: Array, noise: Array) -> tuple[Array, Array]:
+    """Errors of a sum of absolute values that is 0 at best: by inversion, and at one likely truth.
+
+    The truths tried are multiples of `mean`: each is asked how often it would give a sum as large
+    as the one seen. That is a confidence distribution of the truth, whose quantiles are the bounds.
+    The second errors are those at the multiple whose expected sum is the one seen.
+    """
+    seen = np.abs(mean).sum()
+    scale = np.linspace(0.0, 3.0, 61)
+    sums = np.stack([np.abs(one * mean + noise).sum(axis=1) for one in scale])  # (61, resamples)
+    larger = np.maximum.accumulate((sums >= seen).mean(axis=1))
+    steps = (np.arange(noise.shape[0]) + 0.5) / noise.shape[0]
+    inverted = seen - seen * np.interp(steps, larger, scale)
+    likely = np.interp(seen, np.maximum.accumulate(sums.mean(axis=1)), scale)
+    return inverted, np.abs(likely * mean + noise).sum(axis=1) - likely * seen
+
+
+def _coupled(inverted: Array, errors: Array) -> Array:
+    """The inverted errors in the order of the resamples': two models' then go together."""
+    found = np.empty_like(errors)
+    found[np.argsort(errors, kind="stable")] = np.sort(inverted)
+    return found
+
+
+# ---------------------------------------------------------------- Kolmogorov-Smirnov
+
+
+def with_ks_bias(
+    found: Moments, table: Table, cut: Cut, orders: list[Array], resampler: Resampler
+) -> Moments:
+    """Replace the errors of KS values by resampled ones, which know of the upward bias."""
+    models = [one for one in (table.candidate, table.champion) if one is not None]
+    positive = table.label == 1
+    ranks = []
+    for order in orders:
+        rank = np.empty(len(order), np.int64)
+        rank[order] = np.arange(len(order))
+        ranks.append(rank)
+    draws: dict[tuple[int, int], Array] = {}
+    for at, rows, units, many in _pieces(cut):
+        if np.isnan(found.value[: len(models), at]).any():
+            continue
+        up = positive[rows].astype(np.int64)
+        weight = np.ones(len(rows)) if table.weight is None else table.weight[rows]
+        errors = []
+        for rank, of in zip(ranks, models, strict=True):
+            bins = _grid(rank[rows], scores(of)[rows])
+            key = (units * 2 + up) * GRID + bins
+            sums = np.bincount(key, weight, many * 2 * GRID).reshape(many, 2, GRID)
+            total = sums.sum(axis=0)
+            errors.append(_largest(total, resampler.errors(sums)))
+        each = [*errors, errors[0] - errors[1]] if len(errors) == 2 else errors
+        for which, one in enumerate(each):
+            if found.second[which, at] > 0:
+                draws[which, at] = np.sort(_widened(one, float(found.second[which, at])))
+    return Moments(**{**vars(found), "draws": draws, "method": METHOD})
+
+
+def _widened(errors: Array, variance: float) -> Array:
+    """Errors with at least the variance at the place of the largest distance.
+
+    A maximum varies less than what it is taken over, but where that place moves little (few rows of
+    a class), a bootstrap falls short of the truth.
+    """
+    middle = errors.mean()
+    return middle + (errors - middle) * np.sqrt(max(1.0, variance / errors.var()))
+
+
+def _grid(rank: Array, score: Array) -> Array:
+    """Bins of about equal mass; equal scores share one."""
+    order = np.argsort(rank)
+    value = score[order]
+    opens = np.concatenate(([True], value[1:] != value[:-1]))
+    first = np.maximum.accumulate(np.where(opens, np.arange(len(order)), 0))
+    bins = np.empty(len(order), np.int64)
+    bins[order] = first * GRID // len(order)
+    return bins
+
+
+def _largest(mass: Array, noise: Array) -> Array:
+    """Errors (resamples) of the largest distance of two distribution functions.
+
+    `mass` (2, GRID) and its `noise` (resamples, 2, GRID). The noise is added to a smoothed
+    distance: the bumps of the one that was seen would hide part of the bias.
+    """
+    distance = _distance(mass)
+    smooth = SMOOTH @ distance
+    noisy = _distance(mass + noise) - distance
+    return np.abs(smooth + noisy).max(axis=-1) - np.abs(smooth).max()
+
+
+def _distance(mass: Array) -> Array:
+    running = np.cumsum(mass, axis=-1)
+    share = running / running[..., -1:]
+    return np.nan_to_num(share[..., 0, :] - share[..., 1, :])
+
+
+def _smoother(window: float) -> Array:
+    """Local quadratic regression over a share of the grid (tricube weights): a matrix."""
+    at = np.arange(GRID) / GRID
+    found = np.empty((GRID, GRID))
+    for i, middle in enumerate(at):
+        near = np.clip(1 - (np.abs(at - middle) / window) ** 3, 0, None) ** 3
+        basis = np.vander(at - middle, 3) * np.sqrt(near)[:, None]
+        found[i] = np.linalg.pinv(basis)[2] * np.sqrt(near)
+    return found
+
+
+SMOOTH = _smoother(WINDOW)

@@ -1,0 +1,154 @@
+"""Numbers, somebody else's text, and drawings of characters."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitops.validate.model import Interval
+from gitops.validate.reports import drawing, numbers, words
+from gitops.validate.reports.text import LONG, clean, fit, width
+from tests.unit.validate import verdicts
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Interval(0.73123, 0.7278, 0.7346), "0.7312 [0.7278, 0.7346]"),
+        (Interval(0.5, 0.45, 0.55), "0.500 [0.450, 0.550]"),
+        (Interval(15345.2, 15225.0, 15465.0), "15,345 [15,225, 15,465]"),
+        (Interval(-0.0, -0.001, 0.001), "0.0000 [−0.0010, 0.0010]"),
+        (Interval(-0.00001, -0.01, 0.01), "0.000 [−0.010, 0.010]"),
+        (Interval(0.25), "0.2500"),
+        (Interval(12.0), "12"),
+        (Interval(3e12, 2.9e12, 3.1e12), "3e+12 [2.9e+12, 3.1e+12]"),
+        (Interval(1.0, 0.99, 1.0), "1.0000 [0.9900, 1.0000]"),
+        (Interval(None), "not defined"),
+        (Interval(math.nan, math.nan, math.nan), "not defined"),
+        (Interval(0.5, -math.inf, math.inf), "0.5000 [−∞, ∞]"),
+    ],
+)
+def test_an_interval_says_as_many_digits_as_its_width_supports(value: Interval, text: str) -> None:
+    assert numbers.interval(value) == text
+
+
+def test_a_difference_carries_its_sign_and_an_odd_level_its_level() -> None:
+    value = Interval(0.0031, -0.0012, 0.0074, 0.95)
+    assert numbers.interval(value, signed=True) == "+0.0031 [−0.0012, +0.0074]"
+    assert numbers.interval(value, usual=0.9) == "0.0031 [−0.0012, 0.0074] at 95%"
+    assert numbers.interval(value, usual=0.95) == "0.0031 [−0.0012, 0.0074]"
+
+
+@given(st.floats(), st.floats(), st.floats())
+def test_no_number_is_minus_zero_or_nan(estimate: float, lower: float, upper: float) -> None:
+    for value in (Interval(estimate, lower, upper), Interval(estimate)):
+        text = numbers.interval(value, signed=True)
+        assert "nan" not in text
+        for part in text.strip("]").replace("[", "").replace(",", "").split():
+            assert part not in ("−0", "+0") and not part.startswith(("−0.0000 ", "+0.0000 "))
+    assert numbers.plain(-0.0) == "0"
+
+
+def test_costs_are_in_units_that_can_be_read() -> None:
+    assert numbers.size(1_234_567, "bytes") == "1.23 MB"
+    assert numbers.size(999, "bytes") == "999 bytes"
+    assert numbers.size(0.07421, "ms") == "0.0742 ms"
+    assert numbers.size(0.0, "ms") == "0 ms"
+
+
+@pytest.mark.parametrize("text", verdicts.HOSTILE)
+def test_what_others_wrote_becomes_one_visible_line(text: str) -> None:
+    shown = clean(text)
+    assert shown.strip() == shown != ""
+    assert len(shown) <= 2 * LONG + 1
+    assert all(char.isprintable() or char in "\u200c\u200d\ufe0e\ufe0f" for char in shown)
+    assert "##vso[" not in shown and not shown.startswith("::")
+
+
+def test_invisible_characters_are_shown_by_their_number() -> None:
+    assert clean("a\x00b") == r"a\u{0000}b"
+    assert clean("\u202etxt") == r"\u{202e}txt"
+    assert clean("\ud800") == r"\u{d800}"
+    assert clean(" two\r\n lines\u2028here ") == "two lines here"
+    assert clean("##VSO[x] ##[error]y") == r"\u{0023}#VSO[x] \u{0023}#[error]y"
+    assert clean("a::b ::error::c") == r"a::b \u{003a}:error::c"
+    assert clean("x" * 10_000) == "x" * (LONG - 1) + "…"
+
+
+@given(st.text(max_size=200), st.integers(3, 60))
+def test_a_name_fits_its_cells_exactly(text: str, cells: int) -> None:
+    assert width(fit(clean(text), cells)) == cells
+
+
+def test_a_long_name_keeps_both_ends() -> None:
+    shown = fit("roc_auc no worse (carrier = AA)", 20)
+    assert shown.startswith("roc_auc") and shown.endswith("= AA)") and "…" in shown
+
+
+@pytest.mark.parametrize(
+    ("lower", "estimate", "upper", "side"),
+    [(0.01, 0.02, 0.03, "right"), (-0.09, -0.08, -0.07, "left"), (-0.03, -0.01, 0.01, "both")],
+)
+def test_the_bound_is_always_in_the_middle(
+    lower: float, estimate: float, upper: float, side: str
+) -> None:
+    check = verdicts.no_worse(verdicts.measure("roc_auc", (), 100, 0.0))
+    drawn = drawing.of_check(replace(check, value=Interval(estimate, lower, upper)))
+    middle = drawing.CELLS // 2
+    assert len(drawn) == drawing.CELLS
+    assert drawn[middle] in "┃╂●"
+    assert (drawn[:middle].strip() != "") == (side != "right")
+    assert (set(drawn[middle + 1 :]) & set("─●├┤") != set()) == (side != "left")
+
+
+def test_a_check_that_must_stay_below_passes_on_the_right_too() -> None:
+    (parity,) = [check for check in verdicts.rich().checks if check.kind == "fairness"]
+    assert drawing.of_check(parity).index("●") > drawing.CELLS // 2
+    worse = [check for check in verdicts.failing().checks if check.kind == "fairness"]
+    assert drawing.of_check(worse[0]).index("●") < drawing.CELLS // 2
+
+
+@given(st.floats(), st.floats(), st.floats(), st.floats())
+def test_any_number_can_be_drawn(bound: float, lower: float, value: float, upper: float) -> None:
+    check = verdicts.no_worse(verdicts.measure("roc_auc", (), 100, 0.0))
+    for kind in ("no_worse", "bound"):
+        odd = replace(check, kind=kind, bound=bound, value=Interval(value, lower, upper))
+        assert len(drawing.of_check(odd)) in (0, drawing.CELLS)
+    scale = drawing.common([odd.value, Interval(0.0)], zero=lower < 0)
+    assert scale is not None and math.isfinite(scale.share(value if value == value else 0))
+
+
+def test_the_headline_is_the_answer_of_the_exit_code() -> None:
+    assert words.headline(verdicts.rich()).answer == "Go"
+    assert words.headline(verdicts.failing()).answer == "No go"
+    assert "and 5 more checks" in words.headline(verdicts.failing()).why
+    assert words.headline(verdicts.undecided()).answer == "Undecided, so no go"
+    assert words.headline(verdicts.undecided(passed=True)).answer == "Go, with open questions"
+    assert "doesn't block in dev" in words.headline(verdicts.undecided(passed=True)).why
+    assert "first model" in words.headline(verdicts.first_model()).why
+
+
+def test_what_was_not_judged_counts_as_nothing() -> None:
+    assert words.headline(verdicts.first_model()).why.startswith("The only check passes; the first")
+    assert words.state(verdicts.first_model().checks[0]) == "not judged"
+
+
+def test_what_blocks_comes_first_and_what_passes_last() -> None:
+    checks = verdicts.failing().checks
+    waived = replace(checks[0], waived="agreed", stops=False)
+    advice = replace(checks[1], blocking=False, stops=False)
+    order = [words.status(one) for one in words.ordered([*checks[5:7], advice, waived, *checks])]
+    assert order == sorted(order, key=list(words.STATUS).index)
+    assert set(order) == {"fail", "waived", "advice", "pass"}
+
+
+def test_the_worst_slice_is_the_one_that_lost_most_in_the_direction_of_its_metric() -> None:
+    lost = verdicts.measure("roc_auc", (("a", "1"),), 1000, -0.03)
+    loss = verdicts.measure("log_loss", (("a", "2"),), 1000, -0.04)
+    won = verdicts.measure("log_loss", (("a", "3"),), 1000, 0.05)
+    none = replace(lost, candidate=Interval(None), difference=None)
+    assert sorted([none, won, lost, loss], key=words.badness) == [loss, lost, won, none]
