@@ -26,16 +26,14 @@ def register(app: typer.Typer) -> None:
 def gate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(
-            metavar="[MODEL]...", help="Models; those that the commits touch if left out."
-        ),
+        typer.Argument(metavar="MODEL", help="Models; those that the commits touch if left out."),
     ] = None,
     base: Annotated[
         str | None,
         typer.Option(
             "--base",
-            help="What HEAD is judged against. [default: the target of the pull request, or the"
-            " environment's branch]",
+            help="What HEAD is judged against. By default the target of the pull request, or the"
+            " environment's branch.",
             show_default=False,
         ),
     ] = None,
@@ -43,7 +41,7 @@ def gate(
         str | None,
         typer.Option(
             "--env",
-            help="By whose policy. [default: the environment whose branch is the target]",
+            help="By whose policy. By default the one whose branch is the target.",
             show_default=False,
         ),
     ] = None,
@@ -79,7 +77,7 @@ def gate(
     from gitops.validate.verdict import document
 
     root = git.root(Path.cwd())
-    outcomes = engine.run(
+    judged = engine.run(
         root,
         models or [],
         base=base,
@@ -87,22 +85,28 @@ def gate(
         say=screen.say,
         commands=lambda commit, name: scoring.command_at(root, commit, name, screen.say),
     )
-    verdicts = [one.verdict for one in outcomes]
-    passed = all(one.passed for one in verdicts)
+    if len(judged.unusable) == 1 and not judged.outcomes:
+        raise judged.unusable[0][1]
+    verdicts = [one.verdict for one in judged.outcomes]
     documents = [document(one) for one in verdicts]
     if report is not None:
-        cards = {one.verdict.model: one.card for one in outcomes}
+        cards = {one.verdict.model: one.card for one in judged.outcomes}
         texts = {f"{one['model']}/verdict.json": screen.as_text(one) + "\n" for one in documents}
         written = reports.write(verdicts, report, cards, texts)
         screen.say(f"wrote {len(written)} reports into {report}")
     _tell_ci(verdicts)
     if as_json:
-        screen.document({"passed": passed, "verdicts": documents})
+        errors = {"errors": {name: error.as_json() for name, error in judged.unusable}}
+        found = {"passed": judged.passed, "verdicts": documents}
+        screen.document(found | errors if judged.unusable else found)
     else:
         columns = shutil.get_terminal_size((100, 24)).columns
         screen.out(reports.terminal(verdicts, columns=columns, style=screen.style))
-    if not passed:
-        raise typer.Exit(1)
+    for name, error in judged.unusable:
+        screen.say(f"{name}: no verdict")
+        screen.error(error)
+    if not judged.passed:
+        raise typer.Exit(max((error.code for _, error in judged.unusable), default=1))
 
 
 def _tell_ci(verdicts: list[Verdict]) -> None:

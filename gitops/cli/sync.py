@@ -66,7 +66,7 @@ def sync(
             raise typer.Exit(1)
     else:
         done = engine.sync(root)
-        _show_json(done) if as_json else _show(done)
+        _show_json(done) if as_json else _show(root, done)
         if done.plan.conflicts:
             raise typer.Exit(1)
 
@@ -120,7 +120,7 @@ def _notes(plan: Plan) -> None:
             screen.out(f"note: {entry.file.path}: {entry.why}")
 
 
-def _show(done: Synced) -> None:
+def _show(root: Path, done: Synced) -> None:
     plan = done.plan
     if not (plan.changes or plan.conflicts):
         _notes(plan)
@@ -135,7 +135,7 @@ def _show(done: Synced) -> None:
         for entry in plan.conflicts:
             screen.out(f"conflict: {entry.file.path}: {entry.why}")
         screen.out("resolve them, then: git add -A && git commit -m 'Sync with gitops'")
-    else:
+    elif git.changes(root):
         screen.out("next: git add -A && git commit -m 'Sync with gitops'")
     screen.out("or take it back: gitops sync --abort")
 

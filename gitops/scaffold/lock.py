@@ -262,7 +262,11 @@ class _Content(_Strict):
 def _slowly(raw: bytes, path: Path) -> Lock:
     from gitops import contracts, yamlfile
 
-    document = yamlfile.parse(raw, path)
+    try:
+        document = yamlfile.parse(raw, path)
+    except ConfigError as error:
+        error.fix = _mend(raw)
+        raise
     data = document.data
     _refuse_newer(data, document)
     try:
@@ -271,6 +275,12 @@ def _slowly(raw: bytes, path: Path) -> Lock:
         error.where = document.where(_place(error.message))
         raise
     return _lock(data, document.where)
+
+
+def _mend(raw: bytes) -> str:
+    if b"\n<<<<<<< " not in raw:
+        return "git log -p .gitops/lock.yaml shows what it was: git restore it"
+    return "take one side (git checkout --ours .gitops/lock.yaml), then gitops sync"
 
 
 def _refuse_newer(data: Mapping[str, Any], document: yamlfile.Document) -> None:

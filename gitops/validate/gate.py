@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitops.errors import GitopsError
 from gitops.validate import evidence, policy
 from gitops.validate.evidence import Commands, text_at
 from gitops.validate.evidence.revisions import Target
@@ -36,6 +37,19 @@ class Outcome:
     card: str
 
 
+@dataclass(frozen=True)
+class Judged:
+    """Verdicts, and the models on which there can be none, with the reason."""
+
+    outcomes: tuple[Outcome, ...]
+    unusable: tuple[tuple[str, GitopsError], ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every model goes on."""
+        return not self.unusable and all(one.verdict.passed for one in self.outcomes)
+
+
 def run(
     root: Path,
     models: Sequence[str],
@@ -44,22 +58,28 @@ def run(
     environment: str | None,
     say: Say,
     commands: Commands | None = None,
-) -> list[Outcome]:
+) -> Judged:
     """The verdicts on models of HEAD; without names on those that its commits touch, else on all.
 
     Raises:
-        GitopsError: as `evidence.gather`, `policy.load` and `judge` do; nothing is judged by half.
+        GitopsError: there's no base, policy or model of that name. What is wrong with the evidence
+            of one model is in the result.
     """
     found = evidence.target(root, base=base, environment=environment)
     # Before the evidence, which takes long.
     rules = policy_of(root, found)
     today = datetime.now(UTC).date()
     chosen = [found.proposed.model(name)[0] for name in models]
-    outcomes = []
+    outcomes: list[Outcome] = []
+    unusable: list[tuple[str, GitopsError]] = []
     for model in dict.fromkeys(chosen or evidence.affected(root, found.base.commit)):
-        with evidence.gather(
-            root, model, base=base, environment=environment, say=say, commands=commands
-        ) as gathered:
-            card = (gathered.candidate_package.folder / "MODEL_CARD.md").read_text(errors="replace")
-            outcomes.append(Outcome(judge(gathered, rules, today, say), card))
-    return outcomes
+        try:
+            with evidence.gather(
+                root, model, base=base, environment=environment, say=say, commands=commands
+            ) as gathered:
+                card = gathered.candidate_package.folder / "MODEL_CARD.md"
+                verdict = judge(gathered, rules, today, say)
+                outcomes.append(Outcome(verdict, card.read_text(errors="replace")))
+        except GitopsError as error:
+            unusable.append((model, error))
+    return Judged(tuple(outcomes), tuple(unusable))

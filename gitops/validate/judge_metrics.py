@@ -11,19 +11,15 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from statistics import NormalDist
 from typing import Literal
 
 from gitops.errors import ConfigError
 from gitops.validate import expression
 from gitops.validate.model import Check, Interval, Measure, Slice, State, Table
 from gitops.validate.policy import Asked
-from gitops.validate.stats import Estimated, holm
+from gitops.validate.stats import Estimated, Sense, decided, holm, needed_rows
 
-Sense = Literal["above", "below"]
 Key = tuple[str, Slice]
-POWER = 0.8  # of the test-set size that is named where rows are too few
-_NORMAL = NormalDist()
 _KINDS: Mapping[str, Literal["no_worse", "better", "bound"]] = {
     "no_worse_than_champion": "no_worse",
     "better_than_champion": "better",
@@ -109,38 +105,6 @@ def level_of(one: Asked) -> float:
     return round(2 * one.confidence - 1, 12)
 
 
-def decided(value: Interval, bound: float, sense: Sense, *, strict: bool = False) -> State:
-    """What an interval says about a bound; nothing that isn't a finite number passes.
-
-    The bound itself passes, unless `strict`: equal models are no worse, but neither is better.
-    """
-    ends = (value.estimate, value.lower, value.upper)
-    if any(end is None or not math.isfinite(end) for end in ends):
-        return "INCONCLUSIVE"
-    low, high = float(value.lower or 0), float(value.upper or 0)
-    if sense == "below":
-        low, high, bound = -high, -low, -bound
-    if low > bound or (low == bound and not strict):
-        return "PASS"
-    return "FAIL" if high < bound or (high == bound and strict) else "INCONCLUSIVE"
-
-
-def needed_rows(value: Interval, bound: float, rows: int, confidence: float) -> int | None:
-    """The test-set size that would decide with a chance of 0.8, if the estimate is the truth.
-
-    The standard error shrinks with the root of the rows; None where the estimate is so near to the
-    bound that no size is of use (above a billion).
-    """
-    if value.estimate is None or value.lower is None or value.upper is None:
-        return None
-    error = (value.upper - value.lower) / 2 / max(_NORMAL.inv_cdf(confidence), 1e-9)
-    away = abs(value.estimate - bound)
-    wanted = (_NORMAL.inv_cdf(confidence) + _NORMAL.inv_cdf(POWER)) * error
-    if not away or not math.isfinite(ratio := wanted / away) or rows * ratio**2 > 1e9:
-        return None
-    return max(math.ceil(rows * ratio**2), rows + 1)
-
-
 # ---------------------------------------------------------------- one slice
 
 
@@ -162,8 +126,8 @@ def _answered(
 ) -> Check:
     state = decided(value, bound, sense, strict=one.rule.better_than_champion is not None)
     undefined = measure.undefined if measure is not None else ""
-    if undefined and one.rule.slice is not None:
-        state = "FAIL"  # a slice that the policy requires, without evidence
+    if undefined:  # more rows of the same kind wouldn't help, so this isn't undecided
+        state = "FAIL"
     needed = None
     if state == "INCONCLUSIVE":
         needed = needed_rows(value, bound, rows, one.confidence)
@@ -258,7 +222,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         else f"none of {len(judged)} slices is shown to break it"
     )
     sure = f"Holm's correction, {one.confidence:.4g} confidence over all"
-    small = f"; {left} are too small or undefined" if left else ""
+    small = f"; too small or undefined: {left}" if left else ""
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
@@ -330,7 +294,7 @@ def _on_expression(one: Asked, numbers: Numbers, cut: Slice) -> Check:
     if value.estimate is not None:
         return done
     why = f"not defined: {undefined or 'a division by what may be zero'} ({rows:,} rows)"
-    return replace(done, why=why)
+    return replace(done, state="FAIL", why=why)
 
 
 def _ends(found: Estimated, level: float, *, difference: bool = False) -> tuple[float, float]:

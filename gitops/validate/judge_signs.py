@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from gitops.errors import ConfigError
-from gitops.validate.judge_metrics import decided, needed_rows, number
+from gitops.validate.judge_metrics import number
 from gitops.validate.model import (
     Check,
     Cost,
@@ -20,6 +20,7 @@ from gitops.validate.model import (
     Table,
 )
 from gitops.validate.policy import Asked
+from gitops.validate.stats import decided, needed_rows
 
 # Keys of a check and the kinds of findings that break it.
 _LEAKAGE = {
@@ -35,6 +36,12 @@ _DATA = {
     "missing": ("data-missing", "no column misses more values than in training"),
     "range": ("data-range", "no column leaves the range of training"),
     "unseen": ("data-unseen", "no column has categories that training hadn't"),
+}
+_COSTS = {
+    "package_bytes": "package size",
+    "single_row_ms": "time for one row",
+    "batch_ms": "time for 1,000 rows",
+    "memory_mib": "memory",
 }
 # Differences below these are within what the clock and the system's memory pages can tell.
 _NOISE = {"package_bytes": 0.0, "single_row_ms": 0.1, "batch_ms": 1.0, "memory_mib": 10.0}
@@ -265,16 +272,16 @@ def _is_real(change: Interval | None) -> bool:
 def _cost(one: Asked, name: str, at_most: float | None, ratio: float | None, signs: Signs) -> Check:
     found = next((each for each in signs.costs if each.name == name), None)
     bound = at_most if at_most is not None else float(ratio or 0)
-    words = name.rpartition("_")[0].replace("_", " ")
-    unit = found.unit if found else name.rpartition("_")[2]
-    title = f"{words} at most {bound:g} {'times the champion' if ratio else unit}"
+    title = f"{_COSTS[name]} at most {bound:g} times the champion's"
+    if at_most is not None:
+        title = f"{_COSTS[name]} at most {_amount(name, at_most)}"
     state: State = "INCONCLUSIVE"
     value, blocking = Interval(None), one.rule.blocking
     if found is None:
         why = "it can't be measured for this model"
     elif at_most is not None:
         state = "PASS" if found.candidate <= at_most else "FAIL"
-        value, why = Interval(found.candidate), f"it is {found.candidate:,.4g} {unit}"
+        value, why = Interval(found.candidate), f"it is {_amount(name, found.candidate)}"
     elif found.champion is None:
         blocking = blocking and signs.compared
         why = "not applicable: there's no champion that can be measured"
@@ -283,7 +290,7 @@ def _cost(one: Asked, name: str, at_most: float | None, ratio: float | None, sig
         near = found.candidate - found.champion <= _NOISE[name]
         state = "PASS" if times <= bound or near else "FAIL"
         value = Interval(times if math.isfinite(times) else None)
-        why = f"{found.candidate:,.4g} {unit}, the champion's {found.champion:,.4g} {unit}"
+        why = f"{_amount(name, found.candidate)}, the champion's {_amount(name, found.champion)}"
         why += "; the difference is within noise" if near and times > bound else ""
     return Check(
         id=f"{one.name}:{name}",
@@ -298,3 +305,9 @@ def _cost(one: Asked, name: str, at_most: float | None, ratio: float | None, sig
         why=why,
         measured=name != "package_bytes",
     )
+
+
+def _amount(name: str, value: float) -> str:
+    if name == "package_bytes":
+        return f"{value:,.0f} bytes"
+    return f"{value:,.4g} {'ms' if name.endswith('_ms') else 'MiB'}"

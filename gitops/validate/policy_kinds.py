@@ -21,7 +21,7 @@ Criterion = Literal[
 # What a gap between groups means for tasks without a positive class.
 CRITERIA: dict[Task, tuple[Criterion, ...]] = {
     "binary": get_args(Criterion),
-    "multiclass": ("demographic_parity", "error_rate"),
+    "multiclass": ("demographic_parity", "equal_opportunity", "error_rate"),
     "regression": ("error_rate", "calibration"),
 }
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -123,6 +123,23 @@ WRONG: list[tuple[dict[str, object], str, int]] = [
     ({"files": [{"path": "**"}]}, "`files.0`", 5),
     ({"files": [{"path": "**", "when": True}]}, "`files.0.when` is True", 6),
     ({"files": [{"path": "**", "when": " "}]}, "`files.0.when`", 6),
+    ({"revision": 0}, "`revision` is 0", 4),
+    ({"revision": True}, "`revision` is True", 4),
+    ({"migrations": {}}, "`migrations` is {}", 4),
+    ({"migrations": [5]}, "`migrations.0` is 5", 5),
+    ({"revision": 2, "migrations": [{"too": 2}]}, "'too'; did you mean `to`?", 6),
+    ({"revision": 2, "migrations": [{"to": 1}]}, "`migrations.0.to` is 1", 6),
+    ({"revision": 2, "migrations": [{"to": 2, "move": 1}]}, "`migrations.0.move` is 1", 7),
+    ({"revision": 2, "migrations": [{"to": 2, "move": [{"from": "a"}]}]}, "migrations.0.move", 8),
+    ({"revision": 2, "migrations": [{"to": 2, "delete": [""]}]}, "migrations.0.delete", 8),
+    ({"revision": 2, "migrations": [{"to": 2, "answers": []}]}, "migrations.0.answers", 7),
+    ({"revision": 2, "migrations": [{"to": 2, "answers": {"st": {}}}]}, "'st'", 8),
+    (
+        {"revision": 2, "migrations": [{"to": 2, "answers": {"rename": {"a": 1}}}]},
+        "migrations.0.answers.rename",
+        9,
+    ),
+    ({"revision": 2, "migrations": [{"to": 2, "answers": {"set": 1}}]}, "answers.set", 8),
 ]
 
 
@@ -146,6 +163,37 @@ def test_wrong_settings_are_named_with_file_and_line(
 def test_the_schema_refuses_the_same(change: dict[str, object], message: str, line: int) -> None:
     with pytest.raises(EvidenceError):
         contracts.validate("generator", {**GOOD, **change}, Where("generator.yaml"))
+
+
+@pytest.mark.parametrize(
+    "migrations",
+    [
+        [{"to": 3}],
+        [{"to": 2}, {"to": 2}],
+        [{"to": 2, "move": [{"from": "a/", "to": "b"}]}],
+    ],
+)
+def test_what_only_the_reader_refuses_of_migrations(
+    tmp_path: Path, migrations: list[object]
+) -> None:
+    with pytest.raises(ConfigError, match=r"migrations\.\d\.(to|move)"):
+        generator.load(make(tmp_path, revision=2, migrations=migrations))
+
+
+def test_migrations_are_read(tmp_path: Path) -> None:
+    steps = [
+        {"to": 2, "move": [{"from": "a/", "to": "b/"}], "delete": ["c"]},
+        {"to": 4, "answers": {"rename": {"x": "y"}, "set": {"z": [1]}}},
+    ]
+    found = generator.load(make(tmp_path, revision=4, migrations=steps))
+    assert found.revision == 4
+    assert found.migrations == (
+        generator.Migration(2, (("a/", "b/"),), {}, {}, ("c",)),
+        generator.Migration(4, (), {"x": "y"}, {"z": [1]}, ()),
+    )
+    contracts.validate(
+        "generator", {**GOOD, "revision": 4, "migrations": steps}, Where("generator.yaml")
+    )
 
 
 def test_the_schema_accepts_the_same() -> None:

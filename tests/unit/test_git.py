@@ -109,3 +109,32 @@ def test_git_s_refusal_is_an_error_with_its_words(repo: Path) -> None:
 def test_a_work_tree_shares_our_private_folder(repo: Path, tmp_path: Path) -> None:
     proc.run(["git", "worktree", "add", str(tmp_path / "tree")], cwd=repo)
     assert git.private(tmp_path / "tree") == git.private(repo)
+
+
+def test_blobs_by_their_ids(tmp_path: Path) -> None:
+    git.init(tmp_path, "main")
+    (tmp_path / "a").write_bytes(b"a\r\n\0")
+    (tmp_path / "empty").write_bytes(b"")
+    git.keep_blobs(tmp_path, ["a", "empty"])
+    ids = ["4fbdc5a5f6ff8c2c9aa6d4f1b1a9c3c7d0b1b2a3", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"]
+    assert git.blobs(tmp_path, ids) == {ids[1]: b""}
+    assert git.blobs(tmp_path, []) == {}
+    made = proc.run(["git", "hash-object", "--no-filters", "a"], cwd=tmp_path).out.strip()
+    assert git.blobs(tmp_path, [made, *ids]) == {made: b"a\r\n\0", ids[1]: b""}
+    assert git.blob_at(tmp_path, "HEAD", "a") is None
+
+
+def test_a_merge_of_three_files(tmp_path: Path) -> None:
+    git.init(tmp_path, "main")
+    files = [tmp_path / name for name in ("yours", "base", "new")]
+    for contents, clean in (
+        ((b"a\nb\nc\nd\ne!\n", b"a\nb\nc\nd\ne\n", b"a!\nb\nc\nd\ne\n"), True),
+        ((b"x\n", b"y\n", b"z\n"), False),
+    ):
+        for file, content in zip(files, contents, strict=True):
+            file.write_bytes(content)
+        assert git.merge_file(tmp_path, *files) is clean
+    assert files[0].read_bytes() == b"<<<<<<< yours\nx\n=======\nz\n>>>>>>> gitops\n"
+    files[0].write_bytes(b"\0")
+    with pytest.raises(ToolError, match="merge-file"):
+        git.merge_file(tmp_path, *files)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
-STAGES = ("scaffold", "pipelines", "reproduce")
+STAGES = ("scaffold", "pipelines", "reproduce", "validate")
 EDGES = ("errors", "proc", "git", "dvc", "uv", "content")
 HEAVY = (
     "dvc",
@@ -102,7 +102,11 @@ def test_core_values_import_no_stage_and_no_command() -> None:
 
 
 def test_no_import_cycle_at_run_time() -> None:
-    graph = {name: ours(path, top=True) for name, path in MODULES.items()}
+    # `from gitops.validate.stats import counts` within that package names the package too.
+    graph = {
+        name: {target for target in ours(path, top=True) if not f"{name}.".startswith(f"{target}.")}
+        for name, path in MODULES.items()
+    }
     done: set[str] = set()
 
     def visit(name: str, chain: tuple[str, ...]) -> None:

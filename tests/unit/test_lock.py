@@ -196,6 +196,9 @@ def test_broken_yaml_and_paths_that_lead_out(tmp_path: Path) -> None:
     assert line == 24
     message, line = refused(file, text.replace("files:", "<<<<<<< ours\nfiles:"))
     assert line in (21, 22)
+    with pytest.raises(ConfigError) as caught:
+        lock.read(file)
+    assert "git checkout --ours" in caught.value.fix
     readme = text[text.index('  "README.md"') :].partition("\n")[0]
     message, line = refused(file, text.replace(readme, f"{readme}\n{readme}"))
     assert "already on line 22" in message

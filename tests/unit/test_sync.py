@@ -27,7 +27,7 @@ def one(tmp_path: Path) -> Scaffold:
 def run(made: Scaffold) -> tuple[dict[str, State], sync.Synced]:
     """Sync; the states of what isn't unchanged, the lock and the copies of bases left out."""
     done = sync.sync(made.root)
-    own = {
+    own: dict[str, State] = {
         str(entry.file.path): entry.state
         for entry in done.plan.entries
         if entry.state != "unchanged" and entry.file.path.parts[0] != ".gitops"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import random
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -48,18 +49,20 @@ def draw(dice: random.Random, number: int) -> Case:
     elif dice.random() < 0.2:
         base = base.rstrip(b"\n")
     was = (base, dice.random() < 0.2)
-    new, to = edited(dice, was), path
+    new: File | None = edited(dice, was)
+    to = path
     if dice.random() < 0.15:
         new = None
     elif plain and new is not None and b"\0" not in new[0] and dice.random() < 0.15:
         to = path.replace("f", "moved-f")
-    ours, at = edited(dice, was), path
+    ours: File | None = edited(dice, was)
+    at = path
     roll = dice.random()
     if roll < 0.1:
         ours = None
     elif roll < 0.15:
         ours = LINK
-    elif roll < 0.25 and plain and b"\0" not in ours[0] and not path.startswith("t/"):
+    elif roll < 0.25 and plain and ours and b"\0" not in ours[0] and not path.startswith("t/"):
         at = f"mine/{number:04}.txt"
     if ours not in (None, LINK) and ours is not None and dice.random() < 0.2 and base:
         ours = (ours[0].replace(b"\n", b"\r\n"), ours[1])
@@ -216,6 +219,91 @@ def places(case: Case) -> set[str]:
 
 def content_of(what: object) -> bytes:
     return what[0] if isinstance(what, tuple) else b""
+
+
+@dataclass
+class Life:
+    """A file over several rounds: what the lock knows as generated, and whether it's let be."""
+
+    path: str
+    template: File | None
+    base: File | None
+    ours: File | None
+    kept: bool = False
+
+
+def edit(dice: random.Random, life: Life, made: Scaffold) -> None:
+    """Both sides change the file, or don't."""
+    at = made.root / life.path
+    if life.ours is not None and dice.random() < 0.5:
+        life.ours = None if dice.random() < 0.1 else without_nul(edited(dice, life.ours))
+        if life.ours is None:
+            at.unlink()
+        else:
+            made.put(life.path, life.ours[0], executable=life.ours[1])
+    if life.template is not None and dice.random() < 0.1:
+        life.template = None
+        made.template(life.path, None)
+    elif dice.random() < 0.7:
+        life.template = without_nul(edited(dice, life.template or (b"new\n", False)))
+        made.template(life.path, life.template[0], executable=life.template[1])
+
+
+def settle(life: Life, folder: Path) -> bool:
+    """What sync is to make of it; whether there's a conflict."""
+    if life.kept or (life.template is None and life.base is None):
+        life.kept = life.kept and life.template is not None
+        return False
+    if life.base is None:  # rendered anew, over whatever is there
+        assert life.template is not None
+        life.ours = life.ours or life.template
+        life.kept = life.ours[0] != life.template[0]
+        life.base = None if life.kept else life.template
+        return False
+    case = Case(life.path, life.base, life.template, life.path, life.ours, life.path)
+    files, conflict = expected(case, folder)
+    if life.template is None or life.ours is not None:
+        life.base = life.template
+    life.ours = files.get(life.path)
+    return conflict
+
+
+def without_nul(file: File) -> File:
+    return file[0].replace(b"\0", b""), file[1]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_many_rounds_of_edits_and_syncs(tmp_path: Path, seed: int) -> None:
+    dice = random.Random(-1 - seed)
+    made = scaffold(tmp_path, {"only.txt": b""})
+    lives = []
+    for number in range(60):
+        first = (b"".join(b"%d of %d\n" % (at, number) for at in range(8)), False)
+        lives.append(Life(f"d/f{number:03}.txt", first, None, None))
+        made.template(lives[-1].path, first[0])
+    sync.sync(made.root)
+    for life in lives:
+        life.base = life.ours = life.template
+    made.commit()
+    seen = 0
+    for _ in range(4):
+        for life in lives:
+            edit(dice, life, made)
+        made.commit()
+        conflicts = {life.path for life in lives if settle(life, tmp_path)}
+        told = sync.sync(made.root).plan.conflicts
+        assert {str(entry.file.path) for entry in told} == conflicts
+        for life in lives:
+            at = made.root / life.path
+            there = (at.read_bytes(), bool(at.stat().st_mode & 0o100)) if at.exists() else None
+            assert there == life.ours, life
+            if there and life.path in conflicts:  # resolved, for the next round
+                life.ours = (re.sub(rb"(?m)^(<{7}|={7}|>{7}).*\n?", b"", there[0]), there[1])
+                made.put(life.path, life.ours[0], executable=there[1])
+        seen += len(conflicts)
+        made.commit()
+        assert not sync.survey(made.root).changes
+    assert seen > 3
 
 
 def test_the_oracle_meets_all_that_it_is_about() -> None:

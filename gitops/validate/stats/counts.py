@@ -162,7 +162,7 @@ class _Found:
 
     def few(self, sup: Array) -> Array:
         """Over how many rows (in weight) the value is a mean: 1 / the most that one moves."""
-        return 1 / np.where(sup > 0, np.abs(self.by_tp), 0.0).max(axis=1)
+        return np.asarray(1 / np.where(sup > 0, np.abs(self.by_tp), 0.0).max(axis=1))
 
 
 _Function = Callable[[Array, Array, Array], _Found]
@@ -218,9 +218,9 @@ def _macro(name: str, tp: Array, pred: Array, sup: Array) -> _Found:
     """Over the classes that are labelled or predicted, as scikit-learn does."""
     there = (sup > 0) | (pred > 0)
     share = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
-    value, *slopes = (one * share for one in _ratio(name, tp, pred, sup))
+    value, by_tp, by_pred, by_sup = (one * share for one in _ratio(name, tp, pred, sup))
     zero = np.zeros(len(tp))
-    return _Found(value.sum(axis=1), *slopes, zero, _why(sup))
+    return _Found(value.sum(axis=1), by_tp, by_pred, by_sup, zero, _why(sup))
 
 
 def _weighted(name: str, tp: Array, pred: Array, sup: Array) -> _Found:
@@ -237,10 +237,12 @@ def _weighted(name: str, tp: Array, pred: Array, sup: Array) -> _Found:
 def _balanced(tp: Array, pred: Array, sup: Array) -> _Found:
     there = sup > 0
     share = there / np.maximum(there.sum(axis=1, keepdims=True), 1)
-    value, *slopes = (one * share for one in _ratio("recall", tp, pred, sup))
+    value, by_tp, by_pred, by_sup = (one * share for one in _ratio("recall", tp, pred, sup))
     zero = np.zeros(len(tp))
     lacks = there.sum(axis=1) == 1
-    return _Found(value.sum(axis=1), *slopes, zero, _why(sup, lacks, "only one class"))
+    return _Found(
+        value.sum(axis=1), by_tp, by_pred, by_sup, zero, _why(sup, lacks, "only one class")
+    )
 
 
 def _accuracy(tp: Array, pred: Array, sup: Array) -> _Found:

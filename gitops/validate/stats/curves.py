@@ -8,9 +8,11 @@ from typing import Literal
 import numpy as np
 
 from gitops.validate.model import Array, Curve, Predictions, Table
+from gitops.validate.stats.slicing import every_nth
 
 _POINTS = 200
 _BINS = 20
+_ROWS = 200_000  # a picture shows no more
 _MOST_CLASSES = 10
 Of = Literal["candidate", "champion"]
 
@@ -20,8 +22,9 @@ def curves(table: Table) -> tuple[Curve, ...]:
 
     Weights count. Calibration is over equal-mass bins: x the mean score, y the share of positives.
     Several classes: each against the rest, the most frequent ten. Residuals: x the mean
-    prediction of a bin, y the mean of label minus prediction.
+    prediction of a bin, y the mean of label minus prediction. Of a large table every n-th row.
     """
+    table = every_nth(table, _ROWS)
     sides: list[tuple[Of, Predictions | None]] = [
         ("candidate", table.candidate),
         ("champion", table.champion),

@@ -92,7 +92,7 @@ class Distribution:
             if not math.isfinite(self.span):
                 return math.nan
             # Rule of three, exactly: none of `few` rows differed.
-            return self.value - sign * self.span * (1 - (1 - confidence) ** (1 / self.few))
+            return self.value - sign * self.span * (1 - float((1 - confidence) ** (1 / self.few)))
         z = _t_of_normal(sign * _NORMAL.inv_cdf(confidence), self.df)
         return self.value - self.se * _skewed(z, self.skew)
 

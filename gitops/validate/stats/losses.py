@@ -52,12 +52,16 @@ def _log_binary(label: Array, of: Predictions) -> Array:
     there = np.where(label == 1, score, 1 - score)
     if label.min() < 0:
         there[label < 0] = 0.0  # nobody gave the class a chance
-    return -np.log(np.clip(there, _EPS, 1 - _EPS))
+    return _surprise(there)
+
+
+def _surprise(probability: Array) -> Array:
+    return np.asarray(-np.log(np.clip(probability, _EPS, 1 - _EPS)))
 
 
 def _log_multiclass(label: Array, of: Predictions) -> Array:
     there = _of_label(label, scores(of))
-    return -np.log(np.clip(there, _EPS, 1 - _EPS))
+    return _surprise(there)
 
 
 def _of_label(label: Array, score: Array) -> Array:
@@ -73,7 +77,7 @@ def _brier_binary(label: Array, of: Predictions) -> Array:
 
 def _brier_multiclass(label: Array, of: Predictions) -> Array:
     score = scores(of)
-    return np.einsum("ij,ij->i", score, score) - 2 * _of_label(label, score) + 1
+    return np.asarray(np.einsum("ij,ij->i", score, score) - 2 * _of_label(label, score) + 1)
 
 
 def _among(label: Array, of: Predictions, k: int) -> Array:
@@ -82,7 +86,7 @@ def _among(label: Array, of: Predictions, k: int) -> Array:
     own = _of_label(label, score)[:, None]
     later = np.arange(score.shape[1]) > label[:, None]
     before = ((score > own) | ((score == own) & later)).sum(axis=1)
-    return ((before < k) & (label >= 0)).astype(np.float64)
+    return np.asarray((before < k) & (label >= 0), np.float64)
 
 
 def _pinball(label: Array, of: Predictions, share: float) -> Array:
@@ -109,8 +113,8 @@ class Sums:
         return Sums(self.centre, self.w + other.w, self.x + other.x)
 
 
-def sums(table: Table, cut: Cut, losses: list[Loss]) -> list[Sums]:
-    """The sums of several losses in one pass over the rows."""
+def sums(table: Table, cut: Cut, losses: list[tuple[Loss, float]]) -> list[Sums]:
+    """The sums of several losses (with the range of a row's) in one pass over the rows."""
     models = [table.candidate] if table.champion is None else [table.candidate, table.champion]
     total: list[Sums] = []
     centres: list[tuple[float, float, float]] = []
@@ -118,9 +122,9 @@ def sums(table: Table, cut: Cut, losses: list[Loss]) -> list[Sums]:
     for rows in pieces(table.rows, cut.size if cut.unit is None else table.rows):
         label, weight = table.label[rows], _at(table.weight, rows)
         some = [Predictions(m.prediction[rows], _at(m.score, rows)) for m in models]
-        found = [[one(label, of) for of in some] for one in losses]
+        found = [[one(label, of) for of in some] for one, _ in losses]
         if not centres:
-            centres = [_centre(one) for one in found]
+            centres = [_centre(each, span) for each, (_, span) in zip(found, losses, strict=True)]
         parts = [_sums(cut, rows, weight, *pair) for pair in zip(centres, found, strict=True)]
         total = [a + b for a, b in zip(total, parts, strict=True)] if total else parts
     return total
@@ -130,7 +134,10 @@ def _at(values: Array | None, rows: slice) -> Array | None:
     return None if values is None else values[rows]
 
 
-def _centre(losses: list[Array]) -> tuple[float, float, float]:
+def _centre(losses: list[Array], span: float) -> tuple[float, float, float]:
+    """Near the means; 0 where losses are bounded, so that those of 0 and 1 are counted exactly."""
+    if math.isfinite(span):
+        return 0.0, 0.0 if len(losses) == 2 else math.nan, 0.0
     first, other = (
         float(one[np.isfinite(one)].mean()) if np.isfinite(one).any() else 0.0
         for one in (losses[0], losses[-1])

@@ -145,7 +145,7 @@ class Job:
                 found[name] = counts.moments(cells, cut, name, table.task)
         means = {name: losses.loss(name, table.task) for name in by["losses"] if name != "r2"}
         if means:
-            sums = losses.sums(table, cut, [one for one, _ in means.values()])
+            sums = losses.sums(table, cut, list(means.values()))
             for (name, (_, span)), one in zip(means.items(), sums, strict=True):
                 found[name] = losses.moments(cut, one, name, span)
         if "r2" in by["losses"]:
@@ -159,7 +159,7 @@ class Job:
         """Slices (S) on which both models answered exactly the same."""
         if self._differs is None:
             return np.zeros(cut.size, bool)
-        return cut.sums(self._differs) == 0
+        return np.asarray(cut.sums(self._differs) == 0)
 
     @cached_property
     def _differs(self) -> Array | None:
@@ -170,7 +170,7 @@ class Job:
         if ours.score is not None and theirs.score is not None:
             other = ours.score != theirs.score
             differs = differs | (other if other.ndim == 1 else other.any(axis=1))
-        return differs.astype(np.float64)
+        return np.asarray(differs, np.float64)
 
     @cached_property
     def _models(self) -> list[Array]:

@@ -116,6 +116,7 @@ def finished(
     # What rounding leaves of a sum that is 0.
     tiny = 1e-28 * np.fmax(np.abs(value[CANDIDATE]), np.abs(value[CHAMPION])) ** 2
     second = np.where(second <= tiny, 0.0, second)
-    second[DIFFERENCE] = np.where(second[DIFFERENCE] > 0, second[DIFFERENCE] + floor, 0.0)
+    second = np.where(cut.units < 2, np.nan, second)
+    second[DIFFERENCE] += np.where(second[DIFFERENCE] > 0, floor, 0.0)
     few = np.vstack([few, np.fmin(few[CANDIDATE], few[CHAMPION])])
     return Moments(value, second, third, few, span, why, method, cut.units, cut.unit is not None)

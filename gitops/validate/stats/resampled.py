@@ -8,7 +8,7 @@ dealt out to UNITS units first, which leaves the error of sums as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -22,6 +22,7 @@ from gitops.validate.stats.units import Cut, scores
 UNITS = 2000
 GRID = 128  # bins of equal mass in which the bias of KS is looked for
 WINDOW = 0.3  # share of the grid over which the distance is smoothed
+_TRUTHS = 41  # tried by inversion
 METHOD = "Poisson bootstrap, bias taken out"
 
 
@@ -97,7 +98,7 @@ def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
                 sums = np.bincount(key, off[rows], many * BINS).reshape(many, BINS) / total
                 means.append(sums.sum(axis=0))
                 noises.append(resampler.errors(sums))
-            folded = [_folded(*pair) for pair in zip(means, noises, strict=True)]
+            folded = [inverted(*pair, _total) for pair in zip(means, noises, strict=True)]
             errors = [one for one, _ in folded]
             if len(folded) == 2:
                 errors.append(_coupled(*folded[0]) - _coupled(*folded[1]))
@@ -119,21 +120,34 @@ def _outcome(table: Table, of: Predictions) -> tuple[Array, Array]:
     return bins, off if table.weight is None else off * table.weight
 
 
-def _folded(mean: Array, noise: Array) -> tuple[Array, Array]:
-    """Errors of a sum of absolute values that is 0 at best: by inversion, and at one likely truth.
+def inverted(
+    mean: Array, noise: Array, size: Callable[[Array], Array], shape: Array | None = None
+) -> tuple[Array, Array]:
+    """Errors of `size(mean)` (a norm, 0 at best): by inversion, and at one likely truth.
 
-    The truths tried are multiples of `mean`: each is asked how often it would give a sum as large
-    as the one seen. That is a confidence distribution of the truth, whose quantiles are the bounds.
-    The second errors are those at the multiple whose expected sum is the one seen.
+    `noise` (resamples, k): errors of `mean` (k). The truths tried are multiples of `shape`, or of
+    `mean`: each is asked how often it would give a size as large as the one seen. That is a
+    confidence distribution of the truth, whose quantiles are the bounds. The second errors are
+    those at the multiple whose expected size is the one seen.
     """
-    seen = np.abs(mean).sum()
-    scale = np.linspace(0.0, 3.0, 61)
-    sums = np.stack([np.abs(one * mean + noise).sum(axis=1) for one in scale])  # (61, resamples)
-    larger = np.maximum.accumulate((sums >= seen).mean(axis=1))
-    steps = (np.arange(noise.shape[0]) + 0.5) / noise.shape[0]
-    inverted = seen - seen * np.interp(steps, larger, scale)
-    likely = np.interp(seen, np.maximum.accumulate(sums.mean(axis=1)), scale)
-    return inverted, np.abs(likely * mean + noise).sum(axis=1) - likely * seen
+    seen = float(size(mean))
+    if shape is None:
+        shape = mean if seen > 0 else noise[0]
+    shape = shape / (float(size(shape)) or 1.0)
+    truths = np.linspace(0.0, seen + 1.5 * float(np.quantile(size(noise), 0.999)), _TRUTHS)
+    larger, expected = [], []
+    for truth in truths:
+        sizes = size(truth * shape + noise)
+        larger.append(float((sizes >= seen).mean()))
+        expected.append(float(sizes.mean()))
+    steps = (np.arange(len(noise)) + 0.5) / len(noise)
+    errors = seen - np.interp(steps, np.maximum.accumulate(larger), truths)
+    likely = float(np.interp(seen, np.maximum.accumulate(expected), truths))
+    return errors, size(likely * shape + noise) - likely
+
+
+def _total(means: Array) -> Array:
+    return np.asarray(np.abs(means).sum(axis=-1))
 
 
 def _coupled(inverted: Array, errors: Array) -> Array:
@@ -183,8 +197,9 @@ def _widened(errors: Array, variance: float) -> Array:
     A maximum varies less than what it is taken over, but where that place moves little (few rows of
     a class), a bootstrap falls short of the truth.
     """
-    middle = errors.mean()
-    return middle + (errors - middle) * np.sqrt(max(1.0, variance / errors.var()))
+    middle = float(errors.mean())
+    wider = float(np.sqrt(max(1.0, variance / float(errors.var()))))
+    return middle + (errors - middle) * wider
 
 
 def _grid(rank: Array, score: Array) -> Array:
@@ -207,13 +222,13 @@ def _largest(mass: Array, noise: Array) -> Array:
     distance = _distance(mass)
     smooth = SMOOTH @ distance
     noisy = _distance(mass + noise) - distance
-    return np.abs(smooth + noisy).max(axis=-1) - np.abs(smooth).max()
+    return np.asarray(np.abs(smooth + noisy).max(axis=-1) - np.abs(smooth).max())
 
 
 def _distance(mass: Array) -> Array:
     running = np.cumsum(mass, axis=-1)
     share = running / running[..., -1:]
-    return np.nan_to_num(share[..., 0, :] - share[..., 1, :])
+    return np.asarray(np.nan_to_num(share[..., 0, :] - share[..., 1, :]))
 
 
 def _smoother(window: float) -> Array:

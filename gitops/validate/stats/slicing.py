@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from itertools import combinations
 
 import numpy as np
 
-from gitops.validate.model import Array, Column, Measure, Slice, Table
+from gitops.validate.model import Array, Column, Measure, Predictions, Slice, Table
 from gitops.validate.stats.measure import Estimated, measure
 from gitops.validate.stats.metrics import METRICS
 
 _MOST = 2000  # slices of a search: the largest
+_SEARCHED = 200_000  # rows of a search; what it finds is then measured on all rows
 _SHOWN = 10
 
 
@@ -35,33 +36,47 @@ def slices_of(
 ) -> list[Sized]:
     """A slice for each value of each column, and with `pairs` of each two columns.
 
-    In a binary task each class must have `minimum_per_class` rows.
+    In a binary task each class must have `minimum_per_class` rows. Pairs of fewer than
+    `minimum_rows` rows are left out: there may be as many as rows.
     """
     found = []
     groups: list[tuple[str, ...]] = [(name,) for name in columns]
     groups += combinations(columns, 2) if pairs else ()
     for names in groups:
-        code, sizes = _joint([table.columns[name] for name in names])
-        count = int(np.prod(sizes))
-        rows = np.bincount(code, minlength=count)
-        positive = (
-            np.bincount(code[table.label == 1], minlength=count) if _is_binary(table) else None
-        )
-        for at in np.flatnonzero(rows):
-            values = np.unravel_index(at, sizes)
-            cut = tuple(
-                (name, table.columns[name].values[int(value)])
-                for name, value in zip(names, values, strict=True)
-            )
+        some = [table.columns[name] for name in names]
+        keys, rows, positive = _counted(table, some)
+        if len(names) == 2:
+            large = rows >= minimum_rows
+            keys, rows, positive = keys[large], rows[large], positive[large]
+        least = np.minimum(positive, rows - positive)
+        places = np.unravel_index(keys, tuple(len(column.values) for column in some))
+        values = [
+            [column.values[int(at)] for at in place]
+            for column, place in zip(some, places, strict=True)
+        ]
+        for number, value in enumerate(zip(*values, strict=True)):
             why = ""
-            if rows[at] < minimum_rows:
-                why = f"{rows[at]} rows, fewer than {minimum_rows}"
-            elif positive is not None:
-                least = min(positive[at], rows[at] - positive[at])
-                if least < minimum_per_class:
-                    why = f"{least} rows of one class, fewer than {minimum_per_class}"
-            found.append(Sized(Slice(cut), int(rows[at]), why))
+            if rows[number] < minimum_rows:
+                why = f"{rows[number]} rows, fewer than {minimum_rows}"
+            elif table.task == "binary" and least[number] < minimum_per_class:
+                why = f"{least[number]} rows of one class, fewer than {minimum_per_class}"
+            cut = tuple(zip(names, value, strict=True))
+            found.append(Sized(Slice(cut), int(rows[number]), why))
     return found
+
+
+def _counted(table: Table, columns: Sequence[Column]) -> tuple[Array, Array, Array]:
+    """The combinations of values that there are (as one number), their rows and positives."""
+    code, span = columns[0].codes, len(columns[0].values)
+    for column in columns[1:]:
+        code = code.astype(np.int64) * len(column.values) + column.codes
+        span *= len(column.values)
+    if span <= 4 * table.rows + 100_000:
+        rows = np.bincount(code, minlength=span)
+        keys = np.flatnonzero(rows)
+        return keys, rows[keys], np.bincount(code, table.label == 1, span)[keys].astype(np.int64)
+    keys, place, rows = np.unique(code, return_inverse=True, return_counts=True)
+    return keys, rows, np.bincount(place, table.label == 1).astype(np.int64)
 
 
 def worst_slices(
@@ -75,37 +90,73 @@ def worst_slices(
     up = METRICS[metric].up
     if up is None or not table.columns:
         return []
-    sized = slices_of(table, list(table.columns), minimum_rows=minimum_rows, pairs=True)
+    sample = every_nth(table, _SEARCHED)
+    enough = max(1, minimum_rows * sample.rows // table.rows)
+    sized = slices_of(sample, list(table.columns), minimum_rows=max(enough, 30), pairs=True)
     large = sorted((one for one in sized if not one.why), key=lambda one: -one.rows)[:_MOST]
     if not large:
         return []
     strict = 1 - (1 - level) / len(large)
-    overall, *each = measure(
-        table, [metric], [Slice(), *(one.slice for one in large)], seed=seed, level=strict
-    )
+    (overall,) = measure(table, [metric], [Slice()], seed=seed)
     usual = overall.measure.candidate.estimate
     if usual is None:
         return []
-    worse = sorted(_worse(each, usual, up), key=lambda pair: (pair[0], pair[1].slice.text))
-    return [one for _, one in worse[:_SHOWN]]
+    alone = replace(sample, champion=None)
+    each = measure(alone, [metric], [one.slice for one in large], seed=seed, level=strict)
+    worse = [found.slice for found in _worse(each, usual, up)]
+    shown = measure(_within(table, worse), [metric], worse, seed=seed, level=strict)
+    shown = [one for one in shown if one.measure.rows >= minimum_rows]
+    return _worse(shown, usual, up)
 
 
-def _worse(each: Sequence[Estimated], usual: float, up: bool) -> Iterator[tuple[float, Measure]]:
-    """Slices whose better end is still worse than `usual`, with how far it is."""
-    for found in each:
-        value = found.measure.candidate
+def _worse(each: Sequence[Estimated], usual: float, up: bool) -> list[Measure]:
+    """Slices whose better end is still worse than `usual`: the farthest first."""
+    found = []
+    for one in each:
+        value = one.measure.candidate
         end = value.upper if up else value.lower
         if end is not None and (end < usual if up else end > usual):
-            yield (end - usual if up else usual - end), found.measure
+            found.append((end - usual if up else usual - end, one.measure.slice.text, one.measure))
+    return [measure for _, _, measure in sorted(found, key=lambda each: each[:2])[:_SHOWN]]
 
 
-def _joint(columns: Sequence[Column]) -> tuple[Array, tuple[int, ...]]:
-    sizes = tuple(len(column.values) for column in columns)
-    code = columns[0].codes.astype(np.int64)
-    for column, size in zip(columns[1:], sizes[1:], strict=True):
-        code = code * size + column.codes
-    return code, sizes
+def every_nth(table: Table, most: int) -> Table:
+    """At most `most` rows, evenly spaced."""
+    step = -(-table.rows // most)
+    return table if step == 1 else taken(table, slice(None, None, step))
 
 
-def _is_binary(table: Table) -> bool:
-    return table.task == "binary"
+def _within(table: Table, slices: Sequence[Slice]) -> Table:
+    """The rows of any of the slices."""
+    inside = np.zeros(table.rows, bool)
+    for one in slices:
+        here = np.ones(table.rows, bool)
+        for name, value in one.cut:
+            column = table.columns[name]
+            here &= column.codes == column.values.index(value)
+        inside |= here
+    return taken(table, inside) if slices else table
+
+
+def taken(table: Table, rows: Array | slice) -> Table:
+    """Some rows of a table."""
+
+    def of(values: Array | None) -> Array | None:
+        return None if values is None else values[rows]
+
+    def model(one: Predictions) -> Predictions:
+        return Predictions(one.prediction[rows], of(one.score))
+
+    return replace(
+        table,
+        label=table.label[rows],
+        candidate=model(table.candidate),
+        champion=None if table.champion is None else model(table.champion),
+        weight=of(table.weight),
+        group=of(table.group),
+        time=of(table.time),
+        columns={
+            name: Column(column.codes[rows], column.values)
+            for name, column in table.columns.items()
+        },
+    )

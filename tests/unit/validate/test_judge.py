@@ -13,9 +13,9 @@ import polars as pl
 import pytest
 
 from gitops.errors import ConfigError, Where
-from gitops.validate import gate, judge_metrics, verdict
-from gitops.validate.judge_metrics import decided, needed_rows
+from gitops.validate import gate, verdict
 from gitops.validate.model import Check, Interval, Task, Verdict
+from gitops.validate.stats import Sense, decided, needed_rows
 from tests.unit.validate.conftest import people
 from tests.unit.validate.gate_repo import GateRepo, Made, model
 
@@ -90,7 +90,10 @@ def put(into: GateRepo, folder: Path, task: str = "binary", ruin: float = 0.0) -
 
 
 def judged(on: GateRepo, environment: str = "dev") -> Verdict:
-    (found,) = gate.run(on.root, [], base="main", environment=environment, say=lambda _: None)
+    judged = gate.run(on.root, [], base="main", environment=environment, say=lambda _: None)
+    for _, error in judged.unusable:
+        raise error
+    (found,) = judged.outcomes
     return found.verdict
 
 
@@ -213,6 +216,19 @@ def test_a_waiver_lets_one_failure_through_until_its_day(tmp_path: Path) -> None
     assert "expired on 2020-01-01" in found.checks[0].why
 
 
+def test_a_metric_that_is_not_defined_fails_even_where_undecided_warns(tmp_path: Path) -> None:
+    on = repo(tmp_path, policy="baseline")
+    rows = people("binary", ROWS, 2).filter(pl.col("label") == "true")
+    found = model(tmp_path / "single", people("binary", ROWS, 1), rows)
+    on.git("switch", "-q", "main")
+    on.built(found.folder / "package", found.evaluation)
+    on.git("switch", "-qC", "feature")
+    on.commit("Nothing")
+    check = named(judged(on))["roc_auc-no-worse"]
+    assert (check.state, check.stops) == ("FAIL", True)
+    assert "only one class" in check.why
+
+
 def test_an_advisory_check_never_blocks(tmp_path: Path) -> None:
     on = repo(tmp_path, packs="checks: [{metric: accuracy, at_least: 0.999, blocking: false}]")
     found = judged(on)
@@ -299,7 +315,7 @@ def test_what_the_test_set_does_not_have_is_refused_with_its_line(
     ],
 )
 def test_the_three_answers(
-    lower: float, upper: float, bound: float, sense: judge_metrics.Sense, strict: bool, state: str
+    lower: float, upper: float, bound: float, sense: Sense, strict: bool, state: str
 ) -> None:
     middle = None if lower is None else (lower + upper) / 2
     assert decided(Interval(middle, lower, upper), bound, sense, strict=strict) == state
