@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cases
+from benchmarks import cases, gate
 from benchmarks.measure import side_by_side
 
 
@@ -39,10 +39,12 @@ def main() -> None:
 def run(folder: Path, rounds: int) -> Iterator[dict[str, object]]:
     """Each case's rows: the work, the tool, CPU seconds, and for ours the budget."""
     env = environment(folder)
-    for make in (cases.start_up, cases.render, lambda path: cases.unchanged_build(path, env)):
+    made = (cases.start_up, cases.render, lambda path: cases.unchanged_build(path, env))
+    for make in (*made, gate.million, gate.ten_million):
         case = make(folder)
         print(f"{case.work} ...", file=sys.stderr)
-        for taken in side_by_side(case.commands, env, rounds):
+        counted = case.rounds or rounds
+        for taken in side_by_side(case.commands, env, counted):
             ours = taken.name == "gitops"
             yield {
                 "work": case.work,
@@ -50,7 +52,7 @@ def run(folder: Path, rounds: int) -> Iterator[dict[str, object]]:
                 "median": taken.median,
                 "minimum": min(taken.seconds),
                 "maximum": max(taken.seconds),
-                "rounds": rounds,
+                "rounds": counted,
                 "budget": case.budget if ours else None,
                 "within": taken.median <= case.budget if ours else None,
             }

@@ -19,11 +19,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of work: ours first, then the peers; `budget` is for ours."""
+    """A piece of work: ours first, then the peers; `budget` is for ours.
+
+    `rounds`: fewer than asked for where a peer takes minutes.
+    """
 
     work: str
     budget: float
     commands: tuple[Command, ...]
+    rounds: int | None = None
 
 
 def start_up(folder: Path) -> Case:

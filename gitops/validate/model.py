@@ -123,7 +123,7 @@ class Fairness:
     """The largest gap between groups of `column` by `criterion`; `why` not assessable, else "".
 
     `criterion`: demographic_parity, equal_opportunity, false_positive_rate, equalized_odds,
-    error_rate or calibration. `groups` are all groups, `left_out` those too small to judge.
+    error_rate or calibration. `groups` are those judged, `left_out` those too small for it.
     """
 
     column: str

@@ -123,7 +123,8 @@ def scaffold(
     for path, content in templates.items():
         made.template(path, content)
     made.root.mkdir()
-    git(made.root, "init", "--quiet", "-b", "main")
+    git(made.root, "init", "--quiet", "--template=", "-b", "main")
+    git(made.root, "config", "core.fsync", "none")  # nobody cuts the power of a test
     made.put("gitops.yaml", CONFIG.encode())
     made.put(str(WHEEL), b"PK\0 the tool")
     packed = {WHEEL: lock.FileLock("tool", "gitops", lock.blob(b"PK\0 the tool"))}

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from gitops.validate.model import Array, Curve, Predictions, Table
-from gitops.validate.stats.slicing import every_nth
+from gitops.validate.stats.slicing import thinned
 
 _POINTS = 200
 _BINS = 20
@@ -22,9 +22,9 @@ def curves(table: Table) -> tuple[Curve, ...]:
 
     Weights count. Calibration is over equal-mass bins: x the mean score, y the share of positives.
     Several classes: each against the rest, the most frequent ten. Residuals: x the mean
-    prediction of a bin, y the mean of label minus prediction. Of a large table every n-th row.
+    prediction of a bin, y the mean of label minus prediction. Of a large table a sample.
     """
-    table = every_nth(table, _ROWS)
+    table = thinned(table, _ROWS)
     sides: list[tuple[Of, Predictions | None]] = [
         ("candidate", table.candidate),
         ("champion", table.champion),
@@ -60,14 +60,19 @@ def _all(table: Table, side: Predictions, of: Of) -> Iterator[Curve]:
         at = last[_spread(len(last))]
         x, y = (seen[at] - true[at]) / (total - hits), true[at] / hits
         yield _curve("roc", of, name, np.append(0.0, x), np.append(0.0, y))
-        yield _curve("pr", of, name, true[at] / hits, true[at] / seen[at])
+        precise = true[at] / seen[at]
+        yield _curve(
+            "pr", of, name, np.append(0.0, true[at] / hits), np.append(precise[0], precise)
+        )
         edges = np.searchsorted(seen, np.linspace(0, total, _BINS + 1)[1:-1])
         rows = [part for part in np.split(np.arange(len(ranked)), edges) if len(part)]
         middle = np.array([np.average(ranked[part], weights=mass[part]) for part in rows])
         share = np.array([np.average(positive[order][part], weights=mass[part]) for part in rows])
         yield _curve("calibration", of, name, middle[::-1], share[::-1])
         if table.task == "binary":
-            height, ends = np.histogram(score, bins=_BINS, range=(0, 1), weights=weight)
+            height, ends = np.histogram(
+                np.clip(score, 0, 1), bins=_BINS, range=(0, 1), weights=weight
+            )
             yield _curve("scores", of, name, (ends[1:] + ends[:-1]) / 2, height / total)
 
 

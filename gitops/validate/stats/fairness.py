@@ -128,6 +128,9 @@ class _Asked:
         usable = [at for at, groups in enumerate(enough) if groups.sum() >= 2]
         left = np.any(enough, axis=0) if len(rates) > 2 else np.all(enough, axis=0)
         out = (*(n for n, kept in zip(self.names, left, strict=True) if not kept), *self.lost)
+        if self.cluster is not None and self.cluster.max() < 1:
+            why = "all rows belong together (`group`), so nothing is known of the noise"
+            return Fairness(column, criterion, Interval(None, level=self.level), (), out, why)
         if len(usable) < (len(rates) if len(rates) <= 2 else 1) or left.sum() < 2:
             why = f"fewer than two groups have {self.minimum_rows} rows, and enough of each class"
             return Fairness(column, criterion, Interval(None, level=self.level), (), out, why)
@@ -183,7 +186,7 @@ class _Asked:
         if not np.isfinite(noise).all():
             return Interval(seen, level=self.level)
         near, _ = inverted(centre, noise, size, size.apart(centre))
-        far, _ = inverted(centre, noise, size, size.alone(centre))
+        far, _ = inverted(centre, noise, size, size.alone(centre), strictly=True)
         low = seen - np.quantile(near, (1 + self.level) / 2)
         high = seen - np.quantile(far, (1 - self.level) / 2)
         return Interval(seen, max(float(low), 0.0), float(max(low, high)), self.level)

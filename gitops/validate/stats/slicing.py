@@ -90,7 +90,7 @@ def worst_slices(
     up = METRICS[metric].up
     if up is None or not table.columns:
         return []
-    sample = every_nth(table, _SEARCHED)
+    sample = thinned(table, _SEARCHED)
     enough = max(1, minimum_rows * sample.rows // table.rows)
     sized = slices_of(sample, list(table.columns), minimum_rows=max(enough, 30), pairs=True)
     large = sorted((one for one in sized if not one.why), key=lambda one: -one.rows)[:_MOST]
@@ -120,10 +120,17 @@ def _worse(each: Sequence[Estimated], usual: float, up: bool) -> list[Measure]:
     return [measure for _, _, measure in sorted(found, key=lambda each: each[:2])[:_SHOWN]]
 
 
-def every_nth(table: Table, most: int) -> Table:
-    """At most `most` rows, evenly spaced."""
+def thinned(table: Table, most: int) -> Table:
+    """At most `most` rows: one of each stretch of the same length, drawn by a fixed seed.
+
+    Every n-th row instead would go along with whatever order the ids have.
+    """
     step = -(-table.rows // most)
-    return table if step == 1 else taken(table, slice(None, None, step))
+    if step == 1:
+        return table
+    starts = np.arange(0, table.rows, step)
+    drawn = starts + np.random.default_rng(table.rows).integers(0, step, len(starts))
+    return taken(table, drawn[drawn < table.rows])
 
 
 def _within(table: Table, slices: Sequence[Slice]) -> Table:
