@@ -148,6 +148,14 @@ def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
     return found
 
 
+def past_blobs(root: Path, paths: Sequence[str]) -> frozenset[str]:
+    """Ids of every content that the history of HEAD has had at `paths`."""
+    command = ["git", "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "HEAD"]
+    listed = proc.run([*command, "--", *paths], cwd=root, check=False).out
+    ids = {one for line in listed.splitlines() if line[:1] == ":" for one in line.split()[2:4]}
+    return frozenset(one for one in ids if one.strip("0"))
+
+
 def fetch_blobs(root: Path, ids: Iterable[str]) -> None:
     """Ask the remotes for blobs that a shallow or partial clone lacks, and then for all history.
 

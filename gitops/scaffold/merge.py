@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -21,11 +21,13 @@ _BINARY_HEAD = 8000  # as far as git looks (xdiff-interface.c)
 class Bases:
     """What was generated, by git blob id: the copies in `.gitops/base/`, and git's own objects.
 
-    With `fetch`, what a shallow or partial clone lacks is asked of the remotes.
+    With `fetch`, what a shallow or partial clone lacks is asked of the remotes. `places`: the files
+    that were generated with a content, whose history is searched if git has evened out line ends.
     """
 
     root: Path
     fetch: bool
+    places: Mapping[str, str] = field(default_factory=dict)
     known: dict[str, bytes | None] = field(default_factory=dict)
 
     def load(self, ids: Iterable[str]) -> None:
@@ -38,6 +40,7 @@ class Bases:
             if blob(content) == one:
                 self.known[one] = content
         self.known |= git.blobs(self.root, self._missing(wanted))
+        self.known |= self._evened_out(self._missing(wanted))
         if self.fetch and (missing := self._missing(wanted)):
             git.fetch_blobs(self.root, missing)
             self.known |= git.blobs(self.root, missing)
@@ -46,6 +49,16 @@ class Bases:
         """The content; None if it can't be had."""
         self.load([one])
         return self.known[one]
+
+    def _evened_out(self, missing: Iterable[str]) -> dict[str, bytes]:
+        r"""Contents with `\r\n` that were committed with `\n`, as `text=auto` asks git to do."""
+        wanted = set(missing)
+        paths = [self.places[one] for one in wanted if one in self.places]
+        if not paths:
+            return {}
+        past = git.blobs(self.root, git.past_blobs(self.root, paths)).values()
+        ended = (_as_crlf(_as_lf(content)) for content in past)
+        return {blob(content): content for content in ended if blob(content) in wanted}
 
     def _missing(self, ids: Iterable[str]) -> list[str]:
         return [one for one in ids if self.known[one] is None]

@@ -59,7 +59,8 @@ def reconcile(
         ConfigError: what would be written leads outside by a symlink.
         ToolError: a file can't be read.
     """
-    run = _Run(root, wanted, before or _NOTHING, merge.Bases(root, fetch))
+    places = {made.blob: str(made.at or path) for path, made in (before or _NOTHING).files.items()}
+    run = _Run(root, wanted, before or _NOTHING, merge.Bases(root, fetch, places))
     found = run.result(before)
     paths.check_target([entry.file.path for entry in found.plan.changes], root)
     return found
@@ -293,7 +294,9 @@ class _Run:
         yours, base_id = there.content or b"", origin.lock.blob
         new_id = locks.blob(file.content)
         state: State = "update"
-        why, result = f"{file.generator} changed it", merge.with_ends_of(file.content, yours)
+        why, result = f"{file.generator} changed it", file.content
+        if locks.blob(yours) != base_id:
+            result = merge.with_ends_of(result, yours)
         if merge.is_edited(yours, new_id) and merge.is_marked(yours):
             self.marked.append(origin.at)
             self.locks[file.path] = replace(origin.lock, at=self.locks[file.path].at)
