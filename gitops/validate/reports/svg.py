@@ -13,6 +13,7 @@ from gitops.validate.reports.drawing import BOUND, Scale
 
 WIDTH, HEIGHT = 440, 320
 LEFT, RIGHT, TOP, BOTTOM = 62, 10, 10, 44
+NARROW = 1e-9  # relative width below which floats are too coarse for round ticks
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,7 @@ def _path(points: Sequence[tuple[float, float]], region: Frame, kind: str) -> st
 
 
 def _widened(low: float, high: float, room: float) -> tuple[float, float]:
-    if high - low <= 1e-12 * max(abs(low), abs(high), 1e-290):
+    if high - low <= NARROW * max(abs(low), abs(high), 1e-290):
         half = abs(low) / 2 or 0.5
         return low - half, high + half
     extra = room * (high - low)

@@ -42,7 +42,7 @@ class Engine(Protocol):
 
 
 class Embedded:
-    """Polars: the default."""
+    """Polars, in this process."""
 
     def read(self, source: Source) -> tuple[Frame, dict[str, Kind]]:
         with _polars_errors(source):

@@ -143,7 +143,7 @@ class _Asked:
         spans = (0, *(int(one) for one in np.cumsum([len(one) for one in centre])))
         largest = max(range(len(usable)), key=lambda at: float(np.ptp(centre[at])))
         shown = tuple(self._shown(*found[usable[largest]], rates[usable[largest]], kept[largest]))
-        gap = self._gap(np.concatenate(centre), np.concatenate(noise, axis=1), _Widest(spans))
+        gap = self._gap(np.concatenate(centre), np.concatenate(noise), _Widest(spans))
         return Fairness(column, criterion, gap, shown, out)
 
     def _rate(self, rate: _Rate) -> tuple[Cut, Moments]:
@@ -167,19 +167,21 @@ class _Asked:
     def _noise(
         self, rng: np.random.Generator, rate: _Rate, groups: Cut, found: Moments, kept: Array
     ) -> Array:
-        """Errors (resamples, groups) of the rates: binomial counts, or normal with weights."""
+        """Errors (groups, resamples) of the rates: binomial counts, or normal with weights."""
         value, rows = found.value[CANDIDATE, kept], groups.rows[kept]
-        shape = (max(200, min(RESAMPLES, _DRAWN // len(self.names))), len(value))
+        shape = (len(value), max(200, min(RESAMPLES, _DRAWN // len(self.names))))
         if rate.share and self.table.weight is None and self.cluster is None:
             # Half a row of each kind added: a group without a single hit isn't known to be at 0.
             near = (value * rows + 0.5) / (rows + 1)
-            return np.asarray(rng.binomial(rows, near, shape) / rows - near)
+            return np.asarray(
+                rng.binomial(rows[:, None], near[:, None], shape) / rows[:, None] - near[:, None]
+            )
         second = found.second[CANDIDATE, kept]
         if rate.share:
             few = found.few[CANDIDATE, kept]
             near = (value * few + 0.5) / (few + 1)
             second = np.where(second > 0, second, near * (1 - near) / few)
-        return np.asarray(rng.standard_normal(shape) * np.sqrt(second))
+        return np.asarray(rng.standard_normal(shape) * np.sqrt(second)[:, None])
 
     def _gap(self, centre: Array, noise: Array, size: _Widest) -> Interval:
         seen = float(size(centre))
@@ -203,12 +205,12 @@ class _Asked:
 
 @dataclass(frozen=True)
 class _Widest:
-    """The largest range of any part (between two of `spans`) of the last axis."""
+    """The largest range of any part (between two of `spans`) of the first axis."""
 
     spans: tuple[int, ...]
 
     def __call__(self, rates: Array) -> Array:
-        parts = [np.ptp(rates[..., start:end], axis=-1) for start, end in pairwise(self.spans)]
+        parts = [np.ptp(rates[start:end], axis=0) for start, end in pairwise(self.spans)]
         return np.asarray(np.max(parts, axis=0))
 
     def apart(self, rates: Array) -> Array:

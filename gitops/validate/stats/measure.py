@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
@@ -86,13 +86,14 @@ def measure(
     job = Job(table, resampled.Resampler(seed, resamples))
     found: dict[tuple[str, int], Estimated] = {}
     for cut in cuts(table, slices):
+        same = job.same(cut)
         for name, moments in job.moments(cut, names).items():
-            same = job.same(cut)
             for at, places in enumerate(cut.place):
-                one = estimated(METRICS[name], moments, at, slices[places[0]], level, same, cut)
                 for place in places:
-                    moved = replace(one, measure=replace(one.measure, slice=slices[place]))
-                    found[name, place] = moved
+                    one = slices[place]
+                    found[name, place] = estimated(
+                        METRICS[name], moments, at, one, level, same, cut
+                    )
     return [found[name, place] for name in names for place in range(len(slices))]
 
 
@@ -100,7 +101,7 @@ def estimated(
     metric: Metric, moments: Moments, at: int, one: Slice, level: float, same: Array, cut: Cut
 ) -> Estimated:
     """One slice's numbers out of the arrays."""
-    paired = bool(np.isfinite(moments.value[CHAMPION]).any()) or bool((moments.why[1] != "").any())
+    paired = moments.paired
     low, high = metric.low, metric.high
     why = [str(reason) for reason in moments.why[:, at]]
     sides = [

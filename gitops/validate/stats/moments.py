@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -35,6 +36,11 @@ class Moments:
     units: Array
     dependent: bool
     draws: dict[tuple[int, int], Array] = field(default_factory=dict)
+
+    @cached_property
+    def paired(self) -> bool:
+        """Is there a champion, if only one whose value is nowhere defined?"""
+        return bool(np.isfinite(self.value[CHAMPION]).any() or (self.why[CHAMPION] != "").any())
 
     def distribution(self, which: int, at: int, low: float, high: float) -> Distribution | None:
         """None if the value or its error isn't known."""

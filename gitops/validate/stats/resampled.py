@@ -9,7 +9,7 @@ dealt out to UNITS units first, which leaves the error of sums as it is.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -22,6 +22,7 @@ from gitops.validate.stats.units import Cut, scores
 UNITS = 2000
 GRID = 128  # bins of equal mass in which the bias of KS is looked for
 WINDOW = 0.3  # share of the grid over which the distance is smoothed
+_RESAMPLES = 1000  # at most: each is a pass over all units
 _TRUTHS = 41  # tried by inversion
 METHOD = "Poisson bootstrap, bias taken out"
 
@@ -36,12 +37,15 @@ class Resampler:
     @cached_property
     def counts(self) -> Array:
         """(resamples, UNITS), minus the expected 1."""
-        return np.random.default_rng(self.seed).poisson(1.0, (self.resamples, UNITS)) - 1.0
+        resamples = min(self.resamples, _RESAMPLES)
+        return np.random.default_rng(self.seed).poisson(1.0, (resamples, UNITS)) - 1.0
 
     def errors(self, sums: Array) -> Array:
         """Errors (resamples, ...) of the total of the `sums` (units, ...)."""
         flat = sums.reshape(len(sums), -1)
-        return (self.counts[:, : len(sums)] @ flat).reshape(-1, *sums.shape[1:])
+        exact = np.float32 if flat.dtype.kind == "i" else np.float64  # whole numbers below 2 ** 24
+        found = self.counts[:, : len(sums)].astype(exact) @ flat.astype(exact)
+        return np.asarray(found.reshape(-1, *sums.shape[1:]))
 
 
 def _pieces(cut: Cut) -> Iterator[tuple[int, Array, Array, int]]:
@@ -78,7 +82,7 @@ def _assemble(
         cut, value, second, np.zeros_like(second), why=why, few=few, span=1.0, method=METHOD
     )
     kept = {key: one for key, one in draws.items() if found.second[key] > 0}
-    return Moments(**{**vars(found), "draws": kept})
+    return replace(found, draws=kept)
 
 
 # ---------------------------------------------------------------- calibration error
@@ -97,7 +101,7 @@ def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
                 key = units * BINS + bins[rows]
                 sums = np.bincount(key, off[rows], many * BINS).reshape(many, BINS) / total
                 means.append(sums.sum(axis=0))
-                noises.append(resampler.errors(sums))
+                noises.append(np.ascontiguousarray(resampler.errors(sums).T))
             folded = [
                 inverted(mean, noise, _total, _spread(mean, noise))
                 for mean, noise in zip(means, noises, strict=True)
@@ -133,7 +137,7 @@ def inverted(
 ) -> tuple[Array, Array]:
     """Errors of `size(mean)` (a norm, 0 at best): by inversion, and at one likely truth.
 
-    `noise` (resamples, k): errors of `mean` (k). The truths tried are multiples of `shape`, or of
+    `noise` (k, resamples): errors of `mean` (k). The truths tried are multiples of `shape`, or of
     `mean`: each is asked how often it would give a size as large as the one seen. That is a
     confidence distribution of the truth, whose quantiles are the bounds. The second errors are
     those at the multiple whose expected size is the one seen. `strictly`: ask for larger sizes
@@ -141,18 +145,18 @@ def inverted(
     """
     seen = float(size(mean))
     if shape is None:
-        shape = mean if seen > 0 else noise[0]
+        shape = mean if seen > 0 else noise[:, 0]
     shape = shape / (float(size(shape)) or 1.0)
     truths = np.linspace(0.0, seen + 1.5 * float(np.quantile(size(noise), 0.999)), _TRUTHS)
     larger, expected = [], []
     for truth in truths:
-        sizes = size(truth * shape + noise)
+        sizes = size(truth * shape[:, None] + noise)
         larger.append(float((sizes > seen if strictly else sizes >= seen).mean()))
         expected.append(float(sizes.mean()))
-    steps = (np.arange(len(noise)) + 0.5) / len(noise)
+    steps = (np.arange(noise.shape[1]) + 0.5) / noise.shape[1]
     errors = seen - np.interp(steps, np.maximum.accumulate(larger), truths)
     likely = float(np.interp(seen, np.maximum.accumulate(expected), truths))
-    return errors, size(likely * shape + noise) - likely
+    return errors, size(likely * shape[:, None] + noise) - likely
 
 
 def _spread(mean: Array, noise: Array) -> Array:
@@ -160,11 +164,11 @@ def _spread(mean: Array, noise: Array) -> Array:
 
     Noise makes some bins stand out, and the evener the truth, the less of the size seen is noise.
     """
-    return np.asarray(mean + 0.3 * np.sign(mean) * noise.std(axis=0))
+    return np.asarray(mean + 0.3 * np.sign(mean) * noise.std(axis=1))
 
 
 def _total(means: Array) -> Array:
-    return np.asarray(np.abs(means).sum(axis=-1))
+    return np.asarray(np.abs(means).sum(axis=0))
 
 
 def _coupled(inverted: Array, errors: Array) -> Array:
@@ -193,7 +197,7 @@ def with_ks_bias(
         if np.isnan(found.value[: len(models), at]).any():
             continue
         up = positive[rows].astype(np.int64)
-        weight = np.ones(len(rows)) if table.weight is None else table.weight[rows]
+        weight = None if table.weight is None else table.weight[rows]
         errors = []
         for rank, of in zip(ranks, models, strict=True):
             bins = _grid(rank[rows], scores(of)[rows])
@@ -208,7 +212,7 @@ def with_ks_bias(
                 share = 0.5 if which == DIFFERENCE else 1.0
                 wide = _widened(one, float(found.second[which, at]), share)
                 draws[which, at] = np.sort(wide)
-    return Moments(**{**vars(found), "draws": draws, "method": METHOD})
+    return replace(found, draws=draws, method=METHOD)
 
 
 def _widened(errors: Array, variance: float, share: float) -> Array:
