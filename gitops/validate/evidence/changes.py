@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
+from gitops import dvclock as locks
 from gitops.package import Package
 from gitops.signature import Signature
-from gitops.validate.evidence import lock as locks
 from gitops.validate.evidence.revisions import Side
 
 _MOST = 15  # lines of one kind

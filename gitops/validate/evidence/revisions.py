@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import config as configuration
+from gitops import dvclock as locks
 from gitops import git
 from gitops.config import Config, Environment, Model
+from gitops.dvclock import Lock
 from gitops.errors import EvidenceError, UsageError
-from gitops.validate.evidence import lock as locks
-from gitops.validate.evidence.lock import Lock
 
 # The target branch of a pull request: GitHub's `main`, Azure's `refs/heads/main`.
 _TARGET = ("GITHUB_BASE_REF", "SYSTEM_PULLREQUEST_TARGETBRANCH")

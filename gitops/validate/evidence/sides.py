@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitops import dvc, evaluation, objects, package
+from gitops import dvclock as locks
 from gitops.errors import EvidenceError, GitopsError, Where
 from gitops.evaluation import Evaluation
 from gitops.package import Command, Package
-from gitops.validate.evidence import lock as locks
 from gitops.validate.evidence.revisions import Side
 from gitops.validate.model import Judged
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from gitops import dvc, git
+from gitops import dvclock as locks
 from gitops.errors import GitopsError
-from gitops.validate.evidence import lock as locks
 from tests.unit.validate.gate_repo import GateRepo
 
 MD5 = "d" * 32
