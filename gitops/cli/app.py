@@ -16,6 +16,7 @@ from gitops.cli import (
     gate,
     new,
     predict,
+    promote,
     schema,
     status,
     sync,
@@ -49,7 +50,20 @@ def options(
     """Turn an ML repository into a production line: every commit builds, and proves it."""
 
 
-for module in (new, build, verify, predict, gate, status, sync, upgrade, doctor, demo, schema):
+for module in (
+    new,
+    build,
+    verify,
+    predict,
+    gate,
+    promote,
+    status,
+    sync,
+    upgrade,
+    doctor,
+    demo,
+    schema,
+):
     module.register(app)
 data.register(app)
 add.register(app)

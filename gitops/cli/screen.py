@@ -38,6 +38,12 @@ def say(text: str) -> None:
     sys.stderr.flush()
 
 
+def aside(text: str) -> None:
+    """What explains a refusal: it is no result, so it goes where errors go."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def ask(question: str, default: str) -> str:
     """What a person answers on the terminal; Enter takes the default.
 

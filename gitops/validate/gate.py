@@ -57,25 +57,32 @@ def run(
     base: str | None,
     environment: str | None,
     say: Say,
+    head: str = "HEAD",
     commands: Commands | None = None,
 ) -> Judged:
-    """The verdicts on models of HEAD; without names on those that its commits touch, else on all.
+    """The verdicts on models of `head`; without names on those that its commits touch, else on all.
 
     Raises:
         GitopsError: there's no base, policy or model of that name. What is wrong with the evidence
             of one model is in the result.
     """
-    found = evidence.target(root, base=base, environment=environment)
+    found = evidence.target(root, base=base, environment=environment, head=head)
     # Before the evidence, which takes long.
     rules = policy_of(root, found)
     today = datetime.now(UTC).date()
     chosen = [found.proposed.model(name)[0] for name in models]
     outcomes: list[Outcome] = []
     unusable: list[tuple[str, GitopsError]] = []
-    for model in dict.fromkeys(chosen or evidence.affected(root, found.base.commit)):
+    for model in dict.fromkeys(chosen or evidence.affected(root, found.base.commit, head)):
         try:
             with evidence.gather(
-                root, model, base=base, environment=environment, say=say, commands=commands
+                root,
+                model,
+                base=base,
+                environment=environment,
+                head=head,
+                say=say,
+                commands=commands,
             ) as gathered:
                 card = gathered.candidate_package.folder / "MODEL_CARD.md"
                 verdict = judge(gathered, rules, today, say)

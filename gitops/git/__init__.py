@@ -518,3 +518,14 @@ def modes(store: Path, commit: str) -> dict[str, str]:
     listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=store).out
     entries = (entry.split("\t", 1) for entry in listed.split("\0")[:-1])
     return {path: head.split(" ", 1)[0] for head, path in entries}
+
+
+def is_ancestor(root: Path, one: str, other: str) -> bool:
+    """Whether `one` is in the history of `other` (or is it)."""
+    command = ["git", "merge-base", "--is-ancestor", one, other]
+    return proc.run(command, cwd=root, check=False).code == 0
+
+
+def history(root: Path, commit: str) -> frozenset[str]:
+    """The ids of all commits that `commit` descends from, and its own."""
+    return frozenset(proc.run(["git", "rev-list", commit], cwd=root).out.split())

@@ -1,0 +1,1 @@
+"""Promotion: what was judged moves through environment branches, and every step is on record."""

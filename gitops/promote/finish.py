@@ -1,0 +1,86 @@
+"""What the forge has merged into a release branch: proven, judged and recorded.
+
+The first step of the deploy workflow, and of nobody else: without a forge `run.run` pushes the
+branch and the tags together.
+"""
+
+from __future__ import annotations
+
+from gitops import git
+from gitops.config import Config
+from gitops.errors import EvidenceError, UsageError
+from gitops.git import write
+from gitops.promote import hotfix
+from gitops.promote.plan import Plan, along, approved, chain_stops, changes, hotfix_stops, standing
+from gitops.promote.world import World, before
+
+
+def plan(world: World, local: Config, environment: str, *, promoter: str) -> Plan:
+    """The plan for the tip that the branch has: whatever came since the last that is on record.
+
+    A tip whose tree is one of the source's commits is a promotion, whichever way the forge merged
+    it; any other is a hotfix, which is judged as it is.
+
+    Raises:
+        UsageError: it's the first environment.
+        EvidenceError: the branch has but one commit, so that nothing says what it was before.
+    """
+    target = local.environment(environment)
+    tip = world.tip(target)
+    base = git.snapshot(world.root, _before(world, tip))
+    settings = world.settings(base, target)
+    source = before(settings, target)
+    if source is None:
+        raise UsageError(
+            f"{environment} is the first environment: nothing is promoted to it",
+            fix="gitops build --register writes its versions",
+        )
+    at = _source(world, tip, world.tip(source))
+    proposed = world.settings(at or tip, target)
+    governing = settings.environment(environment)
+    found = changes(world, at or tip, base, proposed, settings, target)
+    stops = standing(world, governing, base)
+    if at is not None:
+        stops += hotfix_stops(world, base, at, governing)
+        stops += chain_stops(world, settings, source, found)
+    names, missing = approved(world, governing, base, at or tip, promoter)
+    return Plan(
+        kind="promotion" if at is not None else "hotfix",
+        source=source if at is not None else None,
+        target=governing,
+        base=base,
+        at=at or tip,
+        settings=settings,
+        proposed=proposed,
+        changes=found,
+        along=along(world.root, base, at or tip, found),
+        fast_forward=False,
+        stops=(*stops, *missing),
+        approved=names,
+    )
+
+
+def recorded(world: World, tip: str) -> bool:
+    """Whether this tip of a release branch is on record."""
+    return tip[:16] in hotfix.promotions(world)
+
+
+def _before(world: World, tip: git.Snapshot) -> str:
+    """The last tip on record, or what the branch was before its last commit."""
+    known = hotfix.promotions(world)
+    line = write.chain(world.root, tip.commit)
+    for one in line[1:]:
+        if one.id[:16] in known:
+            return one.id
+    if len(line) < 2:
+        raise EvidenceError(
+            f"{tip.commit[:12]} is the branch's first commit: nothing says what it was before",
+            fix="let the branch start at a commit that every environment has",
+        )
+    return line[1].id
+
+
+def _source(world: World, tip: git.Snapshot, source: git.Snapshot) -> git.Snapshot | None:
+    """The source's newest commit with the tip's tree."""
+    found = write.with_tree(world.root, source.commit, tip.tree)
+    return git.snapshot(world.root, found) if found else None

@@ -1,0 +1,144 @@
+"""Holds and approvals: tags whose message says who, why, and about what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops import git
+from gitops.config import Environment
+from gitops.errors import ConfigError
+from gitops.git import remote as gitremote
+from gitops.git import write
+from gitops.git.remote import Update
+from gitops.promote import signatures, statement
+from gitops.promote.world import SIGNERS, World
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What a hold, its release or an approval says."""
+
+    name: str
+    kind: str
+    who: str
+    why: str
+    at: str
+    tree: str = ""
+
+
+def hold(world: World, environment: str, allowed: bytes | None) -> Mark | None:
+    """The hold that is in force; None if there's none, or it was released.
+
+    A hold tag that can't be read is one. Where the base has allowed signers, only one of them
+    releases: tags that nobody of them signed lift nothing.
+    """
+    for series in world.registry.series("hold", environment):
+        text = write.tag_texts(world.root, [series.object]).get(series.object, "")
+        mark = _mark(series.tag.name, text)
+        if mark is None:
+            return Mark(series.tag.name, "hold", "unknown", "its tag can't be read", "unknown")
+        if mark.kind == "hold":
+            return mark
+        if allowed is None:
+            return None
+        if signatures.check(world.root, series.object, text, allowed).state == "good":
+            return None
+    return None
+
+
+def approvals(
+    world: World,
+    environment: Environment,
+    at: git.Snapshot,
+    allowed: bytes | None,
+    promoter: str,
+) -> tuple[list[str], list[str]]:
+    """Who approved this tree by a signed tag, and why other tags about it don't count.
+
+    An approver is a principal of the base's allowed signers whom the environment names, and not
+    the promoter.
+    """
+    found, faults = [], []
+    for series in world.registry.series("approval", environment.name):
+        if series.commit != at.commit:
+            continue
+        text = write.tag_texts(world.root, [series.object]).get(series.object, "")
+        mark = _mark(series.tag.name, text)
+        name = series.tag.name
+        if mark is None or mark.kind != "approval" or mark.tree != at.tree:
+            faults.append(f"{name} doesn't approve this tree")
+            continue
+        signed = signatures.check(world.root, series.object, text, allowed)
+        known = [one for one in signed.principals if one in environment.approvers]
+        if signed.state != "good":
+            reason = f"there's no {SIGNERS} at the base" if allowed is None else signed.why
+            faults.append(f"{name} doesn't count: {reason}")
+        elif _mail(promoter) in [one.lower() for one in signed.principals]:
+            faults.append(f"{name} doesn't count: {signed.principals[0]} is the promoter")
+        elif not known:
+            faults.append(f"{name} doesn't count: {signed.principals[0]} may not approve")
+        else:
+            found.append(known[0])
+    return list(dict.fromkeys(found)), faults
+
+
+def approve(
+    world: World, at: git.Snapshot, environment: Environment, base: git.Snapshot, why: str
+) -> str:
+    """Approve a commit for an environment by a signed tag; the tag's name.
+
+    Raises:
+        ConfigError: git has no key to sign with, or nobody could tell whose key it is.
+        AnswerNo, ToolError: as `remote.push`.
+    """
+    if world.signers(base) is None:
+        raise ConfigError(
+            f"{environment.branch} has no {SIGNERS}: nobody could tell whose approval this is",
+            fix=f"merge a {SIGNERS} with a line `you@example.org ssh-ed25519 AAAA...` per approver",
+        )
+    require_signing(world, b"", "an approval")
+    document = statement.mark("approval", environment.name, world.root, why, tree=at.tree)
+    update = next_mark(world, "approval", environment.name, at.commit, document)
+    gitremote.push(world.root, world.refs, [update])
+    name = update.ref.removeprefix("refs/tags/")
+    write.keep_tags(world.root, {name: update.new})
+    return name
+
+
+def next_mark(
+    world: World, kind: str, environment: str, target: str, document: Mapping[str, Any]
+) -> Update:
+    """A new tag of a series (`hold` or `approval`), as an update to push."""
+    git.require_identity(world.root)
+    series = world.registry.series(kind, environment)
+    name = f"{kind}/{environment}/{series[0].tag.counter + 1 if series else 1}"
+    subject = f"{document['kind']} {environment}: {document['why']}"
+    text = statement.message(subject.splitlines()[0][:200], document)
+    sign = write.signs(world.root)
+    made = write.tag(world.root, name, target, text, sign=sign)
+    return Update(f"refs/tags/{name}", None, made)
+
+
+def require_signing(world: World, allowed: bytes | None, what: str) -> None:
+    """Raise ConfigError where signatures are required and git isn't set up to sign."""
+    if allowed is not None and not write.signs(world.root):
+        raise ConfigError(
+            f"{what} must be signed, and git has no key to sign with ({SIGNERS} is there)",
+            fix="git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub",
+        )
+
+
+def _mark(name: str, text: str) -> Mark | None:
+    found = statement.parse(text)
+    if found is None or found.get("version") != 1:
+        return None
+    parts = [str(found.get(key, "")) for key in ("kind", "who", "why", "at", "tree")]
+    return Mark(name, *parts)
+
+
+def _mail(who: str) -> str:
+    found = re.search(r"<([^>]+)>", who)
+    return (found[1] if found else who).lower()

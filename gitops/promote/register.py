@@ -1,0 +1,69 @@
+"""Versions of what the integration branch has: the step of CI after a build."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from gitops import git
+from gitops.config import Config
+from gitops.errors import AnswerNo
+from gitops.git import write
+from gitops.promote import marks, release, run
+from gitops.promote.closure import of as closure_of
+from gitops.promote.closure import require_built
+from gitops.promote.plan import version_at
+from gitops.promote.release import Release
+from gitops.promote.run import Hands
+from gitops.promote.tags import Bump, Version
+from gitops.promote.world import World
+
+
+def register(
+    world: World,
+    local: Config,
+    commit: str,
+    models: Sequence[str],
+    hands: Hands,
+    wanted: Version | Bump | None = None,
+) -> dict[str, tuple[str, str]]:
+    """Write the version tags that models of a commit lack; version and reason by model.
+
+    A model that has a version already keeps it.
+
+    Raises:
+        AnswerNo: the commit isn't on the integration branch of the remote.
+        EvidenceError, ToolError: as `release.prepare` and `run.push`.
+    """
+    first = local.environments[0]
+    tip = world.tip(first)
+    if commit not in world.history(tip.commit):
+        raise AnswerNo(
+            f"{commit[:12]} is not on {world.refs.remote}/{first.branch}: versions are given to"
+            " what was merged",
+            fix=f"git push {world.refs.remote} HEAD:{first.branch}, or merge the pull request",
+        )
+    allowed = world.signers(tip)
+    marks.require_signing(world, allowed, "versions")
+    git.require_identity(world.root)
+    at = git.snapshot(world.root, commit)
+    config = world.settings(at, first)
+    found: dict[str, tuple[str, str]] = {}
+    made: list[Release] = []
+    for model in models:
+        closure = closure_of(at, config, model)
+        require_built(closure, at)
+        if (known := version_at(world, at, closure)) is not None:
+            found[model] = (str(known[0]), "registered already")
+            continue
+        hands.say(f"{model}: proving its objects in the remote")
+        hands.prove(at, [model])
+        one = release.prepare(world, at, closure, hands.builds, wanted)
+        made.append(one)
+        found[model] = (str(one.version), one.bump)
+    if made:
+        updates = [one.tag for one in made]
+        run.push(world, updates, dict(one.record for one in made), "Record builds")
+        write.keep_tags(
+            world.root, {one.ref.removeprefix("refs/tags/"): one.new for one in updates}
+        )
+    return found

@@ -1,0 +1,205 @@
+"""Back to an earlier promotion: forward in history, exact bytes, and held there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from gitops import git
+from gitops.config import Config
+from gitops.errors import AnswerNo, EvidenceError, UsageError
+from gitops.git import write
+from gitops.promote import marks, partial, run, statement
+from gitops.promote.plan import Change, Plan, changes
+from gitops.promote.registry import Entry
+from gitops.promote.run import Hands, Judgement, Promoted
+from gitops.promote.tags import Version
+from gitops.promote.world import World
+
+
+@dataclass(frozen=True)
+class Past:
+    """An earlier promotion: the environment's tip after it, and what was assigned by it."""
+
+    tip: str
+    assigned: Mapping[str, tuple[Entry, dict[str, Any]]]
+
+
+def plan(
+    world: World, local: Config, environment: str, *, to: str | None, model: str | None
+) -> Plan:
+    """What going back would change; `to` is a version: `v1.3.0`, or `late@v1.3.0`.
+
+    Freeze and holds don't stop it: it is what one does in an emergency.
+
+    Raises:
+        UsageError: there's no such environment or model.
+        AnswerNo: there's nothing to go back to.
+        EvidenceError: the earlier promotion left nothing to go by.
+    """
+    target = local.environment(environment)
+    base = world.tip(target)
+    settings = world.settings(base, target)
+    if to and "@" in to:
+        model, _, to = to.rpartition("@")
+    if model is not None:
+        settings.model(model)
+    past = history(world, environment, base)
+    earlier = _chosen(world, past, base, settings, to, model)
+    at = git.snapshot(world.root, earlier.tip)
+    proposed = world.settings(at, target)
+    found = changes(world, at, base, proposed, settings, target)
+    if model is not None and len(settings.models) > 1:
+        found = tuple(one for one in found if one.model == model)
+    if unknown := [one.model for one in found if one.version is None]:
+        raise EvidenceError(
+            f"{', '.join(unknown)} had no version at {earlier.tip[:12]}",
+            fix="name another version with --to: `gitops log` lists them",
+        )
+    if not found:
+        raise AnswerNo(f"{environment} runs that already", fix="gitops log shows what ran before")
+    return Plan(
+        kind="rollback",
+        source=None,
+        target=settings.environment(environment),
+        base=base,
+        at=at,
+        settings=settings,
+        proposed=proposed,
+        changes=found,
+        along=(),
+        fast_forward=False,
+        stops=(),
+    )
+
+
+def carry_out(
+    world: World, going: Plan, hands: Hands, *, why: str, model: str | None = None
+) -> Promoted:
+    """Roll back, and hold the environment, in one push.
+
+    Raises:
+        EvidenceError: an object of the earlier model is missing or altered.
+        AnswerNo, ToolError: as `run.run`.
+    """
+    allowed = world.signers(going.base)
+    marks.require_signing(world, allowed, "rollbacks")
+    run.require_signed(world, going, allowed)
+    verdicts = {one.model: _verdict(world, going, one) for one in going.changes}
+    run.prepared(world, going, hands)
+    head = _commit(world, going, why, model)
+    document = statement.mark("hold", going.target.name, world.root, f"rolled back: {why}")
+    hold = marks.next_mark(world, "hold", going.target.name, head, document)
+    return run.carry_out(world, going, verdicts, {}, head, why=why, beside=[hold])
+
+
+def history(world: World, environment: str, base: git.Snapshot) -> list[Past]:
+    """The promotions of an environment that its branch has, the newest first."""
+    found: dict[str, dict[str, tuple[Entry, dict[str, Any]]]] = {}
+    for model in world.registry.entries:
+        entries = world.registry.assignments(model, environment)
+        texts = write.tag_texts(world.root, [one.object for one in entries]) if entries else {}
+        for one in entries:
+            told = statement.of_stage(texts.get(one.object, ""), one.tag.name)
+            if told is not None:
+                tip = told["predicate"]["gitops"]["tip"]["commit"]
+                found.setdefault(tip, {})[model] = (one, told)
+    chain = write.chain(world.root, base.commit)
+    return [Past(one.id, found[one.id]) for one in chain if one.id in found]
+
+
+def _chosen(
+    world: World,
+    past: list[Past],
+    base: git.Snapshot,
+    settings: Config,
+    to: str | None,
+    model: str | None,
+) -> Past:
+    name = model or (next(iter(settings.models)) if len(settings.models) == 1 else None)
+    if to is not None:
+        if name is None:
+            raise UsageError("of which model?", fix="--to late@v1.3.0, or --model")
+        wanted = Version.parse(to)
+        for one in past:
+            if name in one.assigned and world.registry.version_of(one.assigned[name][0]) == wanted:
+                return one
+        ran = [
+            str(world.registry.version_of(one.assigned[name][0]))
+            for one in past
+            if name in one.assigned
+        ]
+        raise UsageError(
+            f"{name} {wanted} never ran there",
+            fix=f"it ran {', '.join(dict.fromkeys(ran)) or 'nothing'}",
+        )
+    trees = {one.tip: git.snapshot(world.root, one.tip).tree for one in past}
+    # After a rollback, what came before that which it went back to.
+    same = [at for at, one in enumerate(past) if trees[one.tip] == base.tree]
+    for one in past[(same[-1] + 1) if same else 0 :]:
+        if trees[one.tip] != base.tree and (name is None or model is None or name in one.assigned):
+            return one
+    raise AnswerNo(
+        "there's no earlier promotion to go back to", fix="gitops log shows what ran before"
+    )
+
+
+def _verdict(world: World, going: Plan, one: Change) -> Judgement:
+    """The verdict of the promotion that first brought this version there."""
+    for entry in world.registry.assignments(one.model, going.target.name):
+        if world.registry.version_of(entry) != one.version:
+            continue
+        text = write.tag_texts(world.root, [entry.object]).get(entry.object, "")
+        told = statement.of_stage(text, entry.tag.name)
+        if told is None:
+            continue
+        predicate = told["predicate"]
+        policy = predicate["policy"]
+        name = str(policy["uri"]).removeprefix("gitops:policy/")
+        own = predicate["gitops"]
+        return Judgement(
+            one.model,
+            passed=True,
+            package=own["package"],
+            policy=(name, policy["digest"]["sha256"]),
+            digest=own["verdict"],
+            document={},
+        )
+    raise EvidenceError(
+        f"no tag says by which verdict {one.model} {one.version} came to {going.target.name}",
+        fix="name another version with --to: `gitops log` lists them",
+    )
+
+
+def _commit(world: World, going: Plan, why: str, model: str | None) -> str:
+    models = ", ".join(f"{one.model} {one.version}" for one in going.changes)
+    text = (
+        f"Roll {going.target.name} back to {models}\n\n{why}\n\n"
+        f"Gitops-Rollback: {going.at.commit}\n"
+    )
+    if model is not None and len(going.settings.models) > 1:
+        return partial.commit(world, going, going.changes[0], text)
+    return write.commit(world.root, going.at.tree, [going.base.commit], text)
+
+
+def release_hold(world: World, local: Config, environment: str, why: str) -> str:
+    """Lift the hold; the name of the tag that says so.
+
+    Raises:
+        AnswerNo: there's none.
+    """
+    from gitops.git import remote as gitremote
+
+    target = local.environment(environment)
+    base = world.tip(target)
+    allowed = world.signers(base)
+    if (hold := marks.hold(world, environment, allowed)) is None:
+        raise AnswerNo(f"{environment} is not held", fix="nothing to do: gitops status")
+    marks.require_signing(world, allowed, "releasing a hold")
+    document = statement.mark("release", environment, world.root, why, releases=hold.name)
+    update = marks.next_mark(world, "hold", environment, base.commit, document)
+    gitremote.push(world.root, world.refs, [update])
+    name = update.ref.removeprefix("refs/tags/")
+    write.keep_tags(world.root, {name: update.new})
+    return name
