@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import dvc
+from gitops import dvc, dvcremote
 from gitops.errors import EvidenceError, ToolError, Where
 
 _PARALLEL = 8
@@ -74,11 +74,11 @@ def lay_out(root: Path, items: Sequence[dvc.Tracked], target: Path) -> None:
         EvidenceError: an object is nowhere.
         ToolError: the remote can't be reached.
     """
-    store = dvc.cache_folder(root).resolve() / "files" / "md5"
+    store = dvcremote.cache_folder(root).resolve() / "files" / "md5"
     found = {item: _parts(store, item.md5) for item in items}
     if wanted := [item for item, parts in found.items() if parts is None]:
         _fetch_all(root, wanted)
-        with dvc.stores(root) as (cache, _):  # settings of the user's may put it elsewhere
+        with dvcremote.stores(root) as (cache, _):  # settings of the user's may put it elsewhere
             found |= {item: _parts(cache.base.resolve(), item.md5) for item in wanted}
     for item, parts in found.items():
         if parts is None:
@@ -128,9 +128,9 @@ def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
     Raises:
         ToolError: the remote can't be reached, or refuses.
     """
-    dvc.preflight(root)
+    dvcremote.preflight(root)
     problems = {}
-    with dvc.stores(root) as (cache, remote):
+    with dvcremote.stores(root) as (cache, remote):
         cache.base.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=cache.base, prefix=".fetching-") as temporary,
@@ -147,8 +147,8 @@ def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
 class _Job:
     """One fetch: where from, where to, and where half a file may lie meanwhile."""
 
-    cache: dvc.Store
-    remote: dvc.Store
+    cache: dvcremote.Store
+    remote: dvcremote.Store
     temporary: Path
     pool: ThreadPoolExecutor
 
@@ -238,7 +238,7 @@ def _discard(root: Path, wrong: Sequence[tuple[dvc.Tracked, str]]) -> None:
     altered = [item for item, how in wrong if how == "differs"]
     if not altered:
         return
-    with dvc.stores(root) as (cache, _):
+    with dvcremote.stores(root) as (cache, _):
         for item in altered:
             path, hashes = root / item.path, [item.md5]
             shutil.rmtree(path) if path.is_dir() else path.unlink()
