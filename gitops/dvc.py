@@ -1,4 +1,4 @@
-"""The one place that runs DVC and knows its files (`dvcremote` opens its stores).
+"""The one place that runs DVC and knows its files (`dvcstore` opens its stores).
 
 DVC runs as a process of our own environment. What it reports is not enough to trust what it fetched
 (a corrupt `.dir` object is checked out with exit code 0), so tracked bytes are hashed here.

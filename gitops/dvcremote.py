@@ -1,14 +1,15 @@
-"""The default remote: where it is, whether it answers, and the stores of objects that DVC opens."""
+"""The default remote as DVC's settings have it: where it is, and whether it answers."""
 
 from __future__ import annotations
 
+import hashlib
+import os
 import re
-import shutil
 import socket
 import ssl
 import threading
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ from urllib.request import getproxies, proxy_bypass
 from gitops.errors import ConfigError, ToolError
 
 _CONNECT_SECONDS = 3.0
+# Options that the environment may give instead; the later variable wins.
+_VARIABLES = (
+    ("s3", "endpointurl", "AWS_ENDPOINT_URL"),
+    ("s3", "endpointurl", "AWS_ENDPOINT_URL_S3"),
+    ("azure", "connection_string", "AZURE_STORAGE_CONNECTION_STRING"),
+    ("azure", "account_name", "AZURE_STORAGE_ACCOUNT"),
+)
 
 
 @dataclass(frozen=True)
@@ -96,20 +104,6 @@ def set_local(
     local.write()
 
 
-def apart(root: Path, folder: Path) -> None:
-    """Make `folder` a DVC repository of its own, without git, with the remote and cache of `root`.
-
-    What is added there is in the cache and can be pushed before `root` knows of it.
-    """
-    with stores(root) as (cache, _):
-        place = cache.base.parents[1]  # above files/md5
-    (folder / ".dvc").mkdir(parents=True)
-    shutil.copyfile(root / ".dvc" / "config", folder / ".dvc" / "config")
-    known = remote(root)
-    options = {**known.options, "url": known.url}
-    set_local(folder, known, options, place, core={"no_scm": "true", "autostage": "false"})
-
-
 def _config(root: Path, *, local: bool = True) -> dict[str, Any]:
     """.dvc/config with .dvc/config.local over it, read as DVC reads them."""
     from configobj import ConfigObj, ConfigObjError
@@ -151,60 +145,49 @@ def preflight(root: Path) -> Remote:
     address = _endpoint(place)
     if not _answers(address):
         raise ToolError(
-            f"the remote {place.url} can't be reached: {address} gave no answer"
+            f"the remote {shown(place.url)} can't be reached: {shown(address)} gave no answer"
             f" within {_CONNECT_SECONDS:g} seconds",
             fix="check the network and the remote's address: dvc remote list",
         )
     return place
 
 
-@dataclass(frozen=True)
-class Store:
-    """A place that keeps objects by their hash: DVC's cache, or a remote."""
-
-    odb: Any
-
-    @property
-    def base(self) -> Path:
-        """The top folder of a store on this machine."""
-        return Path(self.odb.path)
-
-    def path(self, md5: str) -> Path:
-        """Where a store on this machine has the object."""
-        return Path(self.odb.oid_to_path(md5))
-
-    def get(self, md5: str, target: Path) -> None:
-        """Download the object as it is.
-
-        Raises:
-            FileNotFoundError: it isn't there.
-            Exception: whatever this kind of remote raises.
-        """
-        self.odb.fs.get_file(self.odb.oid_to_path(md5), str(target))
+def shown(url: str) -> str:
+    """A URL without the password that may be in it."""
+    return re.sub(r"(?<=://)[^/@]*@", "", url)
 
 
-@contextmanager
-def stores(root: Path) -> Iterator[tuple[Store, Store]]:
-    """The cache and the default remote."""
-    from dvc.repo import Repo
-
-    with Repo(str(root)) as repo:
-        yield Store(repo.cache.local), Store(repo.cloud.get_remote_odb())
+def identity(root: Path) -> str:
+    """A name for the place behind the default remote, which tells it from all others."""
+    place = remote(root)
+    text = place.url if place.is_folder else f"{place.url} {_endpoint(place)}"
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _endpoint(place: Remote) -> str:
-    """The URL of the service behind a remote's URL."""
-    bound = re.search(r"BlobEndpoint=([^;]+)", place.options.get("connection_string", ""))
+    """The URL of the service behind a remote's URL, as its options or the environment name it."""
+    scheme = urlsplit(place.url).scheme
+    options = {**_from_environment(scheme), **place.options}
+    bound = re.search(r"BlobEndpoint=([^;]+)", options.get("connection_string", ""))
     if bound:
         return bound.group(1)
-    if "endpointurl" in place.options:
-        return place.options["endpointurl"]
-    scheme = urlsplit(place.url).scheme
+    if "endpointurl" in options:
+        return options["endpointurl"]
     if scheme == "s3":
         return "https://s3.amazonaws.com"
     if scheme == "azure":
-        return f"https://{place.options.get('account_name', '')}.blob.core.windows.net"
+        named = re.search(r"AccountName=([^;]+)", options.get("connection_string", ""))
+        account = named.group(1) if named else options.get("account_name", "")
+        return f"https://{account}.blob.core.windows.net"
     return place.url
+
+
+def _from_environment(scheme: str) -> dict[str, str]:
+    return {
+        option: os.environ[variable]
+        for kind, option, variable in _VARIABLES
+        if kind == scheme and os.environ.get(variable)
+    }
 
 
 def _answers(address: str) -> bool:

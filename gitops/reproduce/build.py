@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import dvc, dvcremote, git, objects, uv
+from gitops import dvc, dvcremote, dvcstore, git, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
 from gitops.reproduce import fingerprint, record, unchanged
 from gitops.reproduce.guard import only_one
@@ -209,7 +209,7 @@ def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
     other = [item for item, _ in dvc.damaged(root, sources)]
     if not other:
         return
-    with dvcremote.stores(root) as (cache, _):
+    with dvcstore.stores(root) as (cache, _):
         unknown = [
             item.path for item in other if not cache.path(dvc.hash_of(root / item.path)).exists()
         ]

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops import config_checks, dvc, dvcremote, git, names, pipelines, yamledit
+from gitops import config_checks, dvc, dvcremote, dvcstore, git, names, pipelines, yamledit
 from gitops.config import FILE, Model
 from gitops.errors import AnswerNo, ConfigError, Where
 from gitops.scaffold import apply, disk, generator
@@ -307,7 +307,7 @@ def _track(root: Path, request: Request, folder: PurePosixPath, work: Path, say:
     say("tracking the data")
     if dvcremote.remote(root).is_folder:
         dvcremote.preflight(root)
-    dvcremote.apart(root, work)
+    dvcstore.apart(root, work)
     with disk.errors(work):
         (work / path).parent.mkdir()
         shutil.copyfile(request.table.path, work / path)

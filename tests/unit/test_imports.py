@@ -12,7 +12,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
 STAGES = ("scaffold", "pipelines", "reproduce", "validate")
-EDGES = ("errors", "proc", "git", "dvc", "dvcremote", "uv", "content")
+EDGES = ("errors", "proc", "git", "dvc", "dvcremote", "dvcstore", "uv", "content")
 HEAVY = (
     "dvc",
     "numpy",
@@ -136,7 +136,7 @@ def test_only_proc_starts_processes() -> None:
 
 def test_only_git_speaks_git_and_only_dvc_speaks_dvc() -> None:
     assert importers("git") == {"git"}
-    assert importers("dvc", "dvc_data", "dvc_objects") == {"dvcremote"}
+    assert importers("dvc", "dvc_data", "dvc_objects") == {"dvcstore"}
     assert starters("git") == {"git"}
     assert starters("dvc") == {"dvc"}
 
