@@ -8,7 +8,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from gitops import dvcremote
-from gitops.errors import ConfigError, ToolError
+from gitops.errors import ConfigError, GitopsError, ToolError
 
 _BLOCK = 8 * 2**20
 _RACY_SECONDS = 2.0
@@ -70,7 +70,7 @@ class Store:
 
         Raises:
             FileNotFoundError: it isn't there.
-            Exception: whatever this kind of remote raises; see `refused`.
+            Exception: whatever this kind of remote raises; see `refusals`.
         """
         self.odb.fs.get_file(self.odb.oid_to_path(md5), str(target))
 
@@ -96,7 +96,7 @@ class Store:
         """Each object's `Stat`, None for those that aren't there; asked for in parallel.
 
         Raises:
-            Exception: whatever this kind of remote raises; see `refused`.
+            Exception: whatever this kind of remote raises; see `refusals`.
         """
         paths = [self.odb.oid_to_path(md5) for md5 in hashes]
         answers = self.odb.fs.info(paths, return_exceptions=True) if paths else []
@@ -114,9 +114,12 @@ class Store:
         """Every object of the store by its hash; what isn't an object is left out.
 
         Raises:
-            Exception: whatever this kind of remote raises; see `refused`.
+            Exception: whatever this kind of remote raises; see `refusals`.
         """
-        found = self.odb.fs.fs.find(self.odb.path, detail=True)
+        try:
+            found = self.odb.fs.fs.find(self.odb.path, detail=True)
+        except FileNotFoundError:
+            return
         infos = found if isinstance(found, dict) else dict.fromkeys(found)
         for path, info in infos.items():
             try:
@@ -130,27 +133,26 @@ class Store:
         """Delete objects; DVC forgets that it ever saw them, so that a push brings them again.
 
         Raises:
-            Exception: whatever this kind of remote raises; see `refused`.
+            Exception: whatever this kind of remote raises; see `refusals`.
         """
         from dvc_data.hashfile.db import get_index
 
         get_index(self.odb).clear()
-        for md5 in hashes:
-            with suppress(FileNotFoundError):
-                self.odb.fs.rm_file(self.odb.oid_to_path(md5))
+        if hashes:
+            self.odb.fs.remove([self.odb.oid_to_path(md5) for md5 in hashes])
 
 
 def _stat(info: Mapping[str, Any]) -> Stat:
     """From what S3 (`ETag`), Azure Blob (`etag`) or a folder (`ino`) answers."""
-    modified = info.get("LastModified") or info.get("last_modified") or info.get("mtime")
-    if isinstance(modified, int | float):
-        modified = datetime.fromtimestamp(modified, UTC)
+    modified = info.get("LastModified") or info.get("last_modified")
     stamp = str(info.get("ETag") or info.get("etag") or "")
     if "ino" in info:
-        stamp = f"{info['ino']}/{info['mtime']}/{info['created']}"  # `created` is the ctime
+        # `created` is the ctime: it tells when an old file was brought here, or its mtime was set.
+        written = max(info["mtime"], info["created"])
+        modified = datetime.fromtimestamp(written, UTC)
         # A second writing within the clock's grain would look like the first.
-        if time.time() - max(info["mtime"], info["created"]) < _RACY_SECONDS:
-            stamp = ""
+        racy = time.time() - written < _RACY_SECONDS
+        stamp = "" if racy else f"{info['ino']}/{info['mtime']}/{info['created']}"
     return Stat(info["size"], modified if isinstance(modified, datetime) else None, stamp)
 
 
@@ -183,19 +185,35 @@ def stores(root: Path) -> Iterator[tuple[Store, Store]]:
         yield found
 
 
-def refused(root: Path, what: str, error: Exception) -> ToolError:
-    """The error to raise where the default remote failed at `what`; no secret is in it."""
-    said = " ".join(str(error).split())
-    place = dvcremote.remote(root)
+@contextmanager
+def refusals(root: Path, what: str) -> Iterator[None]:
+    """Where the default remote fails at `what`: an error of ours, with no secret in it.
+
+    That an object isn't there (FileNotFoundError) is no failure.
+
+    Raises:
+        ToolError: whatever this kind of remote raises.
+    """
+    try:
+        yield
+    except (GitopsError, FileNotFoundError):
+        raise
+    except Exception as error:  # each kind of remote has errors of its own
+        place = dvcremote.remote(root)
+        raise ToolError(
+            f"the remote {dvcremote.shown(place.url)} {what}:"
+            f" {type(error).__name__}: {_masked(str(error), place)[:300]}",
+            fix="check the credentials (have they expired?) and the remote's address:"
+            " dvc remote list",
+        ) from error
+
+
+def _masked(said: str, place: dvcremote.Remote) -> str:
     secrets = [value for name, value in place.options.items() if name not in _OPEN]
     secrets += [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
-    for secret in sorted(filter(lambda text: len(text) > 7, secrets), key=len, reverse=True):
+    for secret in sorted((text for text in secrets if len(text) > 7), key=len, reverse=True):
         said = said.replace(secret, "***")
-    said = _SECRETS.sub(r"\1***", said)
-    return ToolError(
-        f"the remote {dvcremote.shown(place.url)} {what}: {type(error).__name__}: {said[:300]}",
-        fix="check the credentials (have they expired?), and the remote's address: dvc remote list",
-    )
+    return " ".join(_SECRETS.sub(r"\1***", said).split())
 
 
 def apart(root: Path, folder: Path) -> None:

@@ -176,11 +176,10 @@ class _Job:
 
     def _get(self, md5: str, half: Path) -> str:
         try:
-            self.remote.get(md5, half)
+            with dvcstore.refusals(self.root, f"didn't give object {md5}"):
+                self.remote.get(md5, half)
         except FileNotFoundError:
             return "missing in the remote"
-        except Exception as error:  # each kind of remote has errors of its own
-            raise dvcstore.refused(self.root, f"didn't give object {md5}", error) from error
         return "" if _is(half, md5) else "corrupt in the remote"
 
     def _keep(self, md5: str, half: Path) -> str:

@@ -1,4 +1,4 @@
-"""Object services on this machine that tests use as remotes: S3 (moto's) and Azure Blob (azurite)."""
+"""Object services on this machine, as remotes of tests: S3 (moto's), Azure Blob (azurite)."""
 
 from __future__ import annotations
 

@@ -33,13 +33,14 @@ def stored(
         monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
         monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
     monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    root, url, options = tmp_path / "repo", str(tmp_path / "storage"), {}
+    root, url = tmp_path / "repo", str(tmp_path / "storage")
+    options: dict[str, str] = {}
     if kind == "folder":
         Path(url).mkdir()
     if kind == "s3":
         for name, value in stores.AWS.items():
             monkeypatch.setenv(name, value)
-        url, options = f"s3://{stores.BUCKET}/{tmp_path.name}", {}
+        url = f"s3://{stores.BUCKET}/{tmp_path.name}"
         options["endpointurl"] = request.getfixturevalue("s3")
     if kind == "azure":
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")

@@ -21,8 +21,9 @@ stages:
     outs: [evaluation]
     metrics: [{metrics.json: {cache: false}}]
 """
+# Files by their path in what is tracked; "" is a tracked file itself.
 FILES = {
-    "data.csv": b"a,b\n1,2\n",
+    "data.csv": {"": b"a,b\n1,2\n"},
     "prepared": {"train.csv": b"1\n", "test.csv": b"2\n"},
     "models/package": {"model.onnx": b"onnx" * 99, "docs/card.md": b"# Card\n"},
     "evaluation": {"predictions.parquet": b"rows"},
@@ -67,33 +68,29 @@ class StoredRepo:
         with dvcstore.stores(self.root) as (_, remote):
             remote.odb.fs.rm_file(remote.odb.oid_to_path(md5))
 
-    def built(self, files: Mapping[str, bytes | dict[str, bytes]] = FILES) -> str:
+    def built(self, files: Mapping[str, dict[str, bytes]] = FILES) -> str:
         """Store `files`, commit what tracks them, and return the commit."""
-        outs = {path: self._stored(path, content) for path, content in files.items()}
-        data = json.dumps({"outs": [{**outs.pop("data.csv"), "path": "data.csv"}]})
-        self.write("data.csv.dvc", data)
-        stages = {
-            "prepare": {"cmd": "prepare", "deps": [{"path": "data.csv"}]},
-            "package": {"cmd": "train"},
-            "evaluate": {"cmd": "evaluate"},
-        }
-        written = zip(stages.values(), ("prepared", "models/package", "evaluation"), strict=True)
-        for stage, path in written:
-            stage["outs"] = [outs[path]]  # type: ignore[assignment]
-        self.write("metrics.json", "{}")
+        outs = {path: self.store(path, content) for path, content in files.items()}
+        data = {**outs["data.csv"], "path": "data.csv"}
+        self.write("data.csv.dvc", json.dumps({"outs": [data]}))
         metrics = {"path": "metrics.json", "md5": md5_of(b"{}"), "size": 2, "hash": "md5"}
-        stages["evaluate"]["outs"] += [metrics]  # type: ignore[operator]
+        self.write("metrics.json", "{}")
+        stages = {
+            "prepare": {"deps": [{"path": "data.csv"}], "outs": [outs["prepared"]]},
+            "package": {"outs": [outs["models/package"]]},
+            "evaluate": {"outs": [outs["evaluation"], metrics]},
+        }
         self.write("dvc.lock", json.dumps({"schema": "2.0", "stages": stages}, indent=1))
         return git.commit(self.root, "Build")
 
-    def _stored(self, path: str, content: bytes | dict[str, bytes]) -> dict[str, object]:
+    def store(self, path: str, files: Mapping[str, bytes]) -> dict[str, object]:
+        """Store files, and the listing of a folder; the entry of dvc.lock."""
+        hashes = {name: md5_of(raw) for name, raw in files.items()}
+        md5, size = hashes.get("", ""), sum(len(raw) for raw in files.values())
         with dvcstore.stores(self.root) as (_, remote):
-            files = {"": content} if isinstance(content, bytes) else content
-            hashes = {name: md5_of(raw) for name, raw in files.items()}
             for name, raw in files.items():
                 remote.odb.add_bytes(hashes[name], raw)
-            md5, size = hashes.get("", ""), sum(len(raw) for raw in files.values())
-            if not isinstance(content, bytes):
+            if not md5:
                 md5 = dvc.listing_md5(hashes)
                 remote.odb.add_bytes(md5, listing_of(hashes))
         return {"path": path, "hash": "md5", "md5": md5, "size": size}
