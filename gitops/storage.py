@@ -256,9 +256,7 @@ def in_parallel(
     return found
 
 
-def _files(
-    need: Need, listings: Mapping[_Key, _Listing]
-) -> Iterator[tuple[str, _Key]]:
+def _files(need: Need, listings: Mapping[_Key, _Listing]) -> Iterator[tuple[str, _Key]]:
     """The objects with the bytes of a need, by path."""
     if not need.md5.endswith(".dir"):
         yield need.path, (need.md5, need.legacy)
