@@ -106,7 +106,7 @@ class GitHub:
                 counts = state == "APPROVED" and one.get("commit_id") == commit
                 latest[login.lower()] = None
                 if counts and (since is None or moment(at) > since):
-                    latest[login.lower()] = Review(login, user.get("email"), "approved", commit, at)
+                    latest[login.lower()] = Review(login, None, "approved", commit, at)
         return tuple(review for _, review in sorted(latest.items()) if review)
 
     def _numbers(self, commit: str, base: str) -> tuple[int, ...]:
