@@ -203,6 +203,13 @@ def existing(root: Path, config: Config, lock: Lock, request: Request) -> str:
     return declared.path
 
 
+def found(root: Path, name: str, path: str) -> Added:
+    """A model that is there; a killed run may have left it uncommitted."""
+    own = (FILE, str(locks.PATH))
+    left = [one for one in git.changes(root) if one in own or one.startswith(f"{path}/")]
+    return Added(name, path, (), None, tuple(left), "not committed yet" if left else "")
+
+
 def _differences(base: Path, own: Mapping[str, object], request: Request) -> Iterator[str]:
     """What the model in `base`, made of the answers `own`, has otherwise."""
     wanted = answers(request.name, request.table, request.roles)
