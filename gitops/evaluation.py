@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -120,30 +119,38 @@ def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evalua
     )
 
 
-def sample_check(
-    package: Package, evaluation: Evaluation, rows: int = 2000, command: Command | None = None
-) -> None:
-    """Ask the package again about a sample of rows.
+def ask(
+    package: Package,
+    evaluation: Evaluation,
+    *,
+    rows: int,
+    inputs: Evaluation | None = None,
+    command: Command | None = None,
+) -> pl.DataFrame | None:
+    """Ask the package again about all rows, or about `rows` of them where there are more.
 
-    It is chosen by what is in the package and the table: whoever forges rows can't know which ones
-    will be asked, and the same evidence is always asked the same.
+    Which ones is drawn anew each time: whoever could compute the draw would try forgeries until it
+    misses them. `inputs` is an evaluation of the same test set whose raw columns are trusted more.
 
     Scores (and a regression's predictions, relative to their size above 1) may differ by
     SCORE_TOLERANCE; decisions may not differ.
 
+    Returns:
+        What the package answers, rows sorted by id; None if it wasn't asked about all.
+
     Raises:
         EvidenceError: the package answers otherwise; with the number of rows and the first ids.
     """
-    seed = _digest(evaluation.folder / PREDICTIONS, package.digest, evaluation.test_set)
+    source = inputs or evaluation
     count = min(rows, evaluation.rows)
-    chosen = np.random.default_rng(seed).choice(evaluation.rows, count, replace=False)
+    chosen = np.random.default_rng().choice(evaluation.rows, count, replace=False)
     with _readable(evaluation.folder):
         claimed = rows_at(evaluation.predictions, evaluation.order[chosen]).sort("id")
-        raw = rows_at(evaluation.inputs, evaluation.input_order[chosen]).sort("__id__")
+        raw = rows_at(source.inputs, source.input_order[chosen]).sort("__id__")
     try:
         answered = score(package, raw, command=command).frame
     except EvidenceError as error:
-        error.where = error.where or Where(evaluation.folder / INPUTS)
+        error.where = error.where or Where(source.folder / INPUTS)
         raise
     differs = pl.repeat(False, claimed.height, eager=True)
     for name in answered.columns:
@@ -154,12 +161,14 @@ def sample_check(
             differs |= answered[name] != claimed[name]
     if differs.any():
         first = ", ".join(repr(text) for text in claimed["id"].filter(differs).head(5))
+        of = "" if count == evaluation.rows else "sampled "
         raise EvidenceError(
-            f"{differs.sum():,} of {claimed.height:,} sampled rows have other predictions"
+            f"{differs.sum():,} of {claimed.height:,} {of}rows have other predictions"
             f" than the package gives: {first}",
             fix="build again: predictions must be made by the package itself",
             where=Where(evaluation.folder / PREDICTIONS),
         )
+    return answered if count == evaluation.rows else None
 
 
 def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:
@@ -167,14 +176,6 @@ def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:
     here = pl.col("__row__").is_in(pl.Series(np.asarray(places, np.uint32)).implode())
     numbered = table.with_row_index("__row__").filter(here)
     return numbered.drop("__row__").collect(engine="streaming")
-
-
-def _digest(path: Path, *texts: str) -> int:
-    """128 bits of a file and of texts."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update("".join(texts).encode())
-    return int.from_bytes(digest.digest()[:16], "little")
 
 
 @contextmanager
