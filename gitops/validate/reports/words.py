@@ -152,8 +152,9 @@ def reason(check: Check) -> str:
     """Why it is so, with the number of rows that would decide."""
     text = clean(check.why, SENTENCE) if check.why else ""
     if check.needed_rows is not None:
-        more = f"about {numbers.count(check.needed_rows)} rows would decide it"
-        text = more if not text else text if "would decide" in text else f"{text}; {more}"
+        about = f"about {numbers.count(check.needed_rows)}"
+        more = f"{about} rows would decide it"
+        text = more if not text else text if f"{about} would" in text else f"{text}; {more}"
     if check.waived:
         text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
     return text
