@@ -76,11 +76,15 @@ def _table(verdict: Verdict, columns: int, paint: Style) -> list[str]:
 
     lines = [paint(f"  {line(head, '')}".rstrip(), "bold")]
     for check, row, picture in zip(checks, body, pictures, strict=True):
-        lines.append(f"{_mark(check, paint)} {line(row, picture)}".rstrip())
-        whole = f"{row[0]}: " if width(row[0]) > widths[0] else ""
-        if whole or check.state != "PASS":
-            text = f"{whole}{words.state(check)}: {words.reason(check)}"
-            lines += _wrapped(text.removesuffix(": "), columns, "    ")
+        first, *others = _wrapped(row[0], widths[0], "")
+        cut = any(width(one) > widths[0] for one in (first, *others))
+        if cut:  # a name without a space: whole below
+            first, others = row[0], []
+        lines.append(f"{_mark(check, paint)} {line((first, *row[1:]), picture)}".rstrip())
+        lines += [f"  {one}" for one in others]
+        if cut or check.state != "PASS":
+            text = f"{words.state(check)}: {words.reason(check)}".removesuffix(": ")
+            lines += _wrapped(f"{row[0]}: {text}" if cut else text, columns, "    ")
     passing = sum(check.state == "PASS" for check in every[_SHOWN:])
     return lines + _more(len(every) - _SHOWN, f"more checks, {passing} of them pass")
 
