@@ -311,12 +311,14 @@ def _unseen(table: pl.LazyFrame, signature: Signature, where: Where) -> dict[str
     strange = table.filter(~pl.col("label").is_in(list(signature.classes)))
     counts = strange.group_by("label").len().sort("label").collect(engine="streaming")
     found = dict(counts.iter_rows())
+    folded = {name.casefold(): name for name in signature.classes}
     for text, number in found.items():
         meant = _normal(text)
-        if meant in signature.classes:
+        meant = meant if meant in signature.classes else folded.get(meant.casefold(), "")
+        if meant:
             raise EvidenceError(
-                f"{number:,} rows have the label {text!r}, whose canonical text is {meant!r}",
-                fix="write labels in their canonical text (true/false, integers without a point)",
+                f"{number:,} rows have the label {text!r}, which the model knows as {meant!r}",
+                fix="write labels as the classes are written (true, 1)",
                 where=where,
             )
     return found

@@ -119,7 +119,8 @@ def test_inputs_may_have_another_order(tmp_path: Path) -> None:
         (at(3, prediction="true", score=0.4), "contradicts the threshold: '2-003'"),
         (at(3, prediction="false", score=0.5), "contradicts the threshold: '2-003'"),
         (at(3, label=None), "1 rows have no label: '2-003'"),
-        (at(3, label="True"), "1 rows have the label 'True', whose canonical text is 'true'"),
+        (at(3, label=" TRUE"), "1 rows have the label ' TRUE', which the model knows as 'true'"),
+        (at(3, label="True"), "1 rows have the label 'True', which the model knows as 'true'"),
         (
             with_column("weight", 0.0, pl.Float64),
             "60 rows have a weight that is not a finite number above 0: '2-000', '2-001'",
@@ -154,7 +155,7 @@ def test_read_refuses_binary(tmp_path: Path, change: Change, message: str) -> No
         (at(3, score_1=math.nan), "1 rows have a score that is not finite: '2-003'"),
         (at(3, score_0=1.5, score_1=-0.5, score_2=0.0), "outside of 0 to 1: '2-003'"),
         (at(3, score_0=0.2, score_1=0.4, score_2=0.4, prediction="2"), "the largest score"),
-        (at(3, label="1.0"), "1 rows have the label '1.0', whose canonical text is '1'"),
+        (at(3, label="1.0"), "1 rows have the label '1.0', which the model knows as '1'"),
         (lambda frame: frame.with_columns(score=0.5), "column 'score' is none of the contract's"),
         (lambda frame: frame.drop("score_1"), "column 'score_1' is missing"),
     ],

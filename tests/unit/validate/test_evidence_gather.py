@@ -678,7 +678,7 @@ def test_a_listing_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) 
         (lambda f: f.tail(-1), "1 of inputs not in predictions"),
         (
             lambda f: f.with_columns(label=pl.lit("True")),
-            "200 rows have the label 'True', whose canonical text is 'true'",
+            "200 rows have the label 'True', which the model knows as 'true'",
         ),
     ],
 )
