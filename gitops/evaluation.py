@@ -23,6 +23,7 @@ PREDICTIONS, INPUTS = "predictions.parquet", "inputs.parquet"
 SUM_TOLERANCE = 1e-4  # of the probabilities of a row
 RANGE_TOLERANCE = 1e-6  # probabilities are computed in float32
 SCORE_TOLERANCE = 1e-5  # of a score when the package is asked again
+AUC_TOLERANCE = 1e-4  # of how all scores together rank the rows
 
 _DTYPES = {
     pl.String(): "string",
@@ -168,7 +169,29 @@ def ask(
             fix="build again: predictions must be made by the package itself",
             where=Where(evaluation.folder / PREDICTIONS),
         )
-    return answered if count == evaluation.rows else None
+    if count == evaluation.rows:
+        return answered
+    if (moved := _reordered(claimed, answered, package.signature)) > AUC_TOLERANCE:
+        raise EvidenceError(
+            f"the scores of {count:,} sampled rows differ little from those that the package gives,"
+            f" but rank the rows otherwise: the AUC differs by {moved:.4f}",
+            fix="build again: predictions must be made by the package itself",
+            where=Where(evaluation.folder / PREDICTIONS),
+        )
+    return None
+
+
+def _reordered(claimed: pl.DataFrame, answered: pl.DataFrame, signature: Signature) -> float:
+    """The largest difference between the AUCs of a class by two tables of scores."""
+    classes = signature.classes if signature.threshold is None else signature.classes[1:]
+    moved = 0.0
+    for name, text in zip(signature.score_columns, classes, strict=True):
+        positive = (claimed["label"] == text).to_numpy()
+        many = int(positive.sum()) * int((~positive).sum())
+        if many and not claimed[name].equals(answered[name]):
+            old, new = (one[name].rank().to_numpy()[positive].sum() for one in (claimed, answered))
+            moved = max(moved, float(abs(old - new)) / many)
+    return moved
 
 
 def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:

