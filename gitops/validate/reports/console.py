@@ -22,12 +22,20 @@ _COLOURS = {
 _GAP = "  "
 _SHOWN = 40  # checks; the files have all
 _ALARMS = 10
+_WHOLE = 10  # models; of more, those without a question have one line
 
 
 def render(verdicts: Sequence[Verdict], *, columns: int = 100, style: Style | None = None) -> str:
     """Lines of at most `columns` cells where the texts allow it (60 at least)."""
     paint = style or (lambda text, kind: text)
-    return "\n\n".join("\n".join(_verdict(one, max(columns, 60), paint)) for one in verdicts)
+    short = len(verdicts) > _WHOLE
+    blocks = []
+    for one in verdicts:
+        lines = _verdict(one, max(columns, 60), paint)
+        blocks.append("\n".join(lines[:1] if short and one.state == "PASS" else lines))
+    if len(verdicts) > 1:
+        blocks.append(paint(words.tally(verdicts), "bold"))
+    return ("\n" if short else "\n\n").join(blocks)
 
 
 def _verdict(verdict: Verdict, columns: int, paint: Style) -> list[str]:

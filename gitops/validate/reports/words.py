@@ -113,6 +113,12 @@ def _in_favour(verdict: Verdict) -> str:
     return "; ".join(parts) + "."
 
 
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """`857 of 1,000 models may go on`."""
+    passed = sum(verdict.passed for verdict in verdicts)
+    return f"{numbers.count(passed)} of {numbers.count(len(verdicts))} models may go on"
+
+
 def title(check: Check) -> str:
     """What is checked, on which rows."""
     return clean(check.title or check.id, _TITLE)
