@@ -21,6 +21,26 @@ from gitops.validate import evidence
 from tests.unit.validate.conftest import make_package, people
 from tests.unit.validate.gate_repo import GateRepo
 
+SLICES, VALUES = ("c0", "c1", "c2"), 9
+# Each of the five metrics must be no worse on all rows, and shown worse in no slice.
+_CHECK = "{{metric: {metric}, {each}no_worse_than_champion: {{margin: 0.01}}}}"
+POLICY = "\n".join(
+    (
+        "version: 1",
+        "name: five",
+        "description: Five metrics on all rows and in every slice.",
+        "extends: baseline",
+        "checks:",
+        *(
+            f"  - {_CHECK.format(metric=metric, each=each)}"
+            for each in ("", "each_slice: true, ")
+            for metric in ("accuracy", "f1", "roc_auc", "log_loss", "brier")
+        ),
+        "on_inconclusive: warn",
+        "",
+    )
+)
+
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__)
@@ -37,11 +57,13 @@ def main() -> None:
         subprocess.run(again, check=True)
 
 
-def make(folder: Path, rows: int, *, changed: bool) -> Path:
-    """A repository with a champion on main and a candidate on `feature`."""
+def make(folder: Path, rows: int, *, changed: bool = False) -> Path:
+    """A repository with a champion on main and a candidate on `feature`, judged by POLICY."""
     repo = GateRepo(folder / "repo").start()
+    repo.settings(more="environments: [{name: dev, branch: main, policy: five}]\n")
+    repo.write(".gitops/policies/five.yaml", POLICY)
     raw, train = table(rows), people(count=2000, seed=1)
-    for name, ruin in (("champion", 0.0), ("candidate", 0.1)):
+    for name, ruin in (("champion", 0.0), ("candidate", 0.02)):
         home = folder / name
         made = make_package(home / "package", train, ruin=ruin)
         if changed and name == "candidate":
@@ -51,7 +73,7 @@ def make(folder: Path, rows: int, *, changed: bool) -> Path:
         (home / "evaluation").mkdir()
         pl.DataFrame({"id": raw["id"], "label": raw["label"]}).hstack(
             package.score(made, raw).frame
-        ).with_columns(slice_region=raw["region"], slice_sex=raw["sex"]).write_parquet(
+        ).with_columns(**{f"slice_{column}": raw[column] for column in SLICES}).write_parquet(
             home / "evaluation" / evaluation.PREDICTIONS
         )
         raw.rename({"id": "__id__"}).write_parquet(home / "evaluation" / evaluation.INPUTS)
@@ -64,15 +86,20 @@ def make(folder: Path, rows: int, *, changed: bool) -> Path:
 def table(rows: int) -> pl.DataFrame:
     """Rows as `people` has them, shuffled, made by column."""
     draw = np.random.default_rng(0)
+    income, age = draw.lognormal(10, 0.5, rows).round(2), draw.integers(18, 90, rows)
+    region, member = draw.choice(["north", "south", "east"], rows), draw.random(rows) < 0.3
+    level = np.log(income) * 2 - 20 + (age - 54) / 30 + member - (region == "east")
+    label = level + draw.normal(0, 1, rows) > 0.3
     return pl.DataFrame(
         {
             "id": pl.Series(draw.permutation(rows)).cast(pl.String).str.zfill(8),
-            "income": draw.lognormal(10, 0.5, rows).round(2),
-            "age": draw.integers(18, 90, rows),
-            "region": draw.choice(["north", "south", "east"], rows),
-            "member": draw.random(rows) < 0.3,
+            "income": income,
+            "age": age,
+            "region": region,
+            "member": member,
             "sex": draw.choice(["female", "male"], rows),
-            "label": pl.Series(draw.random(rows) < 0.4).cast(pl.String),
+            "label": pl.Series(label).cast(pl.String),
+            **{c: pl.Series(draw.integers(0, VALUES, rows)).cast(pl.String) for c in SLICES},
         }
     ).with_columns(
         joined=pl.datetime(2024, 1, 1, time_zone="UTC")

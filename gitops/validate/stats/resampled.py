@@ -78,9 +78,8 @@ def _assemble(
         for which, one in enumerate(errors):
             second[which, at] = one.var()
             draws[which, at] = np.sort(one)
-    found = finished(
-        cut, value, second, np.zeros_like(second), why=why, few=few, span=1.0, method=METHOD
-    )
+    powers = np.stack([second, *np.zeros((2, *second.shape))])
+    found = finished(cut, value, powers, why=why, few=few, span=1.0, method=METHOD)
     kept = {key: one for key, one in draws.items() if found.second[key] > 0}
     return replace(found, draws=kept)
 

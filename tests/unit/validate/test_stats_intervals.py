@@ -79,6 +79,8 @@ def test_errors_come_from_each_rows_influence(task: str, metric: str) -> None:
     skew = (ours**3).sum() / (ours**2).sum() ** 1.5
     if metric != "rmse":  # there the root's curvature is in it
         assert whole.candidate.skew == near(skew, rel=0.05, abs=0.01)
+    excess = (ours**4).sum() / (ours**2).sum() ** 2 - 3 / rows
+    assert whole.candidate.excess == near(excess, rel=0.05, abs=0.01)
 
 
 def test_auc_has_delongs_variance() -> None:
