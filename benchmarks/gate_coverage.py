@@ -199,12 +199,17 @@ def main() -> None:
         every[name] = rates(scenario, metrics, rows=options.rows, seeds=options.seeds)
         for one in every[name]:
             print(_line(name, one), flush=True)
+        if options.json:
+            _write(options.json, options.rows, options.seeds, every)
     print("", *_summary(every), f"{time.process_time() - began:.0f} CPU seconds", sep="\n")
-    if options.json:
-        found = {name: [asdict(one) for one in each] for name, each in every.items()}
-        document = {"rows": options.rows, "seeds": options.seeds, "rates": found}
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
+
+
+def _write(path: Path, rows: int, seeds: int, every: dict[str, list[Rates]]) -> None:
+    """After each scenario: the whole takes half an hour."""
+    found = {name: [asdict(one) for one in each] for name, each in every.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    document = {"rows": rows, "seeds": seeds, "rates": found}
+    path.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n")
 
 
 _HEADS = (

@@ -47,6 +47,14 @@ class Resampler:
         found = self.counts[:, : len(sums)].astype(exact) @ flat.astype(exact)
         return np.asarray(found.reshape(-1, *sums.shape[1:]))
 
+    def errors_of_cells(self, cell: Array, weight: Array | None, size: int) -> Array:
+        """The same (resamples, size) where each unit is in one cell only: far less work."""
+        counts = self.counts[:, : len(cell)]
+        found = np.empty((len(counts), size))
+        for at, drawn in enumerate(counts):
+            found[at] = np.bincount(cell, drawn if weight is None else drawn * weight, size)
+        return found
+
 
 def _pieces(cut: Cut) -> Iterator[tuple[int, Array, Array, int]]:
     """Slice, its rows, the unit of each, and the number of units."""
@@ -200,10 +208,15 @@ def with_ks_bias(
         errors = []
         for rank, of in zip(ranks, models, strict=True):
             bins = _grid(rank[rows], scores(of)[rows])
-            key = (units * 2 + up) * GRID + bins
-            sums = np.bincount(key, weight, many * 2 * GRID).reshape(many, 2, GRID)
-            total = sums.sum(axis=0)
-            errors.append(_largest(total, resampler.errors(sums)))
+            cell = up * GRID + bins
+            if len(rows) == many:
+                total = np.bincount(cell, weight, 2 * GRID).astype(float)
+                noise = resampler.errors_of_cells(cell, weight, 2 * GRID)
+            else:
+                sums = np.bincount(units * 2 * GRID + cell, weight, many * 2 * GRID)
+                total = sums.reshape(many, -1).sum(axis=0)
+                noise = resampler.errors(sums.reshape(many, -1))
+            errors.append(_largest(total.reshape(2, GRID), noise.reshape(-1, 2, GRID)))
         each = [*errors, errors[0] - errors[1]] if len(errors) == 2 else errors
         for which, one in enumerate(each):
             if found.second[which, at] > 0:
