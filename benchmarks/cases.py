@@ -19,13 +19,13 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of work: ours first, then the peers; `budget` is for ours.
+    """A piece of work: ours first, then the peers; `budget` is for ours, None: only measured.
 
-    `rounds`: fewer than asked for where a peer takes minutes.
+    `rounds`: fewer than asked for where a peer takes minutes; then nothing warms up.
     """
 
     work: str
-    budget: float
+    budget: float | None
     commands: tuple[Command, ...]
     rounds: int | None = None
 
