@@ -18,7 +18,7 @@ from benchmarks import cases, gate
 from benchmarks.measure import side_by_side
 
 _PEERS = (
-    "gitops-ml", "dvc", "copier", "cookiecutter", "scikit-learn", "fairlearn", "evidently",
+    "gitops-ml", "dvc", "copier", "cookiecutter", "scikit-learn", "fairlearn"
 )  # fmt: skip
 
 

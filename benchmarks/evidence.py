@@ -48,9 +48,8 @@ def make(folder: Path, rows: int, *, changed: bool = False) -> Path:
     """A repository with a champion on main and a candidate on `feature`, judged by POLICY."""
     repo = GateRepo(folder / "repo").start()
     repo.settings(more="environments: [{name: dev, branch: main, policy: five}]\n")
-    repo.write(
-        ".gitops/policies/five.yaml", POLICY.replace("checks:", "extends: baseline\nchecks:")
-    )
+    policy = POLICY.replace("checks:", "extends: baseline\nchecks:")
+    repo.write(".gitops/policies/five.yaml", policy)
     raw, train = table(rows), people(count=2000, seed=1)
     for name, ruin in (("champion", 0.0), ("candidate", 0.02)):
         home = folder / name
@@ -73,7 +72,7 @@ def make(folder: Path, rows: int, *, changed: bool = False) -> Path:
 
 
 def table(rows: int) -> pl.DataFrame:
-    """Rows as `people` has them, shuffled, made by column."""
+    """Rows like those of `people`, later than its training rows, shuffled, made by column."""
     draw = np.random.default_rng(0)
     income, age = draw.lognormal(10, 0.5, rows).round(2), draw.integers(18, 90, rows)
     region, member = draw.choice(["north", "south", "east"], rows), draw.random(rows) < 0.3
@@ -92,7 +91,7 @@ def table(rows: int) -> pl.DataFrame:
         }
     ).with_columns(
         joined=pl.datetime(2024, 1, 1, time_zone="UTC")
-        + pl.duration(minutes=pl.int_range(pl.len()))
+        + pl.duration(minutes=2000 + pl.int_range(pl.len()) % 2000)
     )
 
 

@@ -36,7 +36,7 @@ class Taken:
 def side_by_side(
     commands: Sequence[Command], env: Mapping[str, str], rounds: int, *, warm: bool = True
 ) -> tuple[Taken, ...]:
-    """Each round runs every command once (A B C, A B C, ...); with `warm` an uncounted one first."""
+    """Each round runs every command once (A B C, A B C, ...); `warm`: an uncounted one first."""
     taken: dict[str, list[float]] = {command.name: [] for command in commands}
     peaks = dict.fromkeys(taken, 0)
     for number in range(0 if warm else 1, rounds + 1):
