@@ -215,7 +215,8 @@ def with_ks_bias(
             errors.append(_largest(total.reshape(2, GRID), noise.reshape(-1, 2, GRID)))
         each = [*errors, errors[0] - errors[1]] if len(errors) == 2 else errors
         for which, one in enumerate(each):
-            if found.second[which, at] > 0:
+            # Resamples that all agree know less than the variance: that stays.
+            if found.second[which, at] > 0 and one.var() > 0:
                 # Of a difference half the way: what its two maxima share goes to the place too.
                 share = 0.5 if which == DIFFERENCE else 1.0
                 wide = _widened(one, float(found.second[which, at]), share)

@@ -302,3 +302,13 @@ def test_a_metric_of_another_task_is_refused() -> None:
         table = binary(50)
         bare = replace(table, candidate=Predictions(table.candidate.prediction, None))
         measure(replace(bare, champion=None), ["log_loss"], ALL, seed=1)
+
+
+def test_resamples_that_all_agree_leave_the_variance_of_the_value() -> None:
+    """Found by the test above: three rows, of which every resample had the same distance."""
+    of = Predictions(np.array([0, 0, 0]), np.zeros(3))
+    label, weight = np.array([0, 0, 1]), np.array([1.0, 2.0, 4.0])
+    for seed in range(20):
+        table = Table("binary", ("0", "1"), label, of, None, weight)
+        (found,) = measure(table, ["ks"], ALL, seed=seed, resamples=5)
+        assert found.measure.candidate.estimate == 0
