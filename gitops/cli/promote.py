@@ -93,32 +93,39 @@ def promote(
 
 def approve(
     source: Annotated[str, typer.Argument(help="The environment that is promoted from.")],
-    target: Annotated[str, typer.Argument(help="The environment after it.")],
+    target: Annotated[
+        str | None,
+        typer.Argument(help="The environment after it; left out, a hotfix on SOURCE itself."),
+    ] = None,
     reason: ReasonOption = None,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Approve a promotion by a signed tag, as one of the target's `approvers`.
+    """Approve a promotion, or a hotfix, by a signed tag, as one of the target's `approvers`.
 
     It holds for exactly what SOURCE has now, and counts only if somebody else promotes.
 
     Examples:
 
         gitops approve staging production --reason "looked at the slices"
+
+        gitops approve production         a hotfix that was committed to its branch
     """
-    from gitops.promote import marks
+    from gitops.promote import finish, marks
     from gitops.promote import world as worlds
 
     root, config = open_repository()
     world = worlds.read(root, remote)
-    plan = _plan(world, config, source, target, None)
-    name = marks.approve(
-        world, plan.at, plan.target, plan.base, moves.reason_or(reason, "approved")
-    )
+    if target is None:
+        plan = finish.plan(world, config, source, promoter=git.identity(root))
+    else:
+        plan = _plan(world, config, source, target, None)
+    why = moves.reason_or(reason, "approved")
+    name = marks.approve(world, plan.at, plan.target, plan.base, why)
     if as_json:
         screen.document({"tag": name, "commit": plan.at.commit, "tree": plan.at.tree})
         return
-    screen.out(f"approved {plan.at.commit[:12]} for {target}: {name}")
+    screen.out(f"approved {plan.at.commit[:12]} for {plan.target.name}: {name}")
 
 
 # ---------------------------------------------------------------- steps

@@ -133,9 +133,12 @@ def push(root: Path, refs: Refs, updates: Sequence[Update]) -> Refs:
     command = ["push", "--porcelain", "--atomic", "--no-verify", "--no-recurse-submodules"]
     command += [f"--force-with-lease={one.ref}:{one.old or ''}" for one in updates]
     command += [refs.remote, *(f"{one.new}:{one.ref}" for one in updates)]
-    done = proc.run(
-        ["git", *_PATIENT, *command], cwd=root, env=_QUIET, check=False, timeout=_SECONDS
-    )
+    try:
+        done = proc.run(
+            ["git", *_PATIENT, *command], cwd=root, env=_QUIET, check=False, timeout=_SECONDS
+        )
+    except ToolError as error:  # it took too long, and may have been done even so
+        done = proc.Done(1, "", f"fatal: {error.message}")
     now = peek(root, refs.remote)
     if all(_is_there(root, now, one) for one in updates):
         return now

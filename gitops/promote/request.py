@@ -49,7 +49,9 @@ def propose(
     verdicts = run.judged(plan, hands)
     releases = run.prepared(world, plan, hands)
     head = partial.tip(world, plan) if alone else run.promotion_commit(world.root, plan)
-    branch = f"gitops/promote/{plan.target.name}" + (f"/{alone}" if alone else "")
+    # Two names of which none is a folder of the other: git has refs in files.
+    name = plan.target.name
+    branch = f"gitops/promote-{name}/{alone}" if alone else f"gitops/promote/{name}"
     there = world.refs.heads.get(branch)
     moves = [one.tag for one in releases.values()]
     if there is not None and _same(world, there, head):

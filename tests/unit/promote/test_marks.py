@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from gitops.errors import AnswerNo, ConfigError
-from gitops.promote import marks, signatures
+from gitops.promote import finish, marks, signatures
 from gitops.promote.world import SIGNERS
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate.gate_repo import Made
@@ -206,3 +206,23 @@ def test_a_freeze_stops_promotions_and_not_rollbacks(running: Line, better: Made
     with pytest.raises(AnswerNo, match=f"staging is frozen: {window}"):
         running.promote("dev", "staging")
     assert running.rollback("staging", to="v1.0.0").versions == {"demo": "v1.0.0"}
+
+
+def test_a_hotfix_is_approved_as_it_is(
+    signed: Line, better: Made, people: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people["bob"].acts(monkeypatch, signed)
+    approve(signed)
+    people["ada"].acts(monkeypatch, signed)
+    signed.promote("dev", "staging")
+    signed.at("release/staging")
+    signed.build(better, depth=7, push=False)
+    signed.git("push", "-q", "origin", "HEAD:release/staging")
+    with pytest.raises(AnswerNo, match="needs the approval"):
+        signed.finish("staging")
+    people["bob"].acts(monkeypatch, signed)
+    found = finish.plan(signed.world(), signed.config, "staging", promoter="Bob <bob@example.org>")
+    marks.approve(signed.world(), found.at, found.target, found.base, "needed tonight")
+    people["ada"].acts(monkeypatch, signed)
+    done = signed.finish("staging")
+    assert (done.kind, done.versions) == ("hotfix", {"demo": "v1.1.0"})
