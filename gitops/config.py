@@ -309,8 +309,17 @@ def load_at(root: Path, commit: str) -> Config:
     return _checked(yamlfile.parse(raw, path), own)
 
 
-def _checked(document: yamlfile.Document, policies: set[str]) -> Config:
-    """The config of a document; `policies` are the repository's own."""
+def parse(raw: bytes, path: Path) -> Config:
+    """The config of a file's bytes; `path` names it. Its own policies aren't looked for.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    return _checked(yamlfile.parse(raw, path), None)
+
+
+def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
+    """The config of a document; `policies` are the repository's own (None: not known)."""
     data, problems = document.data, []
     try:
         config = Config.model_validate(data)

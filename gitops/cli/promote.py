@@ -8,7 +8,7 @@ import typer
 
 from gitops import git
 from gitops.cli import screen
-from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.common import JsonOption, RemoteOption, open_repository
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -17,10 +17,6 @@ if TYPE_CHECKING:
     from gitops.promote.run import Promoted
     from gitops.promote.world import World
 
-RemoteOption = Annotated[
-    str | None,
-    typer.Option("--remote", help="The git remote. [default: origin]", show_default=False),
-]
 ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", metavar="WHY", help="Why, for the record.", show_default=False),

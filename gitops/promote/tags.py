@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import cached_property, total_ordering
 from typing import Literal
 
 from gitops.errors import UsageError
@@ -64,8 +64,9 @@ class Version:
         return f"v{self.major}.{self.minor}.{self.patch}{'-' if self.pre else ''}{self.pre}"
 
     def __lt__(self, other: Version) -> bool:
-        return self._key() < other._key()
+        return self._key < other._key
 
+    @cached_property
     def _key(self) -> tuple[object, ...]:
         parts = [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in self.pre.split(".")]
         return (self.major, self.minor, self.patch, not self.pre, parts if self.pre else [])
