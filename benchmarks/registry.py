@@ -72,7 +72,7 @@ class Stream:
         subprocess.run(command, cwd=store, input=b"".join(self.lines), check=True)
         lines = marks.read_text().splitlines()
         marks.unlink()
-        return dict(line.split(" ", 1) for line in lines)  # type: ignore[misc]
+        return dict(line.split(" ", 1) for line in lines)
 
 
 def make(folder: Path, models: int = 200, versions: int = 10) -> Path:

@@ -96,7 +96,19 @@ def dates(root: Path, commits: Iterable[str]) -> dict[str, str]:
         return {}
     command = ["git", "log", "--no-walk=unsorted", "--stdin", "--format=%H %cI"]
     listed = proc.run(command, cwd=root, input="".join(f"{one}\n" for one in wanted)).out
-    return dict(line.split(" ", 1) for line in listed.splitlines())  # type: ignore[misc]
+    return dict(line.split(" ", 1) for line in listed.splitlines())
+
+
+def trees(root: Path, commits: Iterable[str]) -> dict[str, str]:
+    """The tree of each of those commits that the clone has."""
+    wanted = sorted(set(commits))
+    if not wanted:
+        return {}
+    lines = "".join(f"{one}^{{tree}}\n" for one in wanted).encode()
+    command = ["git", "cat-file", "--batch-check=%(objectname)"]
+    listed = proc.output(command, cwd=root, input=lines).decode().splitlines()
+    answers = zip(wanted, listed, strict=True)
+    return {one: tree for one, tree in answers if not tree.endswith(("missing", "ambiguous"))}
 
 
 def touched(root: Path, commits: Iterable[str]) -> dict[str, tuple[str, ...]]:
