@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import __version__, config, dvc, git, proc, uv
+from gitops import __version__, config, dvcremote, git, proc, uv
 from gitops.errors import GitopsError
 
 _ENOUGH_BYTES = 2 << 30
@@ -86,7 +86,7 @@ def _repository(root: Path) -> Iterator[Finding]:
 
 def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
     try:
-        remote = dvc.preflight(root)
+        remote = dvcremote.preflight(root)
     except GitopsError as error:
         yield Finding("storage", "fail", error.message, error.fix)
         return

@@ -7,11 +7,11 @@ import json
 import posixpath
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from gitops import dvc, yamlfile
 from gitops.errors import ConfigError, EvidenceError, Where
@@ -22,12 +22,23 @@ _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 @dataclass(frozen=True)
 class Entry:
-    """A dependency or an output: its path in the repository, and DVC's hash ("": another kind)."""
+    """A dependency or an output: its path in the repository, and DVC's hash ("": another kind).
+
+    `size` is in bytes (a folder's: all of its files), None if it isn't recorded. `kept` says where
+    DVC keeps the bytes for others: in the remote; in git (`cache: false`); or nowhere
+    (`push: false`, and imports from other repositories, which are fetched from there).
+    """
 
     path: str
     md5: str
-    size: int
+    size: int | None
     legacy: bool
+    kept: Literal["remote", "git", "nowhere"] = "remote"
+
+    @property
+    def outside(self) -> bool:
+        """Whether the path lies outside of the repository."""
+        return self.path.startswith(("../", "/")) or "://" in self.path
 
 
 @dataclass(frozen=True)
@@ -92,7 +103,7 @@ def read(at: Snapshot, folder: str) -> Lock | None:
         raise EvidenceError("there are no stages", fix="gitops build", where=where)
     known = declared if isinstance(declared, dict) else {}
     try:
-        found = tuple(_stage(name, one, known.get(name), folder) for name, one in stages.items())
+        found = tuple(_stage(name, one, _plan(known, name), folder) for name, one in stages.items())
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         message = f"not a lock as DVC writes it: {type(error).__name__}: {error}"
         raise EvidenceError(message, fix="gitops build", where=where) from error
@@ -102,21 +113,42 @@ def read(at: Snapshot, folder: str) -> Lock | None:
 def sources(at: Snapshot, lock: Lock) -> dict[str, Entry]:
     """What `.dvc` files track (data), by path: that which the model's stages depend on."""
     wanted = {
-        f"{top}.dvc": top
+        f"{top}.dvc"
         for path in lock.deps
         for top in (path, *(one.as_posix() for one in Path(path).parents))
     }
-    found = {}
-    for file, raw in at.read(wanted).items():
+    return {one.path: one for one in _data(at, wanted)}
+
+
+def everything(at: Snapshot) -> tuple[Entry, ...]:
+    """All outputs of all dvc.lock and .dvc files of a commit, declared models' or not.
+
+    Raises:
+        ConfigError, EvidenceError: one of them can't be read.
+    """
+    folders = [posixpath.dirname(p) for p in at.files if posixpath.basename(p) == "dvc.lock"]
+    locks = [lock for folder in folders if (lock := read(at, folder or "."))]
+    outs = [out for lock in locks for stage in lock.stages for out in stage.outs]
+    return (*outs, *_data(at, (path for path in at.files if path.endswith(".dvc"))))
+
+
+def _data(at: Snapshot, files: Iterable[str]) -> Iterator[Entry]:
+    """What these `.dvc` files track."""
+    for file, raw in at.read(files).items():
         try:
-            (out,) = yamlfile.parse(raw, _named(at, file)).data["outs"]
-            one = _entry(out, posixpath.dirname(file))
+            document = yamlfile.parse(raw, _named(at, file)).data
+            imported = any("repo" in dep for dep in document.get("deps") or [])
+            for out in document["outs"]:
+                yield _entry(out, posixpath.dirname(file), "nowhere" if imported else _kept(out))
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             message = f"not a .dvc file as DVC writes it: {error}"
             where = Where(_named(at, file))
             raise EvidenceError(message, fix="dvc add the data again", where=where) from error
-        found[one.path] = one
-    return found
+
+
+def in_git(at: Snapshot, entry: Entry) -> bool:
+    """Whether git has these very bytes at the entry's path."""
+    return bool(entry.md5) and not entry.outside and not _changed(at, entry, {})
 
 
 def stale(at: Snapshot, lock: Lock) -> tuple[str, ...]:
@@ -171,7 +203,7 @@ def _undone(lock: Lock) -> Iterator[str]:
 
 def _changed(at: Snapshot, dep: Entry, made: Mapping[str, Entry]) -> str:
     """How a dependency at this commit differs from what the stage read; empty if it doesn't."""
-    if not dep.md5 or dep.path.startswith(("../", "/")) or "://" in dep.path:
+    if not dep.md5 or dep.outside:
         return ""
     if dep.path in made:
         return "" if made[dep.path].md5 == dep.md5 else "is another than was read"
@@ -253,19 +285,49 @@ def _stage(name: str, found: Mapping[str, Any], plan: object, folder: str) -> St
     params = {
         _join(base, file): dict(values) for file, values in (found.get("params") or {}).items()
     }
-    deps, outs = (
-        tuple(_entry(one, base) for one in found.get(kind) or []) for kind in ("deps", "outs")
+    options = _options(plan)
+    deps = tuple(_entry(one, base) for one in found.get("deps") or [])
+    outs = tuple(
+        _entry(one, base, _kept(options.get(one["path"], {}))) for one in found.get("outs") or []
     )
     return Stage(name, found.get("cmd"), deps, outs, params)
 
 
-def _entry(found: Mapping[str, Any], base: str) -> Entry:
-    path, md5, size = found["path"], found.get("md5", ""), found.get("size", 0)
-    if not isinstance(path, str) or not isinstance(md5, str) or not isinstance(size, int):
+def _plan(declared: Mapping[str, Any], name: str) -> object:
+    """A stage's declaration; of one among many (`foreach`, `matrix`), the one for all of them."""
+    plan = declared.get(name)
+    if plan is None and "@" in name:
+        plan = declared.get(name.split("@")[0])
+    return plan["do"] if isinstance(plan, dict) and "do" in plan else plan
+
+
+def _options(plan: object) -> dict[str, Mapping[str, Any]]:
+    """What a stage of dvc.yaml says about its outputs, by their path as it is written there."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for kind in ("outs", "metrics", "plots"):
+        listed = plan.get(kind) if isinstance(plan, dict) else None
+        for out in listed if isinstance(listed, list) else []:
+            if isinstance(out, dict):
+                found.update({path: one for path, one in out.items() if isinstance(one, dict)})
+    return found
+
+
+def _kept(options: Mapping[str, Any]) -> Literal["remote", "git", "nowhere"]:
+    if options.get("cache") is False:
+        return "git"
+    return "nowhere" if options.get("push") is False else "remote"
+
+
+def _entry(
+    found: Mapping[str, Any], base: str, kept: Literal["remote", "git", "nowhere"] = "remote"
+) -> Entry:
+    path, md5, size = found["path"], found.get("md5", ""), found.get("size")
+    if not isinstance(path, str) or not isinstance(md5, str) or not isinstance(size, int | None):
         raise ValueError(f"{path!r} has the hash {md5!r} and the size {size!r}")
     if md5 and not _MD5.fullmatch(md5):
         raise ValueError(f"{path!r} has the hash {md5!r}")
-    return Entry(path if "://" in path else _join(base, path), md5, size, "hash" not in found)
+    path = path if "://" in path else _join(base, path)
+    return Entry(path, md5, size, "hash" not in found, kept)
 
 
 def _join(folder: str, path: str) -> str:

@@ -16,7 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import dvc
+from gitops import dvc, dvcremote, dvcstore
 from gitops.errors import EvidenceError, ToolError, Where
 
 _PARALLEL = 8
@@ -74,11 +74,11 @@ def lay_out(root: Path, items: Sequence[dvc.Tracked], target: Path) -> None:
         EvidenceError: an object is nowhere.
         ToolError: the remote can't be reached.
     """
-    store = dvc.cache_folder(root).resolve() / "files" / "md5"
+    store = dvcremote.cache_folder(root).resolve() / "files" / "md5"
     found = {item: _parts(store, item.md5) for item in items}
     if wanted := [item for item, parts in found.items() if parts is None]:
         _fetch_all(root, wanted)
-        with dvc.stores(root) as (cache, _):  # settings of the user's may put it elsewhere
+        with dvcstore.stores(root) as (cache, _):  # settings of the user's may put it elsewhere
             found |= {item: _parts(cache.base.resolve(), item.md5) for item in wanted}
     for item, parts in found.items():
         if parts is None:
@@ -128,15 +128,15 @@ def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
     Raises:
         ToolError: the remote can't be reached, or refuses.
     """
-    dvc.preflight(root)
+    dvcremote.preflight(root)
     problems = {}
-    with dvc.stores(root) as (cache, remote):
+    with dvcstore.stores(root) as (cache, remote):
         cache.base.mkdir(parents=True, exist_ok=True)
         with (
             tempfile.TemporaryDirectory(dir=cache.base, prefix=".fetching-") as temporary,
             ThreadPoolExecutor(_PARALLEL) as pool,
         ):
-            job = _Job(cache, remote, Path(temporary), pool)
+            job = _Job(root, cache, remote, Path(temporary), pool)
             for one in dict.fromkeys(hashes):
                 if problem := job.folder(one) if one.endswith(".dir") else job.file(one):
                     problems[one] = problem
@@ -147,8 +147,9 @@ def fetch(root: Path, hashes: Iterable[str]) -> dict[str, str]:
 class _Job:
     """One fetch: where from, where to, and where half a file may lie meanwhile."""
 
-    cache: dvc.Store
-    remote: dvc.Store
+    root: Path
+    cache: dvcstore.Store
+    remote: dvcstore.Store
     temporary: Path
     pool: ThreadPoolExecutor
 
@@ -175,14 +176,10 @@ class _Job:
 
     def _get(self, md5: str, half: Path) -> str:
         try:
-            self.remote.get(md5, half)
+            with dvcstore.refusals(self.root, f"didn't give object {md5}"):
+                self.remote.get(md5, half)
         except FileNotFoundError:
             return "missing in the remote"
-        except Exception as error:  # each kind of remote has errors of its own
-            raise ToolError(
-                f"the remote didn't give object {md5}: {type(error).__name__}: {error}",
-                fix="check the credentials, and the remote's address: dvc remote list",
-            ) from error
         return "" if _is(half, md5) else "corrupt in the remote"
 
     def _keep(self, md5: str, half: Path) -> str:
@@ -194,24 +191,30 @@ class _Job:
 
 
 def listing(path: Path) -> dict[str, str]:
-    """MD5 by relative path, from a folder's stored listing.
+    """`parse_listing` of a file."""
+    return parse_listing(path.read_bytes(), path)
+
+
+def parse_listing(raw: bytes, name: Path | str) -> dict[str, str]:
+    """MD5 by relative path, from a folder's stored listing, which errors call `name`.
 
     Raises:
         EvidenceError: it's no listing, or it names a file outside of the folder.
     """
+    where = Where(name)
     try:
-        found = {str(one["relpath"]): str(one["md5"]) for one in json.loads(path.read_bytes())}
-    except (ValueError, TypeError, KeyError) as error:
+        found = {str(one["relpath"]): str(one["md5"]) for one in json.loads(raw)}
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise EvidenceError(
-            "the stored object is no listing of a folder", fix="build it again", where=Where(path)
+            "the stored object is no listing of a folder", fix="build it again", where=where
         ) from error
-    for name, md5 in found.items():
-        parts = name.split("/")
-        if not _HASH.fullmatch(md5) or {"", ".", ".."} & set(parts) or "\0" in name:
+    for path, md5 in found.items():
+        parts = path.split("/")
+        if not _HASH.fullmatch(md5) or {"", ".", ".."} & set(parts) or "\0" in path:
             raise EvidenceError(
-                f"a folder's listing has {name!r} with the hash {md5!r}, which can't be",
+                f"a folder's listing has {path!r} with the hash {md5!r}, which can't be",
                 fix="build it again",
-                where=Where(path),
+                where=where,
             )
     return found
 
@@ -238,7 +241,7 @@ def _discard(root: Path, wrong: Sequence[tuple[dvc.Tracked, str]]) -> None:
     altered = [item for item, how in wrong if how == "differs"]
     if not altered:
         return
-    with dvc.stores(root) as (cache, _):
+    with dvcstore.stores(root) as (cache, _):
         for item in altered:
             path, hashes = root / item.path, [item.md5]
             shutil.rmtree(path) if path.is_dir() else path.unlink()

@@ -11,6 +11,7 @@ import typer
 from gitops import git
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, ModelArgument, open_repository
+from gitops.errors import AnswerNo, UsageError
 
 if TYPE_CHECKING:
     from gitops.reproduce.build import Outcome
@@ -40,6 +41,22 @@ def build(
     check: Annotated[
         bool, typer.Option("--check", help="Run nothing: exit 1 if dvc.lock is stale.")
     ] = False,
+    register_: Annotated[
+        bool,
+        typer.Option(
+            "--register",
+            help="Give what HEAD has a version, with its provenance: a tag in the git remote.",
+        ),
+    ] = False,
+    as_: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="VERSION",
+            help="With --register: v2.0.0, or major, minor, patch. [default: by what changed]",
+            show_default=False,
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run what changed, restore what somebody else built, prove package and evaluation.
@@ -54,9 +71,16 @@ def build(
         gitops build late --push        one model, and push it to a network remote
 
         gitops build --check            in CI: is dvc.lock up to date?
+
+        gitops build --push --register  in CI, on the integration branch
     """
     from gitops.reproduce import build as engine
 
+    if as_ is not None and not register_:
+        raise UsageError("--as is for --register", fix=f"gitops build --register --as {as_}")
+    if register_:
+        _register(model, push, as_, as_json)
+        return
     if not check and (known := engine.nothing_to_do(git.root(Path.cwd()), model, push)):
         screen.document(asdict(known)) if as_json else _show(known)
         return
@@ -71,6 +95,40 @@ def build(
         return
     outcome = engine.build(root, config, models, push=push, commit=commit, say=screen.say)
     screen.document(asdict(outcome)) if as_json else _show(outcome)
+
+
+def _register(model: str | None, push: bool | None, wanted: str | None, as_json: bool) -> None:
+    """Build what HEAD has, which must be what it says, and write the version tags."""
+    from gitops.cli.hands import hands
+    from gitops.promote import register as engine
+    from gitops.promote import tags
+    from gitops.promote import world as worlds
+    from gitops.reproduce import build
+    from gitops.reproduce.model import places
+
+    root, config = open_repository()
+    if changed := git.changes(root):
+        raise AnswerNo(
+            f"the work tree has changes ({', '.join(changed[:3])}): a version is of a commit",
+            fix="commit them, or put them aside: git stash",
+        )
+    models = places(root, config, model)
+    if stale := build.stale(models):
+        raise build.answer_stale(stale)
+    build.build(root, config, models, push=push, commit=False, say=screen.say)
+    bumps: dict[str, tags.Bump] = {"major": "major", "minor": "minor", "patch": "patch"}
+    number = bumps.get(wanted) or tags.Version.parse(wanted) if wanted else None
+    names = [place.name for place in models]
+    found = engine.register(
+        worlds.read(root), config, git.head(root).commit, names, hands(root), number
+    )
+    if as_json:
+        screen.document(
+            {"versions": {name: {"version": v, "why": why} for name, (v, why) in found.items()}}
+        )
+        return
+    for name, (version, why) in found.items():
+        screen.out(f"{screen.style(name, 'bold')}  {version}  {why}")
 
 
 def _show(outcome: Outcome) -> None:

@@ -313,10 +313,10 @@ def _show_plan(plan: Plan, as_json: bool) -> None:
         screen.document(_as_json(plan))
         return
     source = plan.source.name if plan.source else plan.at.commit[:12]
-    how = "fast-forward" if plan.fast_forward else "a commit with the same tree"
+    how = ", fast-forward" if plan.fast_forward else ""
     screen.out(
         f"{screen.style(f'{source} -> {plan.target.name}', 'bold')}"
-        f"  {plan.at.commit[:12]} onto {plan.base.commit[:12]}, {how}"
+        f"  {plan.at.commit[:12]} onto {plan.base.commit[:12]}{how}"
     )
     rows = [
         [

@@ -1,4 +1,4 @@
-"""`gitops verify`: does a revision rebuild to what it says?"""
+"""`gitops verify`: does a revision rebuild to what it says, or is what it stored still whole?"""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.scrub import scrub
 
 if TYPE_CHECKING:
     from gitops.reproduce.verify import Verified
@@ -19,13 +20,21 @@ def register(app: typer.Typer) -> None:
 
 
 def verify(
-    revision: Annotated[
-        str, typer.Argument(metavar="[REV]", help="A commit, branch or tag.")
-    ] = "HEAD",
+    revisions: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[REV]...",
+            show_default=False,
+            help="A commit, branch or tag [default: HEAD]; with --objects several.",
+        ),
+    ] = None,
     model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Keep the rebuilt clone in this new folder.")
     ] = None,
+    objects: Annotated[
+        bool, typer.Option("--objects", help="Rebuild nothing: hash every stored object.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Rebuild a revision from nothing and compare: bytes, parameters, predictions.
@@ -34,20 +43,32 @@ def verify(
     built it the bytes must be equal (or the level that gitops.yaml declares); on another, the
     predictions within the declared tolerance. Exit code 1 if they aren't.
 
+    With --objects nothing is rebuilt: every object that the revisions need is read where it is
+    stored and hashed. Exit code 1 if one is missing, truncated or corrupt. For a schedule.
+
     Examples:
 
         gitops verify                   the commit that is checked out
 
         gitops verify release/production --json
+
+        gitops verify --objects release/staging release/production
     """
     from gitops.reproduce.verify import verify as run
 
+    if objects:
+        if keep is not None:
+            raise typer.BadParameter("nothing is rebuilt with --objects", param_hint="--keep")
+        scrub(revisions or ["HEAD"], model, as_json)
+        return
+    if len(revisions or []) > 1:
+        raise typer.BadParameter("one at a time, but with --objects", param_hint="REV")
     root, _ = open_repository()
     if keep is not None:
         if keep.exists():
             raise typer.BadParameter(f"{keep} exists already", param_hint="--keep")
         keep = keep.resolve()
-    commit, answers = run(root, revision, model, screen.say, keep)
+    commit, answers = run(root, (revisions or ["HEAD"])[0], model, screen.say, keep)
     if as_json:
         screen.document({"commit": commit, "models": [_json(one) for one in answers]})
     else:

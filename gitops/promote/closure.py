@@ -22,13 +22,14 @@ class Closure:
     """A model at a commit.
 
     `parts` maps each path in git to its blob's id, tracked data to DVC's hash, and `gitops.yaml` to
-    the SHA-256 of the model's section. `package` and `evaluation` are DVC's hashes of what was
-    built ("": nothing). `lock` is the SHA-256 of dvc.lock.
+    the SHA-256 of the model's section. `files` are the paths in git. `package` and `evaluation` are
+    DVC's hashes of what was built ("": nothing). `lock` is the SHA-256 of dvc.lock.
     """
 
     model: str
     declared: Model
     parts: Mapping[str, str]
+    files: tuple[str, ...]
     package: str
     evaluation: str
     lock: str
@@ -45,11 +46,6 @@ class Closure:
         folder = PurePosixPath(self.declared.path)
         written = {(folder / "dvc.lock").as_posix(), (folder / self.declared.metrics).as_posix()}
         return {path: one for path, one in self.parts.items() if path not in written}
-
-    @property
-    def files(self) -> tuple[str, ...]:
-        """The paths in git, without gitops.yaml."""
-        return tuple(path for path, one in self.parts.items() if "/" in path or path != SECTION)
 
 
 def of(at: Snapshot, config: Config, model: str) -> Closure:
@@ -73,6 +69,7 @@ def of(at: Snapshot, config: Config, model: str) -> Closure:
         model,
         declared,
         parts,
+        files=tuple(sorted(paths)),
         package=_md5(outs, declared, declared.package),
         evaluation=_md5(outs, declared, declared.evaluation),
         lock=_lock_digest(at, declared),

@@ -62,12 +62,12 @@ def plan(world: World, local: Config, environment: str, *, promoter: str) -> Pla
 
 def recorded(world: World, tip: str) -> bool:
     """Whether this tip of a release branch is on record."""
-    return tip[:16] in hotfix.promotions(world)
+    return tip[:16] in hotfix.recorded(world)
 
 
 def _before(world: World, tip: git.Snapshot) -> str:
     """The last tip on record, or what the branch was before its last commit."""
-    known = hotfix.promotions(world)
+    known = hotfix.recorded(world)
     line = write.chain(world.root, tip.commit)
     for one in line[1:]:
         if one.id[:16] in known:

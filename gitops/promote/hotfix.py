@@ -36,7 +36,16 @@ def pending(world: World, tip: str, sources: Sequence[str]) -> tuple[Commit, ...
 
 def promotions(world: World) -> set[str]:
     """The commits that promotions on record have put on release branches, 16 digits of each."""
-    return {Path(path).stem[-16:] for path in world.records.names("promotions")}
+    return _tips(world, "promotions")
+
+
+def recorded(world: World) -> set[str]:
+    """The same, with hotfixes that are on record."""
+    return _tips(world, "promotions") | _tips(world, "hotfixes")
+
+
+def _tips(world: World, kind: str) -> set[str]:
+    return {Path(path).stem[-16:] for path in world.records.names(kind)}
 
 
 def shown(commit: Commit) -> str:

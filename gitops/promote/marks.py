@@ -113,8 +113,7 @@ def next_mark(
 ) -> Update:
     """A new tag of a series (`hold` or `approval`), as an update to push."""
     git.require_identity(world.root)
-    series = world.registry.series(kind, environment)
-    name = f"{kind}/{environment}/{series[0].tag.counter + 1 if series else 1}"
+    name = world.registry.next_mark(kind, environment)
     subject = f"{document['kind']} {environment}: {document['why']}"
     text = statement.message(subject.splitlines()[0][:200], document)
     sign = write.signs(world.root)

@@ -173,12 +173,11 @@ def changes(
 
 
 def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Version, Entry] | None:
-    """The version that a commit's model is: registered in its history, with the same closure."""
-    known = {
-        version: one
-        for version, one in world.registry.versions(closure.model).items()
-        if one.commit in world.history(at.commit)
-    }
+    """The version that a commit's model is: the highest with the same closure.
+
+    It needn't be in the commit's history: a model that was promoted alone leaves its commit behind.
+    """
+    known = world.registry.versions(closure.model)
     texts = write.tag_texts(world.root, [one.object for one in known.values()]) if known else {}
     for version, one in known.items():
         # What the tag claims saves reading the commit; that it fits is never taken from it.

@@ -80,8 +80,10 @@ def verdict_path(tree: str, model: str, environment: str, digest: str) -> str:
     return f"verdicts/{tree}/{model}/{environment}-{digest[:16]}.json"
 
 
-def promotion_path(tree: str, environment: str, tip: str) -> str:
-    return f"promotions/{tree}/{environment}-{tip[:16]}.json"
+def move_path(kind: str, tree: str, environment: str, tip: str) -> str:
+    """Of a move of an environment: hotfixes stand apart, since they have yet to be brought back."""
+    folder = "hotfixes" if kind == "hotfix" else "promotions"
+    return f"{folder}/{tree}/{environment}-{tip[:16]}.json"
 
 
 def _text(document: Mapping[str, Any]) -> bytes:

@@ -34,10 +34,14 @@ class Series:
 
 @dataclass(frozen=True)
 class Registry:
-    """All entries by model, in the order of their counters; lightweight tags don't count."""
+    """All entries by model, in the order of their counters; lightweight tags don't count.
+
+    `taken` are the names of all tags, lightweight ones too: none of them can be written again.
+    """
 
     entries: Mapping[str, tuple[Entry, ...]]
     numbered: tuple[Series, ...]
+    taken: frozenset[str]
 
     def versions(self, model: str) -> dict[Version, Entry]:
         """The registered versions, the highest first; those that were taken back are gone."""
@@ -69,7 +73,14 @@ class Registry:
 
     def next_counter(self, model: str) -> int:
         """One more than the model's highest counter over all stages, as GTO counts."""
-        return 1 + max((one.tag.counter for one in self.entries.get(model, ())), default=0)
+        return 1 + self._counters.get(model, 0)
+
+    def next_version(self, model: str, version: Version, bump: tags.Bump) -> Version:
+        """The next version by what changed whose tag is free."""
+        version = version.after(bump)
+        while tags.version_tag(model, version) in self.taken:
+            version = version.after(bump)
+        return version
 
     def series(self, kind: str, environment: str) -> list[Series]:
         """The holds or approvals of an environment, the newest first."""
@@ -79,6 +90,24 @@ class Registry:
             if one.tag.kind == kind and one.tag.environment == environment
         ]
         return sorted(found, key=lambda one: -one.tag.counter)
+
+    def next_mark(self, kind: str, environment: str) -> str:
+        """The name of the next hold or approval tag."""
+        known = [tags.parse_numbered(name) for name in self.taken]
+        counters = [
+            one.counter
+            for one in known
+            if one and (one.kind, one.environment) == (kind, environment)
+        ]
+        return f"{kind}/{environment}/{max(counters, default=0) + 1}"
+
+    @cached_property
+    def _counters(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        for name in self.taken:
+            if (tag := tags.parse(name)) is not None:
+                found[tag.model] = max(found.get(tag.model, 0), tag.counter)
+        return found
 
     @cached_property
     def _versions(self) -> dict[str, dict[Version, Entry]]:
@@ -123,4 +152,4 @@ def read(refs: Refs) -> Registry:
         )
         for model, several in entries.items()
     }
-    return Registry(ordered, tuple(numbered))
+    return Registry(ordered, tuple(numbered), frozenset(refs.tags))

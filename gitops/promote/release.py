@@ -114,19 +114,22 @@ def next_version(
     """
     known = world.registry.versions(closure.model)
     if isinstance(wanted, Version):
-        if wanted in known:
+        if tags.version_tag(closure.model, wanted) in world.registry.taken:
             raise UsageError(
                 f"{tags.version_tag(closure.model, wanted)} exists already",
-                fix=f"the next one could be {max(known).after('minor')}",
+                fix="name a higher one: git ls-remote --tags lists them",
             )
         return wanted, "as asked"
+    name = closure.model
     if not known:
-        return tags.FIRST, "the first version"
+        free = tags.version_tag(name, tags.FIRST) not in world.registry.taken
+        first = tags.FIRST if free else world.registry.next_version(name, tags.FIRST, "minor")
+        return first, "the first version"
     last = max(known)
     if wanted is not None:
-        return last.after(wanted), f"{wanted}, as asked"
+        return world.registry.next_version(name, last, wanted), f"{wanted}, as asked"
     bump, why = _compared(world, known[last].commit, known[last].object, closure, schema)
-    return last.after(bump), f"{bump}: {why}"
+    return world.registry.next_version(name, last, bump), f"{bump}: {why}"
 
 
 def _compared(

@@ -17,6 +17,8 @@ from gitops.promote.run import Hands, Judgement, Promoted
 from gitops.promote.tags import Version
 from gitops.promote.world import World
 
+_LIST = "gitops log shows what ran before"
+
 
 @dataclass(frozen=True)
 class Past:
@@ -45,20 +47,23 @@ def plan(
         model, _, to = to.rpartition("@")
     if model is not None:
         settings.model(model)
-    past = history(world, environment, base)
-    earlier = _chosen(world, past, base, settings, to, model)
-    at = git.snapshot(world.root, earlier.tip)
+    alone = model is not None and len(settings.models) > 1
+    if alone and model is not None:
+        at = git.snapshot(world.root, _earlier(world, environment, model, to).commit)
+    else:
+        past = history(world, environment, base)
+        at = git.snapshot(world.root, _chosen(world, past, base, settings, to).tip)
     proposed = world.settings(at, target)
     found = changes(world, at, base, proposed, settings, target)
-    if model is not None and len(settings.models) > 1:
+    if alone:
         found = tuple(one for one in found if one.model == model)
     if unknown := [one.model for one in found if one.version is None]:
         raise EvidenceError(
-            f"{', '.join(unknown)} had no version at {earlier.tip[:12]}",
+            f"{', '.join(unknown)} had no version at {at.commit[:12]}",
             fix="name another version with --to: `gitops log` lists them",
         )
     if not found:
-        raise AnswerNo(f"{environment} runs that already", fix="gitops log shows what ran before")
+        raise AnswerNo(f"{environment} runs that already", fix=_LIST)
     return Plan(
         kind="rollback",
         source=None,
@@ -110,38 +115,52 @@ def history(world: World, environment: str, base: git.Snapshot) -> list[Past]:
 
 
 def _chosen(
-    world: World,
-    past: list[Past],
-    base: git.Snapshot,
-    settings: Config,
-    to: str | None,
-    model: str | None,
+    world: World, past: list[Past], base: git.Snapshot, settings: Config, to: str | None
 ) -> Past:
-    name = model or (next(iter(settings.models)) if len(settings.models) == 1 else None)
+    """The promotion to go back to: the newest of version `to`, or the one before the present."""
     if to is not None:
-        if name is None:
-            raise UsageError("of which model?", fix="--to late@v1.3.0, or --model")
+        if len(settings.models) > 1:
+            raise UsageError("of which model?", fix=f"--to {next(iter(settings.models))}@{to}")
+        (model,) = settings.models
         wanted = Version.parse(to)
         for one in past:
-            if name in one.assigned and world.registry.version_of(one.assigned[name][0]) == wanted:
+            if (
+                model in one.assigned
+                and world.registry.version_of(one.assigned[model][0]) == wanted
+            ):
                 return one
-        ran = [
-            str(world.registry.version_of(one.assigned[name][0]))
-            for one in past
-            if name in one.assigned
-        ]
-        raise UsageError(
-            f"{name} {wanted} never ran there",
-            fix=f"it ran {', '.join(dict.fromkeys(ran)) or 'nothing'}",
+        raise _never(
+            world, model, [one.assigned[model][0] for one in past if model in one.assigned]
         )
     trees = {one.tip: git.snapshot(world.root, one.tip).tree for one in past}
     # After a rollback, what came before that which it went back to.
     same = [at for at, one in enumerate(past) if trees[one.tip] == base.tree]
     for one in past[(same[-1] + 1) if same else 0 :]:
-        if trees[one.tip] != base.tree and (name is None or model is None or name in one.assigned):
+        if trees[one.tip] != base.tree:
             return one
-    raise AnswerNo(
-        "there's no earlier promotion to go back to", fix="gitops log shows what ran before"
+    raise AnswerNo("there's no earlier promotion to go back to", fix=_LIST)
+
+
+def _earlier(world: World, environment: str, model: str, to: str | None) -> Entry:
+    """The assignment of a model to go back to, as `_chosen` does for all models."""
+    past = world.registry.assignments(model, environment)
+    versions = [world.registry.version_of(one) for one in past]
+    if to is not None:
+        wanted = Version.parse(to)
+        if wanted not in versions:
+            raise _never(world, model, past)
+        return past[versions.index(wanted)]
+    same = [at for at, one in enumerate(versions) if one == versions[0]]
+    for one, version in list(zip(past, versions, strict=True))[(same[-1] + 1) if same else 0 :]:
+        if version is not None:
+            return one
+    raise AnswerNo(f"{model} has no earlier promotion to go back to", fix=_LIST)
+
+
+def _never(world: World, model: str, past: list[Entry]) -> UsageError:
+    ran = dict.fromkeys(str(world.registry.version_of(one)) for one in past)
+    return UsageError(
+        f"{model} never was that version there", fix=f"it ran {', '.join(ran) or 'nothing'}"
     )
 
 

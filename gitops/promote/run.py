@@ -119,9 +119,8 @@ def carry_out(
     # Merged by the forge, it has moved already: it must still be there.
     merged = world.refs.heads.get(plan.target.branch) == head
     branch = Update(f"refs/heads/{plan.target.branch}", head if merged else plan.base.commit, head)
-    documents[records.promotion_path(there.tree, plan.target.name, head)] = _record(
-        world, plan, revision(there), names, verdicts, why
-    )
+    path = records.move_path(plan.kind, there.tree, plan.target.name, head)
+    documents[path] = _record(world, plan, revision(there), names, verdicts, why)
     push(world, [branch, *updates], documents, f"Record a {plan.kind} to {plan.target.name}")
     written = {one.ref.removeprefix("refs/tags/"): one.new for one in updates}
     write.keep_tags(world.root, written)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import dvc, git, objects, uv
+from gitops import dvc, dvcremote, dvcstore, git, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
 from gitops.reproduce import fingerprint, record, unchanged
 from gitops.reproduce.guard import only_one
@@ -86,7 +86,7 @@ def build(
             return Outcome(tuple(results[place.name] for place in models), wanted, None, ())
         before = git.changes(root)
         if wanted:
-            dvc.preflight(root)
+            dvcremote.preflight(root)
         _hold_sources(root, todo, say)
         _restore(root, todo, say)
         _environment(root, say)
@@ -191,7 +191,7 @@ def _any_note(private: Path) -> unchanged.Note | None:
 
 def _wanted(root: Path, push: bool | None) -> str:
     """The remote to push to, or ""; None means: to a folder yes, to a network remote no."""
-    remote = dvc.remote(root)
+    remote = dvcremote.remote(root)
     return remote.url if (remote.is_folder if push is None else push) else ""
 
 
@@ -209,7 +209,7 @@ def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
     other = [item for item, _ in dvc.damaged(root, sources)]
     if not other:
         return
-    with dvc.stores(root) as (cache, _):
+    with dvcstore.stores(root) as (cache, _):
         unknown = [
             item.path for item in other if not cache.path(dvc.hash_of(root / item.path)).exists()
         ]

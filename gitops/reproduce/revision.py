@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from gitops import config as configuration
-from gitops import dvc, git, objects
+from gitops import dvcremote, git, objects
 from gitops.errors import EvidenceError
 from gitops.reproduce.model import Place, places
 
@@ -16,8 +16,8 @@ from gitops.reproduce.model import Place, places
 def clone(root: Path, target: Path, commit: str, cache: Path) -> None:
     """Clone `commit`, with our remote (credentials and all) and the DVC cache at `cache`."""
     git.clone(root, target, commit)
-    remote = dvc.remote(root)
-    dvc.set_local(target, remote, {**remote.options, "url": remote.url}, cache)
+    remote = dvcremote.remote(root)
+    dvcremote.set_local(target, remote, {**remote.options, "url": remote.url}, cache)
 
 
 @contextmanager

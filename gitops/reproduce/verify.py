@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import config as configuration
-from gitops import dvc, git, objects, uv
+from gitops import dvc, dvcremote, git, objects, uv
 from gitops.errors import AnswerNo, ToolError
 from gitops.reproduce import build, fingerprint, record
 from gitops.reproduce.compare import Comparison, compare
@@ -47,7 +47,7 @@ def verify(
         ToolError: the remote or the environment failed.
     """
     commit = git.resolve(root, revision)
-    dvc.preflight(root)
+    dvcremote.preflight(root)
     with tempfile.TemporaryDirectory(prefix="gitops-verify-") as temporary:
         work = keep or Path(temporary)
         clone, original = work / "clone", work / "recorded"
@@ -69,7 +69,7 @@ def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracke
     """All tracked bytes from the remote, each proven; outputs that nobody pushed may be absent."""
     items = tracked(models)
     stored = [item for item in items if item.cached]
-    say(f"fetching {len(stored)} tracked paths from {dvc.remote(clone).url}")
+    say(f"fetching {len(stored)} tracked paths from {dvcremote.remote(clone).url}")
     try:
         lost = objects.bring(clone, stored)
     except objects.Altered as error:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import dvc, git, objects, signature
+from gitops import dvc, dvcremote, git, objects, signature
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
 from gitops.scaffold import schema_diff, table
 
@@ -102,7 +102,7 @@ def update(
     shutil.copyfile(file, temporary)
     temporary.replace(target)
     dvc.add(root, path)
-    if dvc.remote(root).is_folder:
+    if dvcremote.remote(root).is_folder:
         dvc.push(root, [f"{path}.dvc"])
     made = None
     if branch or commit:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gitops import config, dvc, git, names
+from gitops import config, dvcremote, git, names
 from gitops.errors import ConfigError
 from gitops.scaffold import discover_code, discover_models
 from gitops.scaffold.discover_code import Code
@@ -206,7 +206,7 @@ def _storage(root: Path, project: str, notes: list[str]) -> tuple[Value, str | N
     """Place, endpoint and account of DVC's default remote, as far as gitops.yaml can say them."""
     default = f"../{project}-storage"
     try:
-        remotes = dvc.declared_remotes(root)
+        remotes = dvcremote.declared_remotes(root)
     except ConfigError as error:
         notes.append(f"{error.message}; {error.fix}")
         return Value(default, ".dvc/config can't be read", sure=False), None, None

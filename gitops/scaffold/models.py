@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops import config_checks, dvc, git, names, pipelines, yamledit
+from gitops import config_checks, dvc, dvcremote, dvcstore, git, names, pipelines, yamledit
 from gitops.config import FILE, Model
 from gitops.errors import AnswerNo, ConfigError, Where
 from gitops.scaffold import apply, disk, generator
@@ -305,14 +305,14 @@ def _track(root: Path, request: Request, folder: PurePosixPath, work: Path, say:
     """Put the table into DVC's cache, and into the storage if that is a folder; its .dvc file."""
     path = data_path(request.table)
     say("tracking the data")
-    if dvc.remote(root).is_folder:
-        dvc.preflight(root)
-    dvc.apart(root, work)
+    if dvcremote.remote(root).is_folder:
+        dvcremote.preflight(root)
+    dvcstore.apart(root, work)
     with disk.errors(work):
         (work / path).parent.mkdir()
         shutil.copyfile(request.table.path, work / path)
     dvc.add(work, path)
-    if dvc.remote(root).is_folder:
+    if dvcremote.remote(root).is_folder:
         dvc.push(work)
     content = (work / f"{path}.dvc").read_bytes()
     return Rendered(folder / f"{path}.dvc", content, False, "user", "gitops")

@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import sys
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
+from tests import stores
 
 if TYPE_CHECKING:
     from tests.conftest import Command, Gitops, Table
@@ -24,34 +20,8 @@ pytestmark = pytest.mark.functional
 @pytest.fixture
 def endpoint() -> Iterator[str]:
     """An S3 service with the bucket `models`."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    server = subprocess.Popen(
-        [Path(sys.executable).parent / "moto_server", "-H", "127.0.0.1", "-p", str(port)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(300):
-            try:
-                request = urllib.request.Request(f"{address}/models", method="PUT")
-                urllib.request.urlopen(request, timeout=5).close()
-                break
-            except urllib.error.URLError:
-                time.sleep(0.1)
+    with stores.s3() as address:
         yield address
-    finally:
-        server.terminate()
-        server.wait()
-
-
-KEYS = {
-    "AWS_ACCESS_KEY_ID": "test",
-    "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
-    "NO_PROXY": "127.0.0.1",
-}
 
 
 def test_from_new_to_a_clone(
@@ -64,28 +34,28 @@ def test_from_new_to_a_clone(
     assert done.code == 0, done.err
     root = tmp_path / "churn"
 
-    built = gitops(root, "build", "--json", env=KEYS)
+    built = gitops(root, "build", "--json", env=stores.AWS)
     assert built.code == 0, built.err
     assert json.loads(built.out)["pushed"] == ""
-    alone = gitops(root, "verify", env=KEYS)
+    alone = gitops(root, "verify", env=stores.AWS)
     assert alone.code == 3, alone.err
     assert "data/customers.csv" in alone.err
 
-    pushed = gitops(root, "build", "--push", "--json", env=KEYS)
+    pushed = gitops(root, "build", "--push", "--json", env=stores.AWS)
     assert pushed.code == 0, pushed.err
     assert json.loads(pushed.out)["pushed"] == "s3://models/churn"
-    verified = gitops(root, "verify", env=KEYS)
+    verified = gitops(root, "verify", env=stores.AWS)
     assert verified.code == 0, verified.err + verified.out
     assert "level bytes" in verified.out
-    assert gitops(root, "doctor", env=KEYS).code == 0
+    assert gitops(root, "doctor", env=stores.AWS).code == 0
 
     git(tmp_path, "clone", "--quiet", str(root), "clone")
-    done = gitops(tmp_path / "clone", "build", "--json", env=KEYS)
+    done = gitops(tmp_path / "clone", "build", "--json", env=stores.AWS)
     assert done.code == 0, done.err
     (model,) = json.loads(done.out)["models"]
     assert "ran" not in model["stages"].values()
     package = "models/package/model.onnx"
     assert (tmp_path / "clone" / package).read_bytes() == (root / package).read_bytes()
 
-    refused = gitops(tmp_path / "clone", "verify", env={**KEYS, "AWS_ACCESS_KEY_ID": ""})
+    refused = gitops(tmp_path / "clone", "verify", env={**stores.AWS, "AWS_ACCESS_KEY_ID": ""})
     assert "Traceback" not in refused.err

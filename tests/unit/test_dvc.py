@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops import dvc, git
+from gitops import dvc, dvcremote, git
 from gitops.errors import ConfigError, ToolError
 
 MAKE = "import pathlib; p = pathlib.Path('out'); p.mkdir(); [(p / n).write_text(n) for n in 'xy']"
@@ -111,7 +111,7 @@ def test_an_endpoint_that_takes_connections_and_says_nothing_is_dead(
     with socket.create_server(("127.0.0.1", 0)) as server:
         point_to(repo, f"{scheme}://127.0.0.1:{server.getsockname()[1]}")
         with pytest.raises(ToolError, match="gave no answer"):
-            dvc.preflight(repo)
+            dvcremote.preflight(repo)
 
 
 def test_behind_a_proxy_the_proxy_is_asked(repo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -120,9 +120,9 @@ def test_behind_a_proxy_the_proxy_is_asked(repo: Path, monkeypatch: pytest.Monke
     monkeypatch.delenv("NO_PROXY", raising=False)
     with socket.create_server(("127.0.0.1", 0)) as server:
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{server.getsockname()[1]}")
-        assert dvc.preflight(repo).url == "s3://bucket/x"
+        assert dvcremote.preflight(repo).url == "s3://bucket/x"
     with pytest.raises(ToolError, match="gave no answer"):
-        dvc.preflight(repo)
+        dvcremote.preflight(repo)
 
 
 def point_to(repo: Path, endpoint: str) -> None:
@@ -141,4 +141,4 @@ def test_a_pipeline_that_cannot_be_read_is_said(repo: Path) -> None:
 def test_no_remote_is_said(repo: Path) -> None:
     (repo / ".dvc" / "config").write_text("")
     with pytest.raises(ConfigError, match="no default remote"):
-        dvc.remote(repo)
+        dvcremote.remote(repo)

@@ -12,7 +12,19 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
 STAGES = ("scaffold", "pipelines", "reproduce", "validate", "promote")
-EDGES = ("errors", "proc", "git", "git.graph", "git.remote", "git.write", "dvc", "uv", "content")
+EDGES = (
+    "errors",
+    "proc",
+    "git",
+    "git.graph",
+    "git.remote",
+    "git.write",
+    "dvc",
+    "dvcremote",
+    "dvcstore",
+    "uv",
+    "content",
+)
 HEAVY = (
     "dvc",
     "numpy",
@@ -136,7 +148,7 @@ def test_only_proc_starts_processes() -> None:
 
 def test_only_git_speaks_git_and_only_dvc_speaks_dvc() -> None:
     assert importers("git") == {"git"}
-    assert importers("dvc", "dvc_data", "dvc_objects") == {"dvc"}
+    assert importers("dvc", "dvc_data", "dvc_objects") == {"dvcstore"}
     assert starters("git") == {"git", "git.graph", "git.remote", "git.write"}
     assert starters("dvc") == {"dvc"}
 

@@ -1,0 +1,82 @@
+"""Cut the operations that `gitops/forge/github.py` uses out of GitHub's API description.
+
+    python tests/contracts/forge/cut.py api.github.com.json > tests/contracts/forge/github.json
+
+Texts and examples are left out; everything that a request or an answer must be is kept as it is.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+PULLS = "/repos/{owner}/{repo}/pulls"
+COMMENTS = "/repos/{owner}/{repo}/issues/{issue_number}/comments"
+OPERATIONS = (
+    ("get", PULLS),
+    ("post", PULLS),
+    ("patch", f"{PULLS}/{{pull_number}}"),
+    ("get", f"{PULLS}/{{pull_number}}/reviews"),
+    ("get", "/orgs/{org}/teams/{team_slug}/members"),
+    ("post", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches"),
+    ("get", COMMENTS),
+    ("post", COMMENTS),
+    ("patch", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
+)
+KEPT = ("operationId", "parameters", "requestBody", "responses")
+
+
+def bare(node: Any, *, names: bool = False) -> Any:
+    """Without descriptions and examples (`names`: the keys are names, not keywords)."""
+    if isinstance(node, list):
+        return [bare(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    texts = ("description", "summary", "title", "example", "examples", "externalDocs")
+    return {
+        key: bare(value, names=key in ("properties", "schemas", "parameters", "responses"))
+        for key, value in node.items()
+        if names or not (key in texts or key.startswith("x-"))
+    }
+
+
+def references(node: Any) -> Iterator[str]:
+    if isinstance(node, dict):
+        for key, value in node.items():
+            if key == "$ref" and isinstance(value, str):
+                yield value
+            else:
+                yield from references(value)
+    elif isinstance(node, list):
+        for value in node:
+            yield from references(value)
+
+
+def cut(description: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "openapi": description["openapi"],
+        "info": {"license": description["info"]["license"]},
+        "paths": {},
+        "components": {},
+    }
+    waiting: list[str] = []
+    for method, path in OPERATIONS:
+        operation = description["paths"][path][method]
+        kept = bare({key: operation[key] for key in KEPT if key in operation})
+        found["paths"].setdefault(path, {})[method] = kept
+        waiting += references(kept)
+    while waiting:
+        kind, name = waiting.pop().removeprefix("#/components/").split("/")
+        if name not in found["components"].setdefault(kind, {}):
+            kept = bare(description["components"][kind][name])
+            found["components"][kind][name] = kept
+            waiting += references(kept)
+    return found
+
+
+if __name__ == "__main__":
+    text = json.dumps(cut(json.loads(Path(sys.argv[1]).read_text("utf-8"))), sort_keys=True)
+    sys.stdout.write(text.replace('}, "', '},\n"') + "\n")

@@ -1,0 +1,162 @@
+"""Promotion, rollback, hotfix: what the remote has afterwards, asked of git alone."""
+
+from __future__ import annotations
+
+import pytest
+
+from gitops.errors import AnswerNo, EvidenceError, UsageError
+from tests.unit.promote.line import Line, remote_git
+from tests.unit.validate.gate_repo import Made
+
+
+def test_a_model_goes_from_main_to_production(line: Line, good: Made) -> None:
+    commit = line.build(good)
+    first = line.promote("dev", "staging")
+    assert first.versions == {"demo": "v1.0.0"}
+    assert set(first.tags) == {"demo@v1.0.0", "demo#staging#1"}
+    second = line.promote("staging", "production")
+    assert second.tags == ("demo#production#2",)
+    refs = line.refs()
+    assert refs["refs/heads/release/staging"] == refs["refs/heads/release/production"] == commit
+    for tag in ("demo@v1.0.0", "demo#staging#1", "demo#production#2"):
+        assert remote_git(line.origin, "rev-parse", f"{tag}^{{commit}}") == commit
+        assert remote_git(line.origin, "cat-file", "-t", tag) == "tag"
+    assert line.git("tag", "--list").split() == [
+        "demo#production#2",
+        "demo#staging#1",
+        "demo@v1.0.0",
+    ]
+    assert line.git("status", "--porcelain") == ""
+
+
+def test_what_the_target_has_is_not_promoted_again(running: Line) -> None:
+    before = running.refs()
+    assert running.plan("dev", "staging").empty
+    assert running.refs() == before
+
+
+def test_a_worse_model_is_stopped_at_the_gate_of_the_target(running: Line, worse: Made) -> None:
+    running.build(worse, depth=4)
+    before = running.refs()
+    with pytest.raises(AnswerNo, match="the gate of staging says no"):
+        running.promote("dev", "staging")
+    assert running.refs() == before
+    assert running.git("tag", "--list", "demo@v1.1.0") == ""
+
+
+def test_environments_are_promoted_in_their_order(running: Line) -> None:
+    with pytest.raises(UsageError, match="promoted from staging, not from dev"):
+        running.plan("dev", "production")
+    with pytest.raises(UsageError, match="dev is the first environment"):
+        running.plan("staging", "dev")
+
+
+def test_rollback_brings_the_exact_tree_back_and_holds(running: Line, better: Made) -> None:
+    old = running.tree("release/production")
+    running.build(better, depth=4)
+    running.promote("dev", "staging")
+    running.promote("staging", "production")
+    tip = running.refs()["refs/heads/release/production"]
+    done = running.rollback("production")
+    assert done.versions == {"demo": "v1.0.0"}
+    assert running.runs("production") == "v1.0.0"
+    assert running.tree("release/production") == old
+    assert remote_git(running.origin, "rev-parse", "release/production^") == tip
+    with pytest.raises(AnswerNo, match="production is held since .* rolled back: a test"):
+        running.promote("staging", "production")
+    assert running.release_hold("production") == "hold/production/2"
+    with pytest.raises(AnswerNo, match="production is not held"):
+        running.release_hold("production")
+    again = running.promote("staging", "production")
+    assert running.tree("release/production") == running.tree("release/staging")
+    parents = remote_git(running.origin, "log", "-1", "--format=%P", "release/production").split()
+    assert len(parents) == 2
+    assert again.versions == {"demo": "v1.1.0"}
+
+
+def test_rolling_back_twice_goes_further_back(running: Line, good: Made, better: Made) -> None:
+    trees = [running.tree("release/production")]
+    for made, depth in ((better, 4), (good, 5)):
+        running.build(made, depth=depth)
+        running.promote("dev", "staging")
+        running.promote("staging", "production")
+        trees.append(running.tree("release/production"))
+    running.rollback("production")
+    assert running.tree("release/production") == trees[1]
+    running.rollback("production")
+    assert running.tree("release/production") == trees[0]
+    with pytest.raises(AnswerNo, match="no earlier promotion"):
+        running.rollback("production")
+    running.rollback("production", to="v1.2.0")
+    assert running.tree("release/production") == trees[2]
+    with pytest.raises(UsageError, match="never was that version there"):
+        running.rollback("production", to="v9.9.9")
+
+
+def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: Made) -> None:
+    running.at("release/production")
+    fix = running.build(better, depth=7, push=False)
+    running.git("push", "-q", "origin", "HEAD:release/production")
+    running.git("switch", "-q", "main")
+    running.repo.write("notes.md", "more\n")
+    running.repo.commit("Notes")
+    running.git("push", "-q", "origin", "main")
+    running.promote("dev", "staging")
+    for _ in ("before it is on record", "and after"):
+        with pytest.raises(AnswerNo, match=f"would be lost: {fix[:10]} Build"):
+            running.promote("staging", "production")
+        if running.runs("production") == "v1.0.0":
+            assert running.finish("production").versions == {"demo": "v1.1.0"}
+    found = running.bring_forward("production")
+    assert [one.id for one in found.hotfixes] == [fix]
+    main = remote_git(running.origin, "show", "main:params.yaml")
+    assert main == "train: {depth: 7}"
+    assert remote_git(running.origin, "show", "main:notes.md") == "more"
+    running.git("pull", "-q", "origin", "main")
+    running.promote("dev", "staging")
+    running.promote("staging", "production")
+    assert running.tree("release/production") == running.tree("main")
+    with pytest.raises(AnswerNo, match="no hotfix"):
+        running.bring_forward("production")
+
+
+def test_a_hotfix_in_conflict_names_the_files_and_changes_nothing(
+    running: Line, good: Made, better: Made
+) -> None:
+    running.at("release/production")
+    running.build(better, depth=7, push=False)
+    running.git("push", "-q", "origin", "HEAD:release/production")
+    running.git("switch", "-q", "main")
+    running.build(good, depth=8)
+    before = running.refs()
+    with pytest.raises(AnswerNo, match=r"conflicts with main in .*params\.yaml"):
+        running.bring_forward("production")
+    assert running.refs() == before
+    assert running.git("worktree", "list").count("\n") == 0
+
+
+def test_what_was_never_promoted_to_staging_does_not_reach_production(
+    running: Line, better: Made
+) -> None:
+    running.at("release/staging")
+    running.build(better, depth=7, push=False)
+    running.git("push", "-q", "origin", "HEAD:release/staging")
+    with pytest.raises(AnswerNo, match="was never promoted to staging"):
+        running.promote("staging", "production")
+
+
+def test_a_clone_without_the_build_record_says_how_to_get_one(line: Line, good: Made) -> None:
+    line.build(good)
+    for file in (line.root / ".git" / "gitops" / "records").rglob("*.json"):
+        file.unlink()
+    with pytest.raises(EvidenceError, match="no record of its build") as caught:
+        line.promote("dev", "staging")
+    assert "gitops build demo here" in caught.value.fix
+
+
+def test_a_missing_branch_is_named(line: Line, good: Made) -> None:
+    line.build(good)
+    line.git("push", "-q", "origin", ":release/staging")
+    with pytest.raises(EvidenceError, match="no branch release/staging") as caught:
+        line.plan("dev", "staging")
+    assert "git push origin" in caught.value.fix
