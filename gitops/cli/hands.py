@@ -66,10 +66,11 @@ def _prove(root: Path, at: git.Snapshot, models: Sequence[str]) -> None:
 
     needs = storage.needs(at, config.load_at(root, at.commit), models)
     if problems := storage.prove(root, needs, screen.say):
-        lines = [f"{one.path} (object {one.md5}): {one.what}" for one in problems]
+        lines = [str(one) for one in problems]
         more = [f"and {len(lines) - 20} more"] if len(lines) > 20 else []
         raise EvidenceError(
-            "the remote lacks what the commit needs:\n  " + "\n  ".join([*lines[:20], *more]),
+            f"the storage doesn't have what {at.commit[:12]} needs:\n  "
+            + "\n  ".join([*lines[:20], *more]),
             fix="gitops build --push, where it was built; a corrupt object is deleted first",
         )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,44 +11,51 @@ from tests.unit.validate import conftest as tables
 from tests.unit.validate.gate_repo import ENV, GateRepo, Made, model
 
 
-@pytest.fixture(autouse=True)
-def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
     """An identity, no settings of the user's, and no CI that says who acts."""
     for name in ("GITHUB_BASE_REF", "SYSTEM_PULLREQUEST_TARGETBRANCH", "GITHUB_RUN_ID", "CI"):
-        monkeypatch.delenv(name, raising=False)
+        patch.delenv(name, raising=False)
     for name, value in ENV.items():
-        monkeypatch.setenv(name, value)
-    home = tmp_path / "home"
+        patch.setenv(name, value)
+    home = folder / "home"
     home.mkdir()
     (home / ".gitconfig").write_text(
         "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
     )
-    monkeypatch.setenv("HOME", str(home))
-    monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+    patch.setenv("HOME", str(home))
+    patch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
+
+
+@pytest.fixture(autouse=True)
+def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """`settle`, for each test."""
+    settle(monkeypatch, tmp_path)
+
+
+def made(folder: Path, rows: int, ruin: float = 0.0) -> Made:
+    """A model with a prepared folder beside it, as its stages would have left it."""
+    found = model(folder, tables.people(count=rows), tables.people(count=2000, seed=2), ruin=ruin)
+    (folder / "prepared").mkdir()
+    (folder / "prepared" / "train.csv").write_text(f"{rows}\n")
+    return found
 
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """A model."""
-    return model(
-        tmp_path_factory.mktemp("good") / "made",
-        tables.people(count=2000),
-        tables.people(count=2000, seed=2),
-    )
+    return made(tmp_path_factory.mktemp("good") / "made", 2000)
 
 
 @pytest.fixture(scope="session")
 def better(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """One of the same inputs, trained on more rows: no worse."""
-    folder = tmp_path_factory.mktemp("better") / "made"
-    return model(folder, tables.people(count=3000), tables.people(count=2000, seed=2))
+    return made(tmp_path_factory.mktemp("better") / "made", 3000)
 
 
 @pytest.fixture(scope="session")
 def worse(tmp_path_factory: pytest.TempPathFactory) -> Made:
     """One whose weights are noise."""
-    folder = tmp_path_factory.mktemp("worse") / "made"
-    return model(folder, tables.people(count=2000), tables.people(count=2000, seed=2), ruin=20.0)
+    return made(tmp_path_factory.mktemp("worse") / "made", 2000, ruin=20.0)
 
 
 @pytest.fixture
@@ -58,16 +64,20 @@ def line(tmp_path: Path) -> Line:
     return Line(GateRepo(tmp_path / "repo")).start()
 
 
-@pytest.fixture
-def running(line: Line, good: Made) -> Line:
-    """The same, with a first model built and promoted to staging and production."""
-    line.build(good)
-    line.promote("dev", "staging")
-    line.promote("staging", "production")
+@pytest.fixture(scope="session")
+def promoted(tmp_path_factory: pytest.TempPathFactory, good: Made) -> Line:
+    """A first model, promoted to staging and production; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("promoted")
+    with pytest.MonkeyPatch.context() as patch:
+        settle(patch, folder)
+        line = Line(GateRepo(folder / "repo")).start()
+        line.build(good)
+        line.promote("dev", "staging")
+        line.promote("staging", "production")
     return line
 
 
 @pytest.fixture
-def moved(running: Line, better: Made) -> Callable[[int], str]:
-    """`moved(depth)`: build and push another model on main."""
-    return lambda depth: running.build(better, depth)
+def running(promoted: Line, tmp_path: Path) -> Line:
+    """A first model runs in staging and production."""
+    return promoted.copied(tmp_path)

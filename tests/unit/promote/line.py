@@ -20,6 +20,7 @@ from tests.unit.validate.gate_repo import ENV, GateRepo, Made
 
 TIME = "2026-01-31T12:00:00Z"
 DIGEST = "a" * 64
+MD5 = hashlib.md5(b"id,label\n").hexdigest()
 BRANCHES = ("main", "release/staging", "release/production")
 
 
@@ -42,12 +43,31 @@ class Line:
 
     def start(self) -> Line:
         self.repo.start()
+        raw = b"id,label\n"
+        self.repo.keep(MD5, raw)
+        self.repo.write(
+            "data.csv.dvc",
+            f"outs:\n- md5: {MD5}\n  size: {len(raw)}\n  hash: md5\n  path: data.csv\n",
+        )
+        self.repo.write(
+            ".dvc/config",
+            "[core]\n    remote = storage\n['remote \"storage\"']\n    url = ../../storage\n",
+        )
+        self.repo.commit("Data")
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(self.origin)], check=True)
         self.git("remote", "add", "origin", str(self.origin))
         for branch in BRANCHES[1:]:
             self.git("branch", branch)
         self.git("push", "-q", "origin", *BRANCHES)
         return self
+
+    def copied(self, folder: Path) -> Line:
+        """The same in another folder: repository, remote and storage."""
+        for place in (self.root, self.origin, self.repo.storage):
+            shutil.copytree(place, folder / place.name, symlinks=True)
+        copy = Line(GateRepo(folder / self.root.name))
+        copy.git("remote", "set-url", "origin", str(copy.origin))
+        return copy
 
     def at(self, branch: str) -> None:
         """Check out what the remote has there, on a branch of one's own."""
@@ -57,7 +77,10 @@ class Line:
     def build(self, made: Made, depth: int = 3, *, push: bool = True) -> str:
         """Commit a build of the present files, keep its record, push objects and branch."""
         self.repo.write("params.yaml", f"train: {{depth: {depth}}}\n")
-        commit = self.repo.built(made.folder / "package", made.folder / "evaluation")
+        prepared = self.repo.store(made.folder / "prepared")
+        commit = self.repo.built(
+            made.folder / "package", made.folder / "evaluation", prepared=prepared
+        )
         write_record(self.root, made)
         copy_objects(self.repo)
         if push:
@@ -164,7 +187,7 @@ def write_record(root: Path, made: Made, model: str = "demo", lock: str = "dvc.l
             "env_lock": DIGEST,
         },
         "stages": [{"name": name, "result": "ran"} for name in stages],
-        "inputs": [{"path": f"{folder}data.csv", "md5": "a" * 32, "size": 9}],
+        "inputs": [{"path": f"{folder}data.csv", "md5": MD5, "size": 9}],
         "outputs": [_output(one, folder, made) for one in outputs],
         "metrics": {"rows": 60, "accuracy": 0.75},
         "test_set": DIGEST,

@@ -62,7 +62,7 @@ def test_rollback_brings_the_exact_tree_back_and_holds(running: Line, better: Ma
     assert running.runs("production") == "v1.0.0"
     assert running.tree("release/production") == old
     assert remote_git(running.origin, "rev-parse", "release/production^") == tip
-    with pytest.raises(AnswerNo, match="production is held since .* rolled back: a test"):
+    with pytest.raises(AnswerNo, match=r"production is held since .* rolled back: a test"):
         running.promote("staging", "production")
     assert running.release_hold("production") == "hold/production/2"
     with pytest.raises(AnswerNo, match="production is not held"):

@@ -126,10 +126,16 @@ class GateRepo:
         shutil.copytree(self.cache, self.storage / "files" / "md5", dirs_exist_ok=True)
         shutil.rmtree(self.cache.parents[1])
 
-    def built(self, package: Path, evaluation: Path, message: str = "Build") -> str:
+    def built(
+        self,
+        package: Path,
+        evaluation: Path,
+        message: str = "Build",
+        prepared: str = f"{'b' * 32}.dir",
+    ) -> str:
         """Commit a dvc.lock of the present files, with this package and evaluation."""
         outs = {"models/package": self.store(package), "evaluation": self.store(evaluation)}
-        outs["prepared"] = f"{'b' * 32}.dir"
+        outs["prepared"] = prepared
         data = (self.root / "data.csv.dvc").read_text().split("md5: ")[1][:32]
         depth = (self.root / "params.yaml").read_text().split("depth: ")[1].split("}")[0]
 
