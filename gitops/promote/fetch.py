@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import secrets
 import shutil
 import tempfile
@@ -146,7 +145,7 @@ def into(world: World, chosen: Chosen, target: Path) -> dict[str, str]:
             _copy(Path(temporary) / path, half)
             files = digests(half)
             _require(chosen, files)
-            os.replace(half, target)  # an empty folder gives way
+            half.replace(target)  # an empty folder gives way
         finally:
             shutil.rmtree(half, ignore_errors=True)
     return files
