@@ -47,7 +47,7 @@ def answer(
             pull.body = body.get("description", pull.body)
             return Reply(200, _pull(pull))
         case "list iterations":
-            return _all([_iteration(at, *one) for at, one in enumerate(pulls[number - 1].heads)])
+            return _all(_iterations(pulls[number - 1]))
         case "list threads":
             return _all(_threads(pulls[number - 1]))
         case "create thread":
@@ -121,8 +121,14 @@ def _pull(pull: Pull) -> dict[str, Any]:
     }
 
 
-def _iteration(at: int, commit: str, time: str) -> dict[str, Any]:
-    return {"id": at + 1, "createdDate": time, "sourceRefCommit": {"commitId": commit}}
+def _iterations(pull: Pull) -> list[dict[str, Any]]:
+    """One for each push, and one for each change of the target."""
+    aimed = [(at, [c for c, pushed in pull.heads if pushed < at][-1]) for at in pull.retargeted]
+    found = sorted([(at, commit) for commit, at in pull.heads] + aimed)
+    return [
+        {"id": number, "createdDate": at, "sourceRefCommit": {"commitId": commit}}
+        for number, (at, commit) in enumerate(found, 1)
+    ]
 
 
 def _threads(pull: Pull) -> list[dict[str, Any]]:

@@ -53,6 +53,8 @@ def answer(
             return _page(root, request, people)
         case "actions/create-workflow-dispatch":
             return _dispatch(simulator, values["workflow_id"], body)
+        case "issues/list-events":
+            return _page(root, request, _events(contract, pulls[number - 1]))
         case "issues/list-comments":
             comments = [_comment(contract, one) for one in pulls[number - 1].comments]
             return _page(root, request, comments)
@@ -157,6 +159,15 @@ def _review(contract: Contract, number: int, said: Said) -> Any:
         commit_id=said.commit,
         submitted_at=said.at,
     )
+
+
+def _events(contract: Contract, pull: Pull) -> list[Any]:
+    """Of the kind with the common properties only: the description has none by these names."""
+    told = [("labeled", pull.heads[0][1])] + [("base_ref_changed", at) for at in pull.retargeted]
+    return [
+        contract.sample("removed-from-project-issue-event", event=event, created_at=at)
+        for event, at in told
+    ]
 
 
 def _comment(contract: Contract, comment: Comment) -> Any:

@@ -122,6 +122,7 @@ class Pull:
     heads: list[tuple[str, str]]
     state: Literal["open", "closed", "merged"] = "open"
     changed: str = ""
+    retargeted: list[str] = field(default_factory=list)
     said: list[Said] = field(default_factory=list)
     comments: list[Comment] = field(default_factory=list)
 
@@ -259,6 +260,13 @@ class Simulator:
                 pull.said[last] = Said(login, state, one.commit, one.at)
             else:
                 pull.said.append(Said(login, state, commit or pull.heads[-1][0], self.now()))
+
+    def retarget(self, number: int, base: str) -> None:
+        """Aim a pull request at another branch; what was said of it stays."""
+        with self.lock:
+            pull = self.seen()[number - 1]
+            pull.base, pull.changed = base, self.now()
+            pull.retargeted.append(pull.changed)
 
     def close(self, number: int) -> None:
         """Close a pull request without merging it."""

@@ -20,6 +20,7 @@ from gitops.cli import (
     new,
     predict,
     promote,
+    rollback,
     schema,
     status,
     sync,
@@ -60,7 +61,11 @@ for module in (
     predict,
     gate,
     promote,
+<<<<<<< HEAD
     fetch,
+=======
+    rollback,
+>>>>>>> main
     status,
     diff,
     log,

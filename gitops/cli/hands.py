@@ -56,6 +56,7 @@ def _judge(
             (one.policy, one.policy_digest),
             one.digest,
             document(one),
+            reports.markdown([one]),
         )
         for one in verdicts
     ]

@@ -1,22 +1,30 @@
-"""`gitops promote`, `approve` and `rollback`: models move between environments."""
+"""`gitops promote` and `gitops approve`: models move to the next environment."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gitops import git
+<<<<<<< HEAD
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, RemoteOption, open_repository
+=======
+from gitops.cli import moves, screen
+from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
+>>>>>>> main
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
     from gitops.config import Config
+    from gitops.forge import Forge
     from gitops.promote.plan import Plan
-    from gitops.promote.run import Promoted
     from gitops.promote.world import World
 
+<<<<<<< HEAD
 ReasonOption = Annotated[
     str | None,
     typer.Option("--reason", metavar="WHY", help="Why, for the record.", show_default=False),
@@ -28,10 +36,12 @@ DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan; judge and change nothing.")
 ]
 
+=======
+>>>>>>> main
 
 def register(app: typer.Typer) -> None:
-    for command in (promote, approve, rollback):
-        app.command()(command)
+    app.command()(promote)
+    app.command()(approve)
 
 
 def promote(
@@ -97,7 +107,7 @@ def promote(
     else:
         world = worlds.read(root, remote)
         plan = _plan(world, config, source, target, model)
-        _promote(world, config, plan, model, reason, dry_run, pull_request, as_json)
+        _promote(world, plan, model, reason, dry_run, pull_request, as_json)
 
 
 def approve(
@@ -121,69 +131,13 @@ def approve(
     root, config = open_repository()
     world = worlds.read(root, remote)
     plan = _plan(world, config, source, target, None)
-    name = marks.approve(world, plan.at, plan.target, plan.base, _reason(reason, "approved"))
+    name = marks.approve(
+        world, plan.at, plan.target, plan.base, moves.reason_or(reason, "approved")
+    )
     if as_json:
         screen.document({"tag": name, "commit": plan.at.commit, "tree": plan.at.tree})
         return
     screen.out(f"approved {plan.at.commit[:12]} for {target}: {name}")
-
-
-def rollback(
-    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.")],
-    to: Annotated[
-        str | None,
-        typer.Option(
-            "--to",
-            metavar="VERSION",
-            help="A version that ran there: v1.3.0. [default: what ran before]",
-            show_default=False,
-        ),
-    ] = None,
-    model: ModelOption = None,
-    release_hold: Annotated[
-        bool, typer.Option("--release-hold", help="Lift the hold that a rollback has set.")
-    ] = False,
-    reason: ReasonOption = None,
-    dry_run: DryRunOption = False,
-    remote: RemoteOption = None,
-    as_json: JsonOption = False,
-) -> None:
-    """Go back to an earlier promotion: a new commit with its exact tree, and a hold on top.
-
-    Nothing is force-pushed. The hold keeps automation from undoing it, until --release-hold. A
-    freeze doesn't stop it.
-
-    Examples:
-
-        gitops rollback production --reason "complaints about late flights"
-
-        gitops rollback production --to v1.3.0 --reason "known to be good"
-
-        gitops rollback production --release-hold --reason "v1.5.0 is fixed"
-    """
-    from gitops.cli.hands import hands
-    from gitops.promote import rollback as engine
-    from gitops.promote import world as worlds
-
-    root, config = open_repository()
-    if reason is None and not dry_run:
-        raise UsageError(
-            "why? A rollback is looked at later",
-            fix=f'gitops rollback {environment} --reason "..."',
-        )
-    world = worlds.read(root, remote)
-    if release_hold:
-        name = engine.release_hold(world, config, environment, reason or "")
-        screen.document({"tag": name}) if as_json else screen.out(f"released: {name}")
-        return
-    plan = engine.plan(world, config, environment, to=to, model=model)
-    if dry_run:
-        _show_plan(plan, as_json)
-        return
-    if not as_json:
-        _show_plan(plan, as_json)
-    done = engine.carry_out(world, plan, hands(root), why=reason or "", model=model)
-    _show_done(done, as_json)
 
 
 # ---------------------------------------------------------------- steps
@@ -202,7 +156,6 @@ def _plan(world: World, config: Config, source: str, target: str, model: str | N
 
 def _promote(
     world: World,
-    config: Config,
     plan: Plan,
     model: str | None,
     reason: str | None,
@@ -214,21 +167,58 @@ def _promote(
     from gitops.promote import partial, run
 
     if plan.empty:
-        screen.document(_as_json(plan)) if as_json else screen.out(
+        screen.document(moves.as_document(plan)) if as_json else screen.out(
             f"{plan.target.name} has it all already: nothing to promote"
         )
         return
     if dry_run or not as_json:
-        _show_plan(plan, as_json)
+        moves.show_plan(plan, as_json)
     if dry_run:
         if plan.stops:
             raise typer.Exit(1)
         return
     alone = model is not None and len(plan.proposed.models) > 1
+    if pull_request:
+        _request(world, plan, model if alone else None, reason, as_json)
+        return
     tip = partial.tip(world, plan) if alone else None
-    why = _reason(reason, f"promoted from {plan.source.name if plan.source else '?'}")
+    why = moves.reason_or(reason, f"promoted from {plan.source.name if plan.source else '?'}")
     done = run.run(world, plan, hands(world.root), why=why, tip=tip)
-    _show_done(done, as_json)
+    moves.show_done(done, as_json)
+
+
+def _request(
+    world: World, plan: Plan, model: str | None, reason: str | None, as_json: bool
+) -> None:
+    from gitops.cli.hands import hands
+    from gitops.promote import request
+
+    why = moves.reason_or(reason, "what was judged goes on")
+    done = request.propose(
+        world, plan, hands(world.root), alone=model, forge=_forge(world), why=why
+    )
+    if as_json:
+        screen.document(asdict(done))
+        return
+    for version in done.versions:
+        screen.out(f"registered {version}")
+    screen.out(f"pushed {done.branch} at {done.commit[:12]}")
+    if done.url is None:
+        screen.out(
+            "no forge is known for this remote: merge it with"
+            f" `git merge --no-ff {done.commit[:12]}` into {plan.target.branch}, push, and run"
+            f" `gitops promote --finish {plan.target.name}`"
+        )
+    else:
+        screen.out(f"{'opened' if done.created else 'updated'} {done.url}")
+
+
+def _forge(world: World) -> Forge | None:
+    import os
+
+    from gitops import forge
+
+    return forge.of(world.url, os.environ)
 
 
 def _finish(
@@ -240,20 +230,28 @@ def _finish(
     as_json: bool,
 ) -> None:
     from gitops.cli.hands import hands
-    from gitops.promote import finish, run
+    from gitops.promote import finish, request, run
 
     tip = world.tip(config.environment(environment))
     if finish.recorded(world, tip.commit):
         text = f"{environment} is on record as it is: {tip.commit[:12]}"
         screen.document({"recorded": tip.commit}) if as_json else screen.out(text)
         return
-    plan = finish.plan(world, config, environment, promoter=git.identity(world.root))
+    plan = finish.plan(
+        world,
+        config,
+        environment,
+        promoter=git.identity(world.root),
+        reviewers=lambda head, there: request.reviewers(
+            _forge(world), head, there.branch, there.approvers
+        ),
+    )
     if dry_run or not as_json:
-        _show_plan(plan, as_json)
+        moves.show_plan(plan, as_json)
     if not dry_run:
-        why = _reason(reason, f"merged into {plan.target.branch}")
+        why = moves.reason_or(reason, f"merged into {plan.target.branch}")
         done = run.run(world, plan, hands(world.root), why=why, tip=tip.commit)
-        _show_done(done, as_json)
+        moves.show_done(done, as_json)
     elif plan.stops:
         raise typer.Exit(1)
 
@@ -267,6 +265,7 @@ def _bring_forward(
     as_json: bool,
 ) -> None:
     from gitops.git import remote as gitremote
+    from gitops.git.remote import Update
     from gitops.promote import forward, hotfix
 
     if source is None:
@@ -274,8 +273,17 @@ def _bring_forward(
             "hotfixes of which environment?", fix="gitops promote production --bring-forward"
         )
     found = forward.bring(world, config, source)
+    update, page = found.update, ""
+    if pull_request:
+        branch = f"gitops/bring-forward/{source}"
+        ref = f"refs/heads/{branch}"
+        update = Update(ref, world.refs.heads.get(branch), update.new)
     if not dry_run:
-        gitremote.push(world.root, world.refs, [found.update])
+        gitremote.push(world.root, world.refs, [update])
+    if pull_request and not dry_run and (there := _forge(world)) is not None:
+        title = f"Bring hotfixes of {source} forward"
+        body = "".join(f"- {hotfix.shown(one)}\n" for one in found.hotfixes)
+        page = there.open_or_update(branch, found.target.branch, title, body).url
     if as_json:
         screen.document(
             {
@@ -283,6 +291,8 @@ def _bring_forward(
                 "target": found.target.name,
                 "hotfixes": [one.id for one in found.hotfixes],
                 "commit": found.update.new,
+                "branch": update.ref.removeprefix("refs/heads/"),
+                "url": page or None,
                 "pushed": not dry_run,
             }
         )
@@ -290,7 +300,8 @@ def _bring_forward(
     for one in found.hotfixes:
         screen.out(f"  {hotfix.shown(one)}")
     verb = "would bring" if dry_run else "brought"
-    screen.out(f"{verb} forward to {found.target.branch}: {found.update.new[:12]}")
+    onto = update.ref.removeprefix("refs/heads/")
+    screen.out(f"{verb} forward to {onto}: {found.update.new[:12]} {page}".rstrip())
     screen.out(
         "pull, and `gitops build`: what came back has yet to be built together with the rest"
     )
@@ -299,90 +310,3 @@ def _bring_forward(
 def _no_more(what: str, *others: object) -> None:
     if any(others):
         raise UsageError(f"{what} takes nothing more", fix=f"gitops promote {what}")
-
-
-def _reason(given: str | None, default: str) -> str:
-    return (given or default).strip() or default
-
-
-# ---------------------------------------------------------------- what a person sees
-
-
-def _show_plan(plan: Plan, as_json: bool) -> None:
-    if as_json:
-        screen.document(_as_json(plan))
-        return
-    source = plan.source.name if plan.source else plan.at.commit[:12]
-    how = ", fast-forward" if plan.fast_forward else ""
-    screen.out(
-        f"{screen.style(f'{source} -> {plan.target.name}', 'bold')}"
-        f"  {plan.at.commit[:12]} onto {plan.base.commit[:12]}{how}"
-    )
-    rows = [
-        [
-            one.model,
-            str(one.old or "-"),
-            str(one.version or "new"),
-            one.commit[:10],
-            one.closure.package[:8],
-        ]
-        for one in plan.changes
-    ]
-    if rows:
-        screen.table(["MODEL", "NOW", "THEN", "COMMIT", "PACKAGE"], rows)
-    if plan.along:
-        more = f" and {len(plan.along) - 5} more" if len(plan.along) > 5 else ""
-        screen.out(f"along with it: {', '.join(plan.along[:5])}{more}")
-    if plan.approved:
-        screen.out(f"approved by {', '.join(plan.approved)}")
-    for stop in plan.stops:
-        screen.out(f"{screen.style('stop:', 'red')} {stop.text}")
-        screen.out(f"  {screen.style('fix:', 'green')} {stop.fix}")
-
-
-def _show_done(done: Promoted, as_json: bool) -> None:
-    if as_json:
-        screen.document(
-            {
-                "kind": done.kind,
-                "environment": done.target,
-                "commit": done.tip.commit,
-                "tree": done.tip.tree,
-                "versions": dict(done.versions),
-                "tags": list(done.tags),
-                "verdicts": {one.model: one.digest for one in done.verdicts},
-            }
-        )
-        return
-    what = ", ".join(f"{model} {version}" for model, version in done.versions.items())
-    verb = {"rollback": "rolled back", "promotion": "promoted", "hotfix": "recorded"}[done.kind]
-    screen.out(
-        f"{screen.style(verb, 'green')}: {done.target} is {what or 'moved'}"
-        f" at {done.tip.commit[:12]}"
-    )
-    for tag in done.tags:
-        screen.out(f"  {tag}")
-
-
-def _as_json(plan: Plan) -> dict[str, Any]:
-    return {
-        "kind": plan.kind,
-        "source": plan.source.name if plan.source else None,
-        "target": plan.target.name,
-        "base": {"commit": plan.base.commit, "tree": plan.base.tree},
-        "from": {"commit": plan.at.commit, "tree": plan.at.tree},
-        "fast_forward": plan.fast_forward,
-        "models": [
-            {
-                "model": one.model,
-                "now": str(one.old) if one.old else None,
-                "then": str(one.version) if one.version else None,
-                "commit": one.commit,
-                "package": one.closure.package,
-            }
-            for one in plan.changes
-        ],
-        "along": list(plan.along),
-        "approved": list(plan.approved),
-        "stops": [{"kind": one.kind, "text": one.text, "fix": one.fix} for one in plan.stops],
-    }

@@ -5,13 +5,12 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from gitops.errors import ToolError, UsageError
 from gitops.forge.address import OnAzure
-from gitops.forge.client import PAGE, Client, Refused, Token, objects, part, pick
+from gitops.forge.client import PAGE, Client, Refused, Token, moment, objects, part, pick
 from gitops.forge.model import PullRequest, Review, fit, marked, marker
 
 _TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
@@ -136,7 +135,7 @@ class Azure:
         last = max(pushes, key=lambda one: pick(one, int, "id"), default=None)
         if last is None or pick(last, str, "sourceRefCommit", "commitId") != commit:
             return {}
-        since = _time(pick(last, str, "createdDate"))
+        since = moment(pick(last, str, "createdDate"))
         votes = _votes(self._list(f"{path}/threads"))
         found: dict[str, Review | None] = {}
         for one in objects(pull_request, "reviewers"):
@@ -146,7 +145,7 @@ class Azure:
                 continue
             login = pick(one, str, "uniqueName")
             result, at = votes.get(_identity(one.get("id")), (0, ""))
-            counts = vote in _APPROVALS and result in _APPROVALS and _time(at) > since
+            counts = vote in _APPROVALS and result in _APPROVALS and moment(at) > since
             found[login.lower()] = (
                 Review(login, _email(login), _APPROVALS[vote], commit, at) if counts else None
             )
@@ -263,11 +262,3 @@ def _property(thread: Mapping[str, Any], name: str) -> str:
 def _first(thread: Mapping[str, Any]) -> Mapping[str, Any]:
     comments = objects(thread, "comments") if thread.get("comments") else []
     return comments[0] if comments else {}
-
-
-def _time(text: str) -> datetime:
-    """RFC 3339; Azure writes up to seven digits of a second, and leaves out zeros."""
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError as error:
-        raise ToolError(f"Azure DevOps gave {text!r} where a time belongs") from error

@@ -6,6 +6,7 @@ import itertools
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -203,13 +204,15 @@ class Client:
             return f"the token in {variable} is unknown or has expired: make a new one"
         if status == 429 or "Retry-After" in response.headers:
             return "the forge asks to slow down: try again later"
+        if "not permitted to create or approve pull requests" in _said(response):
+            return "allow it: Settings, Actions, General, Workflow permissions of the repository"
         if status == 403:
             return f"give the token in {variable} the permission `{needs}`"
         if status == 404:
             return f"is it there, and may the token in {variable} see it (`{needs}`)?"
         if 300 <= status < 400:
             return "it has moved: git remote set-url origin NEW-URL"
-        return "" if status < 500 else "try again later"
+        return "try again later" if status >= 500 else "change what the forge names"
 
     def _broken(self, method: str, path: str, cause: Exception) -> ToolError:
         failures = requests.exceptions
@@ -307,3 +310,16 @@ def part(data: Mapping[str, Any], key: str) -> Mapping[str, Any]:
     """An object within an answer that may be missing or null."""
     found = data.get(key)
     return found if isinstance(found, dict) else {}
+
+
+def moment(text: str) -> datetime:
+    """A time of an answer: RFC 3339, of which Azure writes seven digits of a second.
+
+    Raises:
+        ToolError: it's something else.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise ToolError(f"the forge gave {text[:50]!r} where a time belongs") from error
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

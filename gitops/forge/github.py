@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from urllib.parse import quote
 
 from gitops.errors import ToolError, UsageError
 from gitops.forge.address import OnGitHub
-from gitops.forge.client import Client, Refused, Token, part, pick
+from gitops.forge.client import Client, Refused, Token, moment, part, pick
 from gitops.forge.model import PullRequest, Review, fit, marked, marker
 
 _TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
@@ -94,20 +95,18 @@ class GitHub:
         latest: dict[str, Review | None] = {}
         for number in self._numbers(commit, base_branch):
             path = f"{self._path}/pulls/{number}/reviews"
-            for one in self.client.pages(path, needs="pull_requests=read", query={}):
+            said = self.client.pages(path, needs="pull_requests=read", query={})
+            since = self._retargeted(number) if said else None
+            for one in said:
                 state, user = pick(one, str, "state"), part(one, "user")
                 # A comment takes no approval back; a user of null has left GitHub.
                 if state not in ("APPROVED", "CHANGES_REQUESTED", "DISMISSED") or not user:
                     continue
-                login = pick(user, str, "login")
+                login, at = pick(user, str, "login"), pick(one, str, "submitted_at")
                 counts = state == "APPROVED" and one.get("commit_id") == commit
-                latest[login.lower()] = (
-                    Review(
-                        login, user.get("email"), "approved", commit, pick(one, str, "submitted_at")
-                    )
-                    if counts
-                    else None
-                )
+                latest[login.lower()] = None
+                if counts and (since is None or moment(at) > since):
+                    latest[login.lower()] = Review(login, None, "approved", commit, at)
         return tuple(review for _, review in sorted(latest.items()) if review)
 
     def _numbers(self, commit: str, base: str) -> tuple[int, ...]:
@@ -125,6 +124,13 @@ class GitHub:
                 and (pick(one, str, "state") == "open" or one.get("merged_at"))
             )
         )
+
+    def _retargeted(self, number: int) -> datetime | None:
+        """When a pull request was last aimed at another branch; what was approved was not this."""
+        path = f"{self._path}/issues/{number}/events"
+        events = self.client.pages(path, needs="pull_requests=read", query={})
+        changes = [one for one in events if one.get("event") == "base_ref_changed"]
+        return max((moment(pick(one, str, "created_at")) for one in changes), default=None)
 
     def members(self, team: str) -> tuple[str, ...]:
         organization, _, slug = team.removeprefix("@").partition("/")

@@ -6,20 +6,42 @@ branch and the tags together.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
+
 from gitops import git
-from gitops.config import Config
+from gitops.config import Config, Environment
 from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
 from gitops.promote import hotfix
-from gitops.promote.plan import Plan, along, approved, chain_stops, changes, hotfix_stops, standing
+from gitops.promote.plan import (
+    Change,
+    Plan,
+    along,
+    approved,
+    chain_stops,
+    changes,
+    hotfix_stops,
+    standing,
+)
 from gitops.promote.world import World, before
 
+# Those of an environment's approvers who approved the pull request whose head is this commit.
+Reviewers = Callable[[str, Environment], Iterable[str]]
 
-def plan(world: World, local: Config, environment: str, *, promoter: str) -> Plan:
+
+def plan(
+    world: World,
+    local: Config,
+    environment: str,
+    *,
+    promoter: str,
+    reviewers: Reviewers | None = None,
+) -> Plan:
     """The plan for the tip that the branch has: whatever came since the last that is on record.
 
     A tip whose tree is one of the source's commits is a promotion, whichever way the forge merged
-    it; any other is a hotfix, which is judged as it is.
+    it; any other is a hotfix, which is judged as it is. `reviewers` tells who of the approvers has
+    approved the pull request of a commit.
 
     Raises:
         UsageError: it's the first environment.
@@ -35,29 +57,42 @@ def plan(world: World, local: Config, environment: str, *, promoter: str) -> Pla
             f"{environment} is the first environment: nothing is promoted to it",
             fix="gitops build --register writes its versions",
         )
-    at = _source(world, tip, world.tip(source))
+    there = world.tip(source)
+    at = _source(world, tip, there)
     proposed = world.settings(at or tip, target)
     governing = settings.environment(environment)
     found = changes(world, at or tip, base, proposed, settings, target)
+    beside = along(world.root, base, at or tip, found)
+    promoted = at is not None or _alone(world, settings, source, there, found, beside)
     stops = standing(world, governing, base)
     if at is not None:
         stops += hotfix_stops(world, base, at, governing)
+    if promoted:
         stops += chain_stops(world, settings, source, found)
     names, missing = approved(world, governing, base, at or tip, promoter)
+    if missing and reviewers is not None:
+        reviewed = [one for head in _heads(world, tip) for one in reviewers(head, governing)]
+        names, missing = (tuple(sorted(set(reviewed))), ()) if reviewed else (names, missing)
     return Plan(
-        kind="promotion" if at is not None else "hotfix",
-        source=source if at is not None else None,
+        kind="promotion" if promoted else "hotfix",
+        source=source if promoted else None,
         target=governing,
         base=base,
         at=at or tip,
         settings=settings,
         proposed=proposed,
         changes=found,
-        along=along(world.root, base, at or tip, found),
+        along=beside,
         fast_forward=False,
         stops=(*stops, *missing),
         approved=names,
     )
+
+
+def _heads(world: World, tip: git.Snapshot) -> tuple[str, ...]:
+    """What a reviewer can have approved: the tip (squashed, or moved), or what it merged."""
+    (commit,) = write.chain(world.root, tip.commit, most=1)
+    return (*commit.parents[1:], tip.commit)
 
 
 def recorded(world: World, tip: str) -> bool:
@@ -78,6 +113,23 @@ def _before(world: World, tip: git.Snapshot) -> str:
             fix="let the branch start at a commit that every environment has",
         )
     return line[1].id
+
+
+def _alone(
+    world: World,
+    settings: Config,
+    source: Environment,
+    there: git.Snapshot,
+    found: Sequence[Change],
+    beside: Sequence[str],
+) -> bool:
+    """Whether the branch got models of the source, each as it is there, and nothing else."""
+    known = [one for one in found if one.version is not None]
+    if not found or beside or len(known) < len(found):
+        return False
+    if before(settings, source) is None:
+        return all(one.commit in world.history(there.commit) for one in found)
+    return not chain_stops(world, settings, source, found)
 
 
 def _source(world: World, tip: git.Snapshot, source: git.Snapshot) -> git.Snapshot | None:

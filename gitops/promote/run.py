@@ -25,7 +25,7 @@ _TRIES = 20  # of pushing, as long as only the records moved
 
 @dataclass(frozen=True)
 class Judgement:
-    """A verdict: `document` is that of the contract `verdict`."""
+    """A verdict: `document` is that of the contract `verdict`, `report` what a reviewer reads."""
 
     model: str
     passed: bool
@@ -33,6 +33,7 @@ class Judgement:
     policy: tuple[str, str]
     digest: str
     document: Mapping[str, Any]
+    report: str = ""
 
 
 # Judges models of a commit against a base commit, by the rules of an environment.

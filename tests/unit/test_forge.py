@@ -178,6 +178,17 @@ def test_an_approval_for_another_branch_is_none_for_this_one(place: Place) -> No
     assert approvals(place, commit) == []
 
 
+def test_an_approval_given_for_another_branch_is_not_carried_over(place: Place) -> None:
+    place.forge.open_or_update(HEAD, "main", "x", "")
+    commit = place.simulator.tip(HEAD)
+    assert commit
+    place.simulator.review(1, "ann@acme.org", "approved")
+    place.simulator.retarget(1, BASE)
+    assert approvals(place, commit) == []
+    place.simulator.review(1, "bob@acme.org", "approved")
+    assert approvals(place, commit) == ["bob@acme.org"]
+
+
 def test_lists_are_read_to_the_end(place: Place) -> None:
     place.forge.open_or_update(HEAD, BASE, "x", "")
     commit = place.simulator.tip(HEAD)

@@ -135,6 +135,16 @@ def test_a_token_without_a_permission_is_told_which(patient: Patient) -> None:
     assert patient.waits == []
 
 
+def test_the_setting_that_keeps_actions_from_opening_pull_requests_is_named(
+    patient: Patient,
+) -> None:
+    message = "GitHub Actions is not permitted to create or approve pull requests."
+    patient.fail(Reply(403, {"message": message}), matches="^POST ")
+    with pytest.raises(ToolError) as caught:
+        patient.github.open_or_update(HEAD, BASE, "x", "")
+    assert "Settings, Actions, General" in caught.value.fix
+
+
 @pytest.mark.parametrize("reply", [Reply(502), Reply(504), None])
 def test_an_answer_that_is_lost_leaves_one_of_everything(
     patient: Patient, reply: Reply | None

@@ -22,6 +22,7 @@ OPERATIONS = (
     ("get", f"{PULLS}/{{pull_number}}/reviews"),
     ("get", "/orgs/{org}/teams/{team_slug}/members"),
     ("post", "/repos/{owner}/{repo}/actions/workflows/{workflow_id}/dispatches"),
+    ("get", "/repos/{owner}/{repo}/issues/{issue_number}/events"),
     ("get", COMMENTS),
     ("post", COMMENTS),
     ("patch", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),

@@ -52,10 +52,10 @@ def test_what_is_there_stays(past: Line, tmp_path: Path) -> None:
     out.mkdir()  # an empty folder is none
     assert get(past, out) == ("v1.0.0", False)
     assert get(past, out) == ("v1.0.0", True)
-    with pytest.raises(AnswerNo, match="is there, and isn't demo v1.1.0"):
+    with pytest.raises(AnswerNo, match=r"is there, and isn.t demo v1\.1\.0"):
         get(past, out, "staging")
     (out / "more.txt").write_text("mine")
-    with pytest.raises(AnswerNo, match="is there, and isn't demo v1.0.0"):
+    with pytest.raises(AnswerNo, match=r"is there, and isn.t demo v1\.0\.0"):
         get(past, out)
     file = tmp_path / "file"
     file.write_text("mine")
@@ -90,13 +90,13 @@ def test_another_package_than_the_tag_says(past: Line, better: Made, tmp_path: P
     world = past.world()
     chosen = fetch.choose(world, past.config, "demo", None, None)
     lie = fetch.Chosen(**{**vars(chosen), "package": "f" * 64, "files": {"model.onnx": "0" * 64}})
-    with pytest.raises(EvidenceError, match="isn't the one that demo@v1.0.0 names: .*model.onnx"):
+    with pytest.raises(EvidenceError, match=r"isn.t the one that demo@v1\.0\.0 names: .*model\.onnx"):
         fetch.into(world, lie, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_fetched(past: Line, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="demo has no version v3.0.0"):
+    with pytest.raises(UsageError, match=r"demo has no version v3\.0\.0"):
         get(past, tmp_path / "out", None, "v3.0.0")
     with pytest.raises(UsageError, match="no environment 'nowhere'"):
         get(past, tmp_path / "out", "nowhere")

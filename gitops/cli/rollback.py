@@ -1,0 +1,74 @@
+"""`gitops rollback`: an environment goes back to what ran before."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from gitops.cli import moves, screen
+from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
+from gitops.errors import UsageError
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(rollback)
+
+
+def rollback(
+    environment: Annotated[str, typer.Argument(metavar="ENV", help="The environment.")],
+    to: Annotated[
+        str | None,
+        typer.Option(
+            "--to",
+            metavar="VERSION",
+            help="A version that ran there: v1.3.0. [default: what ran before]",
+            show_default=False,
+        ),
+    ] = None,
+    model: ModelOption = None,
+    release_hold: Annotated[
+        bool, typer.Option("--release-hold", help="Lift the hold that a rollback has set.")
+    ] = False,
+    reason: ReasonOption = None,
+    dry_run: DryRunOption = False,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Go back to an earlier promotion: a new commit with its exact tree, and a hold on top.
+
+    Nothing is force-pushed. The hold keeps automation from undoing it, until --release-hold. A
+    freeze doesn't stop it.
+
+    Examples:
+
+        gitops rollback production --reason "complaints about late flights"
+
+        gitops rollback production --to v1.3.0 --reason "known to be good"
+
+        gitops rollback production --release-hold --reason "v1.5.0 is fixed"
+    """
+    from gitops.cli.hands import hands
+    from gitops.promote import rollback as engine
+    from gitops.promote import world as worlds
+
+    root, config = open_repository()
+    if reason is None and not dry_run:
+        raise UsageError(
+            "why? A rollback is looked at later",
+            fix=f'gitops rollback {environment} --reason "..."',
+        )
+    world = worlds.read(root, remote)
+    if release_hold:
+        name = engine.release_hold(world, config, environment, reason or "")
+        screen.document({"tag": name}) if as_json else screen.out(f"released: {name}")
+        return
+    plan = engine.plan(world, config, environment, to=to, model=model)
+    if dry_run:
+        moves.show_plan(plan, as_json)
+        return
+    if not as_json:
+        moves.show_plan(plan, as_json)
+    done = engine.carry_out(world, plan, hands(root), why=reason or "", model=model)
+    moves.show_done(done, as_json)
