@@ -61,11 +61,8 @@ for module in (
     predict,
     gate,
     promote,
-<<<<<<< HEAD
-    fetch,
-=======
     rollback,
->>>>>>> main
+    fetch,
     status,
     diff,
     log,

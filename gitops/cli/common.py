@@ -18,10 +18,6 @@ ModelArgument = Annotated[
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; progress stays on stderr.")
 ]
-RemoteOption = Annotated[
-    str | None,
-    typer.Option("--remote", help="The git remote. [default: origin]", show_default=False),
-]
 
 
 def open_repository() -> tuple[Path, Config]:

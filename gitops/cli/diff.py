@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gitops.cli import screen
-from gitops.cli.common import JsonOption, RemoteOption, open_repository
+from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import RemoteOption
 
 if TYPE_CHECKING:
     from gitops.promote.compare import Delta, Difference, Number, Side

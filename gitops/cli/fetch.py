@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from gitops.cli import screen
-from gitops.cli.common import JsonOption, RemoteOption, open_repository
+from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import RemoteOption
 from gitops.errors import UsageError
 
 

@@ -8,14 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitops import git
-<<<<<<< HEAD
-from gitops.cli import screen
-from gitops.cli.common import JsonOption, RemoteOption, open_repository
-=======
 from gitops.cli import moves, screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
->>>>>>> main
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -24,20 +19,6 @@ if TYPE_CHECKING:
     from gitops.promote.plan import Plan
     from gitops.promote.world import World
 
-<<<<<<< HEAD
-ReasonOption = Annotated[
-    str | None,
-    typer.Option("--reason", metavar="WHY", help="Why, for the record.", show_default=False),
-]
-ModelOption = Annotated[
-    str | None, typer.Option("--model", help="Only this model of several.", show_default=False)
-]
-DryRunOption = Annotated[
-    bool, typer.Option("--dry-run", help="Show the plan; judge and change nothing.")
-]
-
-=======
->>>>>>> main
 
 def register(app: typer.Typer) -> None:
     app.command()(promote)

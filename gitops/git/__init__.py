@@ -300,10 +300,8 @@ class Snapshot:
         wanted = {path: self.files[path] for path in paths if path in self.files}
         if not wanted:
             return {}
-        with _opened(self.root) as repo:
-            return {
-                path: repo.odb.stream(bytes.fromhex(one)).read() for path, one in wanted.items()
-            }
+        found = blobs(self.root, wanted.values())
+        return {path: found[one] for path, one in wanted.items()}
 
 
 def snapshot(root: Path, commit: str) -> Snapshot:
@@ -361,6 +359,14 @@ def changed(root: Path, before: str, after: str) -> dict[str, tuple[int, int]]:
         added, removed, path = entry.split("\t", 2)
         found[path] = (0, 0) if added == "-" else (int(added), int(removed))
     return found
+
+
+def changed_paths(root: Path, before: str, after: str) -> tuple[str, ...]:
+    """Paths that differ between two commits."""
+    plain = ["-r", "-z", "--name-only", "--no-renames"]
+    return tuple(
+        proc.run(["git", "diff-tree", *plain, before, after], cwd=root).out.split("\0")[:-1]
+    )
 
 
 def remotes(root: Path) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ from typing import Any
 from gitops import config as configuration
 from gitops import dvclock, git
 from gitops.config import Config
-from gitops.errors import EvidenceError, UsageError
+from gitops.errors import ConfigError, EvidenceError, UsageError
 from gitops.git import write
 from gitops.promote import statement, tags
 from gitops.promote.closure import Closure
 from gitops.promote.closure import of as closure_of
-from gitops.promote.tags import Version
+from gitops.promote.plan import version_at
 from gitops.promote.world import World
 from gitops.signature import Input, Signature
 
@@ -173,7 +173,7 @@ def _delta(
     return Delta(
         model=model,
         state=state,
-        versions=(_version(world, sides[0], model), _version(world, sides[1], model)),
+        versions=(_version(world, sides[0], one), _version(world, sides[1], other)),
         package=(one.package if one else "", other.package if other else ""),
         code={
             path: changed[path] for path in sorted(files & changed.keys()) if _is_code(path, both)
@@ -209,20 +209,16 @@ def _data(at: git.Snapshot, lock: dvclock.Lock | None) -> dict[str, tuple[str, i
     return {path: (one.md5, one.size) for path, one in dvclock.sources(at, lock).items()}
 
 
-def _version(world: World | None, side: Side, model: str) -> str | None:
-    """The version that the side has by the registry."""
-    if world is None:
+def _version(world: World | None, side: Side, closure: Closure | None) -> str | None:
+    """The version that the side has: by the registry for an environment, else with its closure."""
+    if world is None or closure is None:
         return None
     if side.environment:
-        entry = world.registry.assigned(model, side.environment)
+        entry = world.registry.assigned(closure.model, side.environment)
         if entry is not None:
             return str(world.registry.version_of(entry) or "") or None
-    for version, one in world.registry.versions(model).items():
-        if one.commit == side.at.commit or (
-            not side.model and one.commit in world.history(side.at.commit)
-        ):
-            return str(version)
-    return None
+    found = version_at(world, side.at, closure)
+    return str(found[0]) if found else None
 
 
 def _packages(side: Side, lock: dvclock.Lock | None) -> dict[str, str]:
@@ -286,9 +282,8 @@ def _metrics(
     both: tuple[Closure | None, Closure | None],
 ) -> tuple[Number, ...]:
     """By the verdicts on record; of a side without one by the metrics.json of its commit."""
-    model = next(one.model for one in both if one)
     verdicts = [
-        _verdict(world, side, model) if world and closure else None
+        _verdict(world, side, closure) if world and closure else None
         for side, closure in zip(sides, both, strict=True)
     ]
     files = [
@@ -321,31 +316,47 @@ def _metrics(
     return tuple(numbers)
 
 
-def _verdict(world: World, side: Side, model: str) -> dict[str, Any] | None:
-    """The verdict on the side's model: of its assignment, else of its very tree."""
-    paths = [path for path in world.records.names("verdicts") if path.split("/")[2] == model]
+def _verdict(world: World, side: Side, closure: Closure) -> dict[str, Any] | None:
+    """The verdict on what the side has: that of its very tree, else of an assignment's.
+
+    An assignment's counts only if package and evaluation are the same there.
+    """
+    names = world.records.names("verdicts")
+    paths = [path for path in names if path.split("/")[2] == closure.model]
     wanted = [path for path in paths if path.split("/")[1] == side.at.tree]
-    for digest in _digests(world, side, model):
-        wanted = [path for path in paths if path.endswith(f"-{digest[:16]}.json")] + wanted
+    for digest in _digests(world, side, closure):
+        wanted += [path for path in paths if path.endswith(f"-{digest[:16]}.json")]
     return world.records.many(wanted[:1]).get(wanted[0]) if wanted else None
 
 
-def _digests(world: World, side: Side, model: str) -> list[str]:
-    """The verdicts that assignments name, of what the side has; the one that counts comes last."""
-    if side.environment and (now := world.registry.assigned(model, side.environment)) is not None:
-        entries = [now]
-    else:
-        version = _version(world, side, model)
-        known = world.registry.versions(model)
-        commit = known[Version.parse(version)].commit if version else side.at.commit
-        entries = [
-            one
-            for one in world.registry.entries.get(model, ())
-            if one.tag.action == "assign" and one.commit == commit
-        ]
-    texts = write.tag_texts(world.root, [one.object for one in entries]) if entries else {}
-    told = [statement.of_stage(texts.get(one.object, ""), one.tag.name) for one in entries]
+def _digests(world: World, side: Side, closure: Closure) -> list[str]:
+    """The verdicts that assignments of the same build name, the environment's own first."""
+    entries = [
+        one
+        for one in reversed(world.registry.entries.get(closure.model, ()))
+        if one.tag.action == "assign"
+    ]
+    entries.sort(key=lambda one: one.tag.stage != side.environment)
+    same = {
+        commit: _build_at(world, commit, closure.model) == (closure.package, closure.evaluation)
+        for commit in {one.commit for one in entries}
+    }
+    kept = [one for one in entries if same[one.commit]]
+    texts = write.tag_texts(world.root, [one.object for one in kept]) if kept else {}
+    told = [statement.of_stage(texts.get(one.object, ""), one.tag.name) for one in kept]
     return [str(one["predicate"]["gitops"]["verdict"]) for one in told if one]
+
+
+def _build_at(world: World, commit: str, model: str) -> tuple[str, str] | None:
+    """DVC's hashes of package and evaluation at a commit."""
+    try:
+        config = configuration.load_at(world.root, commit)
+        if model not in config.models:
+            return None
+        found = closure_of(git.snapshot(world.root, commit), config, model)
+    except (ConfigError, EvidenceError):
+        return None
+    return found.package, found.evaluation
 
 
 def _measured(verdict: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

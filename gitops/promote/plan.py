@@ -13,12 +13,12 @@ from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
 from gitops.git import write
-from gitops.promote import hotfix, marks, statement
+from gitops.promote import hotfix, marks, statement, untouched
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
 from gitops.promote.tags import Version
-from gitops.promote.world import World, before, closures, pair
+from gitops.promote.world import World, before, pair
 
 Kind = Literal["promotion", "rollback", "hotfix"]
 
@@ -156,14 +156,19 @@ def changes(
     target: Environment,
 ) -> tuple[Change, ...]:
     """The models whose closure differs, or that the target hasn't assigned."""
-    new = closures(world.root, at, proposed)
-    old = closures(world.root, base, settings)
+    # What an earlier promotion left in order is in order still, where nothing of it has changed.
+    orderly = base.commit[:16] in hotfix.promotions(world)
+    same_still = untouched.models(at, proposed, base, settings) if orderly else frozenset()
     found = []
-    for model, closure in new.items():
+    for model in proposed.models:
         entry = world.registry.assigned(model, target.name)
+        if model in same_still and entry is not None and world.registry.version_of(entry):
+            continue
+        closure = closure_of(at, proposed, model)
         current = version_at(world, at, closure)
         there = world.registry.version_of(entry) if entry else None
-        same = model in old and old[model].digest == closure.digest
+        old = closure_of(base, settings, model) if model in settings.models else None
+        same = old is not None and old.digest == closure.digest
         if same and entry is not None and current is not None and entry.commit == current[1].commit:
             continue
         require_built(closure, at)

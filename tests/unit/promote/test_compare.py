@@ -59,7 +59,7 @@ def test_code_data_and_dependencies(past: Line) -> None:
     assert one.code == {"src/train.py": (2, 1)}
     assert [pair[1][1] for pair in one.data.values()] == [10]
     assert one.packages == {"numpy": (None, "2.1"), "six": (None, "-")}
-    assert found.along == {"notes.txt": (1, 0), "uv.lock": (5, 0)}
+    assert found.along == {"notes.txt": (1, 0), "uv.lock": (6, 0)}
     again = difference(past, before, "HEAD", "demo")
     assert only(again).packages == {"numpy": ("2.0", "2.1"), "six": (None, "-")}
     assert only(again).state == "equal"
@@ -117,7 +117,10 @@ def test_versions_and_what_is_none(past: Line) -> None:
 
 def test_metrics_of_a_commit_without_a_verdict(past: Line) -> None:
     past.repo.write("metrics.json", '{"roc_auc": 0.5, "note": "text"}\n')
-    past.repo.write("src/train.py", "# other\n")
+    side = compare.resolve(past.root, past.world(), past.config, "dev")
+    md5 = compare.closure_of(side.at, side.config, "demo").package
+    lock = (past.root / "dvc.lock").read_text()
+    past.repo.write("dvc.lock", lock.replace(md5, f"{'e' * 32}.dir"))
     past.repo.commit("Not judged")
     numbers = {one.name: one for one in only(difference(past, "staging", "HEAD")).metrics}
     assert numbers["roc_auc"].source == "both"

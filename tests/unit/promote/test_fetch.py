@@ -90,7 +90,9 @@ def test_another_package_than_the_tag_says(past: Line, better: Made, tmp_path: P
     world = past.world()
     chosen = fetch.choose(world, past.config, "demo", None, None)
     lie = fetch.Chosen(**{**vars(chosen), "package": "f" * 64, "files": {"model.onnx": "0" * 64}})
-    with pytest.raises(EvidenceError, match=r"isn.t the one that demo@v1\.0\.0 names: .*model\.onnx"):
+    with pytest.raises(
+        EvidenceError, match=r"isn.t the one that demo@v1\.0\.0 names: .*model\.onnx"
+    ):
         fetch.into(world, lie, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
