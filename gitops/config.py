@@ -304,9 +304,21 @@ def load_at(root: Path, commit: str) -> Config:
     if raw is None:
         fix = "make a project with `gitops new`"
         raise ConfigError(f"that commit has no {FILE}", fix=fix, where=Where(path))
-    policies = [Path(name) for name in at.files if Path(name).suffix == ".yaml"]
-    own = {file.stem for file in policies if file.parent == config_checks.POLICIES}
-    return _checked(yamlfile.parse(raw, path), own)
+    inside = f"{config_checks.POLICIES.as_posix()}/"
+    names = [name.removeprefix(inside) for name in at.files if name.startswith(inside)]
+    own = {
+        name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and "/" not in name
+    }
+    key = (raw, frozenset(own))
+    if key not in _known:
+        found = _checked(yamlfile.parse(raw, path), own)
+        _known.clear()
+        _known[key] = found
+    return _known[key]
+
+
+# The last that was read of a commit: most commits have the same.
+_known: dict[tuple[bytes, frozenset[str]], Config] = {}
 
 
 def parse(raw: bytes, path: Path) -> Config:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ _HOOK_VARIABLES = (
 # A repository that nobody here vouches for: no hooks, and no transport that runs a command.
 _WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
+# Small blobs that were read before, by their ids: they never change.
+_small: dict[str, bytes] = {}
+_SMALL, _MANY = 1 << 16, 2000
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,16 @@ def private_to_tree(root: Path) -> Path:
 
 def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
     """The contents of those blobs that the repository has."""
-    wanted = sorted(set(ids))
+    wanted = set(ids)
+    found = {one: _small[one] for one in wanted if one in _small}
+    found |= _blobs(root, sorted(wanted - found.keys()))
+    if len(_small) > _MANY:
+        _small.clear()
+    _small.update({one: raw for one, raw in found.items() if len(raw) <= _SMALL})
+    return found
+
+
+def _blobs(root: Path, wanted: Sequence[str]) -> dict[str, bytes]:
     if not wanted:
         return {}
     command = ["git", "cat-file", "--batch"]
@@ -306,6 +319,11 @@ class Snapshot:
 
 def snapshot(root: Path, commit: str) -> Snapshot:
     """The files of a commit, without touching the work tree."""
+    return _snapshot(root, commit) if len(commit) == 40 else _snapshot.__wrapped__(root, commit)
+
+
+@lru_cache(maxsize=8)  # by its id: it never changes
+def _snapshot(root: Path, commit: str) -> Snapshot:
     tree = proc.run(["git", "rev-parse", f"{commit}^{{tree}}"], cwd=root).out.strip()
     listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=root).out
     files = {}

@@ -159,11 +159,13 @@ def changes(
     # What an earlier promotion left in order is in order still, where nothing of it has changed.
     orderly = base.commit[:16] in hotfix.promotions(world)
     same_still = untouched.models(at, proposed, base, settings) if orderly else frozenset()
+    given = {one: world.registry.assigned(one, target.name) for one in proposed.models}
+    sure = {one for one in same_still if (was := given[one]) and world.registry.version_of(was)}
+    asked = [one for one in proposed.models if one not in sure]
+    _ahead(world, at, [proposed.models[one].path for one in asked], asked)
     found = []
-    for model in proposed.models:
-        entry = world.registry.assigned(model, target.name)
-        if model in same_still and entry is not None and world.registry.version_of(entry):
-            continue
+    for model in asked:
+        entry = given[model]
         closure = closure_of(at, proposed, model)
         current = version_at(world, at, closure)
         there = world.registry.version_of(entry) if entry else None
@@ -177,6 +179,13 @@ def changes(
     return tuple(found)
 
 
+def _ahead(world: World, at: git.Snapshot, folders: list[str], models: list[str]) -> None:
+    """Read at once what would be read model by model."""
+    at.read(f"{folder}/{name}" for folder in folders for name in ("dvc.yaml", "dvc.lock"))
+    known = [one.object for model in models for one in world.registry.versions(model).values()]
+    write.tag_texts(world.root, known)
+
+
 def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Version, Entry] | None:
     """The version that a commit's model is: the highest with the same closure.
 
@@ -186,8 +195,7 @@ def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Versio
     texts = write.tag_texts(world.root, [one.object for one in known.values()]) if known else {}
     for version, one in known.items():
         # What the tag claims saves reading the commit; that it fits is never taken from it.
-        told = statement.of_version(texts.get(one.object, ""), one.tag.name)
-        if told and told["predicate"]["gitops"]["closure"] != closure.digest:
+        if statement.closure_in(texts.get(one.object, "")) not in ("", closure.digest):
             continue
         if (
             one.commit == at.commit

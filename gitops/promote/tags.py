@@ -48,9 +48,13 @@ class Version:
             raise UsageError(
                 f"{text!r} is no semantic version", fix="write it as v1.2.3 (https://semver.org)"
             )
+        return cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> Version:
         numbers, _, pre = text.removeprefix("v").partition("-")
-        major, minor, patch = (int(one) for one in numbers.split("."))
-        return cls(major, minor, patch, pre)
+        major, minor, patch = numbers.split(".")
+        return cls(int(major), int(minor), int(patch), pre)
 
     def after(self, bump: Bump) -> Version:
         """The next version by what changed."""
@@ -108,7 +112,7 @@ def parse(name: str) -> Tag | None:
         action = "deregister" if no else "register"
     elif found["stage"]:
         action = "unassign" if no else "assign"
-    version = Version.parse(found["version"]) if found["version"] else None
+    version = Version._read(found["version"]) if found["version"] else None  # noqa: SLF001
     model = found["model"].replace("=", ":", 1)
     return Tag(name, model, action, version, found["stage"] or "", int(found["counter"] or 0))
 
