@@ -112,7 +112,7 @@ def parse(name: str) -> Tag | None:
         action = "deregister" if no else "register"
     elif found["stage"]:
         action = "unassign" if no else "assign"
-    version = Version._read(found["version"]) if found["version"] else None  # noqa: SLF001
+    version = Version._read(found["version"]) if found["version"] else None
     model = found["model"].replace("=", ":", 1)
     return Tag(name, model, action, version, found["stage"] or "", int(found["counter"] or 0))
 

@@ -7,7 +7,9 @@ import pytest
 from gitops.cli.diff import _signature
 from gitops.errors import EvidenceError, UsageError
 from gitops.promote import compare
+from gitops.promote.closure import of as closure_of
 from gitops.promote.compare import Delta, Difference
+from gitops.signature import Signature
 from tests.unit.promote.line import Line
 
 
@@ -15,7 +17,7 @@ def difference(line: Line, old: str, new: str, model: str | None = None) -> Diff
     world = line.world()
     sides = [compare.resolve(line.root, world, line.config, name) for name in (old, new)]
 
-    def signature(path: str, md5: str) -> compare.Signature:
+    def signature(path: str, md5: str) -> Signature:
         return _signature(line.root, path, md5)
 
     return compare.difference(world, sides[0], sides[1], signature, model)
@@ -76,7 +78,7 @@ def test_other_inputs_are_named(past: Line) -> None:
         package.mkdir()
         world = past.world()
         side = compare.resolve(past.root, world, past.config, "dev")
-        md5 = compare.closure_of(side.at, side.config, "demo").package
+        md5 = closure_of(side.at, side.config, "demo").package
         for one in json.loads((source / md5[:2] / md5[2:]).read_bytes()):
             raw = (source / one["md5"][:2] / one["md5"][2:]).read_bytes()
             (package / one["relpath"]).write_bytes(raw)
@@ -118,7 +120,7 @@ def test_versions_and_what_is_none(past: Line) -> None:
 def test_metrics_of_a_commit_without_a_verdict(past: Line) -> None:
     past.repo.write("metrics.json", '{"roc_auc": 0.5, "note": "text"}\n')
     side = compare.resolve(past.root, past.world(), past.config, "dev")
-    md5 = compare.closure_of(side.at, side.config, "demo").package
+    md5 = closure_of(side.at, side.config, "demo").package
     lock = (past.root / "dvc.lock").read_text()
     past.repo.write("dvc.lock", lock.replace(md5, f"{'e' * 32}.dir"))
     past.repo.commit("Not judged")

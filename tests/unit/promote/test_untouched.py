@@ -52,7 +52,7 @@ def same(root: Path, before: Mapping[str, str], after: Mapping[str, str]) -> set
     root.mkdir()
     subprocess.run(["git", "init", "-q", str(root)], check=True)
     commits = []
-    for files in (before, before | after):
+    for files in (before, {**before, **after}):
         for path, text in files.items():
             (root / path).parent.mkdir(parents=True, exist_ok=True)
             (root / path).write_text(text)
