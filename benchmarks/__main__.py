@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cases, gate
+from benchmarks import cases, gate, registry
 from benchmarks.measure import side_by_side
 
 
@@ -40,7 +40,7 @@ def run(folder: Path, rounds: int) -> Iterator[dict[str, object]]:
     """Each case's rows: the work, the tool, CPU seconds, and for ours the budget."""
     env = environment(folder)
     made = (cases.start_up, cases.render, lambda path: cases.unchanged_build(path, env))
-    for make in (*made, gate.million, gate.ten_million):
+    for make in (*made, registry.show, registry.plan, gate.million, gate.ten_million):
         case = make(folder)
         print(f"{case.work} ...", file=sys.stderr)
         counted = case.rounds or rounds
@@ -78,7 +78,7 @@ def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    tools = {name: version(name) for name in ("gitops-ml", "dvc", "copier", "cookiecutter")}
+    tools = {name: version(name) for name in ("gitops-ml", "dvc", "gto", "copier", "cookiecutter")}
     return {
         "cpu": models[0] if models else platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),

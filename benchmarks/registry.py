@@ -12,9 +12,12 @@ import json
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from benchmarks.cases import BIN, Case
+from benchmarks.measure import Command
 from gitops import config, git
 from gitops.promote import statement
 from gitops.promote.closure import of as closure_of
@@ -73,6 +76,37 @@ class Stream:
         lines = marks.read_text().splitlines()
         marks.unlink()
         return dict(line.split(" ", 1) for line in lines)
+
+
+def show(folder: Path) -> Case:
+    """What runs where: ours asks the remote, and shows the metrics too."""
+    clone = _once(folder)
+    commands = (
+        Command("gitops", [str(BIN / "gitops"), "status"], clone),
+        Command("gto", [str(BIN / "gto"), "show"], clone),
+    )
+    return Case("5,000 tags, 200 models: what runs where", 0.4, commands, rounds=3)
+
+
+def plan(folder: Path) -> Case:
+    """Ours plans a promotion of all models by the remote; the peer makes one tag in the clone."""
+    clone, tag = _once(folder), "model-001@v9.0.0"
+    forget = partial(subprocess.run, ["git", "tag", "-d", tag], cwd=clone, capture_output=True)
+    theirs = [str(BIN / "gto"), "register", "model-001", "--version", "v9.0.0"]
+    ours = [str(BIN / "gitops"), "promote", "dev", "staging", "--dry-run"]
+    commands = (
+        Command("gitops", ours, clone),
+        Command("gto", theirs, clone, forget),
+    )
+    return Case("5,000 tags, 200 models: promote or register", 0.4, commands, rounds=3)
+
+
+def _once(folder: Path) -> Path:
+    place = folder / "registry"
+    if not place.is_dir():
+        place.mkdir()
+        make(place)
+    return place / "clone"
 
 
 def make(folder: Path, models: int = 200, versions: int = 10) -> Path:

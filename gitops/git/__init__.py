@@ -35,8 +35,8 @@ _HOOK_VARIABLES = (
 # A repository that nobody here vouches for: no hooks, and no transport that runs a command.
 _WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
-# Small blobs that were read before, by their ids: they never change.
-_small: dict[str, bytes] = {}
+# Small blobs that were read before, by repository and id: they never change.
+_small: dict[tuple[Path, str], bytes] = {}
 _SMALL, _MANY = 1 << 16, 2000
 
 
@@ -136,11 +136,11 @@ def private_to_tree(root: Path) -> Path:
 def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
     """The contents of those blobs that the repository has."""
     wanted = set(ids)
-    found = {one: _small[one] for one in wanted if one in _small}
+    found = {one: _small[root, one] for one in wanted if (root, one) in _small}
     found |= _blobs(root, sorted(wanted - found.keys()))
     if len(_small) > _MANY:
         _small.clear()
-    _small.update({one: raw for one, raw in found.items() if len(raw) <= _SMALL})
+    _small.update({(root, one): raw for one, raw in found.items() if len(raw) <= _SMALL})
     return found
 
 
@@ -309,11 +309,20 @@ class Snapshot:
     files: Mapping[str, str]
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of those of `paths` that are there."""
+        """The bytes of those of `paths` that are there.
+
+        Raises:
+            EvidenceError: the clone is partial, and can't get them.
+        """
         wanted = {path: self.files[path] for path in paths if path in self.files}
         if not wanted:
             return {}
         found = blobs(self.root, wanted.values())
+        if lost := [path for path, one in wanted.items() if one not in found]:
+            raise EvidenceError(
+                f"this clone lacks {', '.join(lost[:5])} of {self.commit[:12]}",
+                fix="git fetch --refetch, or clone again without --filter",
+            )
         return {path: found[one] for path, one in wanted.items()}
 
 

@@ -75,7 +75,7 @@ def choose(
         number, entry = found, known[found]
     told = _told(world, local, where, entry, assignment)
     files = _recorded(world, told)
-    package = str(told["subject"][0]["digest"]["sha256"])
+    package = _package(told)
     if files and release.package_digest(files) != package:
         raise EvidenceError(
             f"the build record of {entry.tag.name} has another package than the tag",
@@ -103,12 +103,23 @@ def _told(
                 fix="gitops log --verify shows which tags do",
             )
     told = statement.of_version(texts.get(entry.object, ""), entry.tag.name)
+    given = assignment and statement.of_stage(texts.get(assignment.object, ""), assignment.tag.name)
+    if told and given and given["predicate"]["gitops"]["package"] != _package(told):
+        raise EvidenceError(
+            f"{assignment.tag.name if assignment else ''} was judged on another package than"
+            f" {entry.tag.name} has",
+            fix="gitops log --verify names what was altered",
+        )
     if told is None or told["subject"][0]["name"] != entry.tag.name:
         raise EvidenceError(
             f"the tag {entry.tag.name} doesn't say what its package is",
             fix="fetch a version that `gitops promote` or `gitops build --register` has registered",
         )
     return told
+
+
+def _package(told: Mapping[str, Any]) -> str:
+    return str(told["subject"][0]["digest"]["sha256"])
 
 
 def _recorded(world: World, told: Mapping[str, Any]) -> dict[str, str]:

@@ -19,7 +19,6 @@ from gitops.promote.world import SIGNERS, World, before
 # Holds a recorded verdict against its contract and its own digest, or raises EvidenceError.
 Prove = Callable[[Mapping[str, Any], Where], None]
 _PARALLEL = 4
-_SIGNED = ("version", "promotion", "rollback", "hotfix", "hold", "release", "approval", "assigned")
 
 
 @dataclass(frozen=True)
@@ -152,7 +151,7 @@ def _signatures(case: _Case) -> Iterator[Fault]:
     looked = [
         (one, allowed.get(one.environment or first))
         for one in case.events
-        if one.kind in _SIGNED and allowed.get(one.environment or first) is not None
+        if one.tag and allowed.get(one.environment or first) is not None
     ]
 
     def check(item: tuple[Event, bytes | None]) -> signatures.Signature:

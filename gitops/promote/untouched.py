@@ -14,10 +14,13 @@ from gitops import git
 from gitops.config import Config
 from gitops.git import Snapshot, graph
 
-# dvc.lock as DVC writes it: in block style. Quotes, escapes, anchors and flow style aren't read.
-_PLAIN = re.compile(rb"\Aschema: '2\.0'\nstages:\n[^'\"{}\[\]&*!|>%@`\\?#\t\r]*\Z")
-# The last part of what a stage depends on or writes, and of the files that it has parameters of.
-_NAMES = re.compile(rb"^ *(?:- )?(?:path: (?:.*/)?([^/\n]+)|(?:.*/)?([^/:\n]+):) *$", re.MULTILINE)
+# What a dvc.lock in block style, as DVC writes it, hasn't: merged keys, tabs, lists in flow style.
+_ODD = re.compile(rb"<<|[\t\r]|^ *(?:- )?(?:deps|outs|params|stages): *\S", re.MULTILINE)
+_PATH = re.compile(rb"^ *(?:- )?path:(.*)$", re.MULTILINE)
+_ANY_PATH = re.compile(rb"\bpath\b['\"]?\s*:")
+_WRAPPED = re.compile(rb"path:[^\n]*\n[^:\n]*(?:\n|\Z)")  # a text over several lines
+_KEY = re.compile(rb"^ *(?:- )?([^\n]+): *$", re.MULTILINE)  # among others, files of parameters
+_NOT_PLAIN = re.compile(rb"['\"\\{}\[\]&*!|>%@`?#]")
 
 
 def models(at: Snapshot, proposed: Config, base: Snapshot, settings: Config) -> frozenset[str]:
@@ -49,7 +52,11 @@ def _parts(path: str) -> Iterable[str]:
 
 def _names(lock: bytes, parts: set[bytes]) -> bool:
     """Whether a lock may depend on one of these; True where it isn't certain."""
-    if not _PLAIN.match(lock):
+    paths = [one.strip().rstrip(b"/") for one in _PATH.findall(lock)]
+    if _ODD.search(lock) or _WRAPPED.search(lock) or len(paths) != len(_ANY_PATH.findall(lock)):
         return True
-    found = {one or other for one, other in _NAMES.findall(lock)}
+    texts = {*paths, *_KEY.findall(lock)}
+    if any(not one or _NOT_PLAIN.search(one) for one in texts):
+        return True
+    found = {one.rpartition(b"/")[2] for one in texts}
     return bool(found & parts) or bool(found & {b".", b".."})

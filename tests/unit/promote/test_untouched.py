@@ -27,6 +27,10 @@ stages:
     params:
       ../../settings.yaml:
         seed: 1
+        columns: []
+        names:
+        - 'yes'
+        - a: b
     outs:
     - path: package
       md5: 0123456789abcdef0123456789abcdef.dir
@@ -88,7 +92,15 @@ def test_another_section(tmp_path: Path) -> None:
     assert same(tmp_path / "repo", FILES, {"gitops.yaml": text}) == {"other"}
 
 
-@pytest.mark.parametrize("lock", ['{"stages": {}}', "schema: '2.0'\nstages:\n  a: 'quoted'\n"])
+@pytest.mark.parametrize(
+    "lock",
+    [
+        '{"stages": {"a": {"cmd": "x", "deps": [{"path": "x"}]}}}',
+        "schema: '2.0'\nstages:\n  a:\n    deps:\n    - path: 'quoted'\n",
+        LOCK.replace("    deps:\n", "    deps: [{path: x}]\n    more:\n", 1),
+        LOCK.replace("../../src/shared", "../../src/a long\n      name"),
+    ],
+)
 def test_a_lock_that_dvc_did_not_write_is_read(tmp_path: Path, lock: str) -> None:
     files = {**FILES, "models/one/dvc.lock": lock}
     assert "one" not in same(tmp_path / "repo", files, {"README.md": "more\n"})
