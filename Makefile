@@ -20,7 +20,7 @@ help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
 	@echo 'make test               wheel, check, and all tests'
 	@echo 'make check              lint, format, types'
-	@echo 'make bench              side by side with dvc, copier and cookiecutter'
+	@echo 'make bench              side by side with dvc, copier, cruft and cookiecutter'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'

@@ -11,10 +11,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cases, gate, registry
+from benchmarks import cases, gate, registry, sync
 from benchmarks.measure import side_by_side
 
 
@@ -39,8 +40,18 @@ def main() -> None:
 def run(folder: Path, rounds: int) -> Iterator[dict[str, object]]:
     """Each case's rows: the work, the tool, CPU seconds, and for ours the budget."""
     env = environment(folder)
-    made = (cases.start_up, cases.render, lambda path: cases.unchanged_build(path, env))
-    for make in (*made, registry.show, registry.plan, gate.million, gate.ten_million):
+    made = (
+        cases.start_up,
+        cases.render,
+        partial(sync.update, env=env),
+        partial(sync.many_models, env=env),
+        partial(cases.unchanged_build, env=env),
+        registry.show,
+        registry.plan,
+        gate.million,
+        gate.ten_million,
+    )
+    for make in made:
         case = make(folder)
         print(f"{case.work} ...", file=sys.stderr)
         counted = case.rounds or rounds
@@ -56,8 +67,8 @@ def run(folder: Path, rounds: int) -> Iterator[dict[str, object]]:
                 "budget": case.budget if ours else None,
                 "within": taken.median <= case.budget if ours else None,
             }
-        if make is cases.render:
-            cases.same_trees(folder)
+        if case.check is not None:
+            case.check(folder)
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -78,7 +89,8 @@ def machine() -> dict[str, str]:
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    tools = {name: version(name) for name in ("gitops-ml", "dvc", "gto", "copier", "cookiecutter")}
+    names = ("gitops-ml", "dvc", "gto", "copier", "cruft", "cookiecutter")
+    tools = {name: version(name) for name in names}
     return {
         "cpu": models[0] if models else platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),

@@ -21,13 +21,15 @@ PROJECT = Path(__file__).resolve().parents[1]
 class Case:
     """A piece of work: ours first, then the peers; `budget` is for ours.
 
-    `rounds`: fewer than asked for where a peer takes minutes.
+    `rounds`: fewer than asked for where a peer takes minutes; `check` raises RuntimeError unless
+    all have done the same.
     """
 
     work: str
     budget: float
     commands: tuple[Command, ...]
     rounds: int | None = None
+    check: Callable[[Path], None] | None = None
 
 
 def start_up(folder: Path) -> Case:
@@ -60,7 +62,7 @@ def render(folder: Path) -> Case:
         paths = {"source": source / name, "out": out / name}
         arguments = [part.format_map(paths) for part in line]
         commands.append(Command(name, arguments, PROJECT, partial(_empty, out / name)))
-    return Case(f"render {templates.FILES} files", 0.5, tuple(commands))
+    return Case(f"render {templates.FILES} files", 0.5, tuple(commands), check=same_trees)
 
 
 def same_trees(folder: Path) -> None:

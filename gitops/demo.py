@@ -76,6 +76,7 @@ _WORSE = Edit(
     "leave_out: the time of day, and the weather",
 )
 _NOISE = Edit("params.yaml", {("seed",): 43}, "seed: 43")
+_HOTFIX = Edit("params.yaml", {("train", "max_iter"): 120}, "max_iter: 120")
 _LEAK = Edit(
     "params.yaml",
     {("features", "number", 12): "arr_delay"},
@@ -102,6 +103,18 @@ _ACTS = (
     Act(
         "Does this commit rebuild to the same bytes? Clean clone, locked environment, no cache.",
         ("gitops verify",),
+    ),
+    Act(
+        "Environments are branches of a git remote. The first model goes to staging and production:"
+        " judged by the target's policy, its objects proven in the storage, then one atomic push of"
+        " branch, version, assignment and record.",
+        (
+            "git init --quiet --bare ../flights.git",
+            "git remote add origin ../flights.git",
+            "git push --quiet --all origin",
+            "gitops promote dev staging",
+            "gitops promote staging production --reason 'the first model'",
+        ),
     ),
     Act(
         "A pull request with a better model: smaller steps, and without `month`, since the months"
@@ -154,8 +167,49 @@ _ACTS = (
         code=1,
     ),
     Act(
-        "Back to the better model: its data and package come out of the cache, nothing is trained.",
-        ("git switch --quiet better-model", "gitops build", "gitops status"),
+        "The better model is merged: its data and package come out of the cache, nothing is"
+        " trained. It goes to staging and production.",
+        (
+            "git switch --quiet main",
+            "git merge --quiet better-model",
+            "gitops build",
+            "git push --quiet origin main",
+            "gitops promote dev staging",
+            "gitops promote staging production",
+        ),
+    ),
+    Act(
+        "Complaints? Production goes back to the exact bytes that ran before, and is held there.",
+        ("gitops rollback production --reason 'complaints'",),
+    ),
+    Act(
+        "Nothing undoes a rollback by accident.",
+        ("gitops promote staging production",),
+        code=1,
+    ),
+    Act(
+        "The hold is lifted, and the better model goes to production again.",
+        (
+            "gitops rollback production --release-hold --reason 'it was the weather'",
+            "gitops promote staging production",
+        ),
+    ),
+    Act(
+        "A hotfix is made on the release branch: judged, recorded, and brought back to main.",
+        (
+            "git fetch --quiet",
+            "git switch --quiet -c hotfix --no-track origin/release/production",
+            _HOTFIX,
+            "gitops build",
+            "git commit --quiet --all -m 'Fewer steps, at once'",
+            "git push --quiet origin HEAD:release/production",
+            "gitops promote --finish production",
+            "gitops promote production --bring-forward",
+        ),
+    ),
+    Act(
+        "What runs where, and how it came there.",
+        ("git switch --quiet main", "git pull --quiet origin main", "gitops status", "gitops log"),
     ),
 )
 
@@ -198,7 +252,7 @@ def play(folder: Path, out: Callable[[str], None]) -> None:
             cwd = folder if number == 1 else repository
             _perform(step, cwd, act.code if last else 0, out)
     out(f"\nDone in {time.monotonic() - begun:.0f} s. Everything is in {repository}: look around,")
-    out("change params.yaml on a branch, and run `gitops build`, then `gitops gate`.")
+    out("change params.yaml on a branch, run `gitops build` and `gitops gate`, merge, promote.")
 
 
 def _perform(step: str | Edit, cwd: Path, wanted: int, out: Callable[[str], None]) -> None:

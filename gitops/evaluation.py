@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -24,6 +23,7 @@ PREDICTIONS, INPUTS = "predictions.parquet", "inputs.parquet"
 SUM_TOLERANCE = 1e-4  # of the probabilities of a row
 RANGE_TOLERANCE = 1e-6  # probabilities are computed in float32
 SCORE_TOLERANCE = 1e-5  # of a score when the package is asked again
+AUC_TOLERANCE = 1e-4  # of how all scores together rank the rows
 
 _DTYPES = {
     pl.String(): "string",
@@ -120,30 +120,38 @@ def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evalua
     )
 
 
-def sample_check(
-    package: Package, evaluation: Evaluation, rows: int = 2000, command: Command | None = None
-) -> None:
-    """Ask the package again about a sample of rows.
+def ask(
+    package: Package,
+    evaluation: Evaluation,
+    *,
+    rows: int,
+    inputs: Evaluation | None = None,
+    command: Command | None = None,
+) -> pl.DataFrame | None:
+    """Ask the package again about all rows, or about `rows` of them where there are more.
 
-    It is chosen by what is in the package and the table: whoever forges rows can't know which ones
-    will be asked, and the same evidence is always asked the same.
+    Which ones is drawn anew each time: whoever could compute the draw would try forgeries until it
+    misses them. `inputs` is an evaluation of the same test set whose raw columns are trusted more.
 
     Scores (and a regression's predictions, relative to their size above 1) may differ by
     SCORE_TOLERANCE; decisions may not differ.
 
+    Returns:
+        What the package answers, rows sorted by id; None if it wasn't asked about all.
+
     Raises:
         EvidenceError: the package answers otherwise; with the number of rows and the first ids.
     """
-    seed = _digest(evaluation.folder / PREDICTIONS, package.digest, evaluation.test_set)
+    source = inputs or evaluation
     count = min(rows, evaluation.rows)
-    chosen = np.random.default_rng(seed).choice(evaluation.rows, count, replace=False)
+    chosen = np.random.default_rng().choice(evaluation.rows, count, replace=False)
     with _readable(evaluation.folder):
         claimed = rows_at(evaluation.predictions, evaluation.order[chosen]).sort("id")
-        raw = rows_at(evaluation.inputs, evaluation.input_order[chosen]).sort("__id__")
+        raw = rows_at(source.inputs, source.input_order[chosen]).sort("__id__")
     try:
         answered = score(package, raw, command=command).frame
     except EvidenceError as error:
-        error.where = error.where or Where(evaluation.folder / INPUTS)
+        error.where = error.where or Where(source.folder / INPUTS)
         raise
     differs = pl.repeat(False, claimed.height, eager=True)
     for name in answered.columns:
@@ -154,12 +162,36 @@ def sample_check(
             differs |= answered[name] != claimed[name]
     if differs.any():
         first = ", ".join(repr(text) for text in claimed["id"].filter(differs).head(5))
+        of = "" if count == evaluation.rows else "sampled "
         raise EvidenceError(
-            f"{differs.sum():,} of {claimed.height:,} sampled rows have other predictions"
+            f"{differs.sum():,} of {claimed.height:,} {of}rows have other predictions"
             f" than the package gives: {first}",
             fix="build again: predictions must be made by the package itself",
             where=Where(evaluation.folder / PREDICTIONS),
         )
+    if count == evaluation.rows:
+        return answered
+    if (moved := _reordered(claimed, answered, package.signature)) > AUC_TOLERANCE:
+        raise EvidenceError(
+            f"the scores of {count:,} sampled rows differ little from those that the package gives,"
+            f" but rank the rows otherwise: the AUC differs by {moved:.4f}",
+            fix="build again: predictions must be made by the package itself",
+            where=Where(evaluation.folder / PREDICTIONS),
+        )
+    return None
+
+
+def _reordered(claimed: pl.DataFrame, answered: pl.DataFrame, signature: Signature) -> float:
+    """The largest difference between the AUCs of a class by two tables of scores."""
+    classes = signature.classes if signature.threshold is None else signature.classes[1:]
+    moved = 0.0
+    for name, text in zip(signature.score_columns, classes, strict=True):
+        positive = (claimed["label"] == text).to_numpy()
+        many = int(positive.sum()) * int((~positive).sum())
+        if many and not claimed[name].equals(answered[name]):
+            old, new = (one[name].rank().to_numpy()[positive].sum() for one in (claimed, answered))
+            moved = max(moved, float(abs(old - new)) / many)
+    return moved
 
 
 def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:
@@ -167,14 +199,6 @@ def rows_at(table: pl.LazyFrame, places: Positions) -> pl.DataFrame:
     here = pl.col("__row__").is_in(pl.Series(np.asarray(places, np.uint32)).implode())
     numbered = table.with_row_index("__row__").filter(here)
     return numbered.drop("__row__").collect(engine="streaming")
-
-
-def _digest(path: Path, *texts: str) -> int:
-    """128 bits of a file and of texts."""
-    with path.open("rb") as file:
-        digest = hashlib.file_digest(file, "sha256")
-    digest.update("".join(texts).encode())
-    return int.from_bytes(digest.digest()[:16], "little")
 
 
 @contextmanager
@@ -310,12 +334,14 @@ def _unseen(table: pl.LazyFrame, signature: Signature, where: Where) -> dict[str
     strange = table.filter(~pl.col("label").is_in(list(signature.classes)))
     counts = strange.group_by("label").len().sort("label").collect(engine="streaming")
     found = dict(counts.iter_rows())
+    folded = {name.casefold(): name for name in signature.classes}
     for text, number in found.items():
         meant = _normal(text)
-        if meant in signature.classes:
+        meant = meant if meant in signature.classes else folded.get(meant.casefold(), "")
+        if meant:
             raise EvidenceError(
-                f"{number:,} rows have the label {text!r}, whose canonical text is {meant!r}",
-                fix="write labels in their canonical text (true/false, integers without a point)",
+                f"{number:,} rows have the label {text!r}, which the model knows as {meant!r}",
+                fix="write labels as the classes are written (true, 1)",
                 where=where,
             )
     return found

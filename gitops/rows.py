@@ -207,7 +207,7 @@ def identified(
     weights = _column(left, "weight") if weighted else pl.repeat(1.0, len(labels), eager=True)
     digest.update(_bytes(weights, orders[0]))
     for name in names:
-        digest.update(_bytes(_plain(_column(right, name)), orders[1]))
+        digest.update(_bytes(plain(_column(right, name)), orders[1]))
     return digest.hexdigest(), orders[0].to_numpy(), orders[1].to_numpy()
 
 
@@ -388,7 +388,7 @@ def _column(table: pl.LazyFrame, name: str) -> pl.Series:
     return table.select(name).collect().to_series()
 
 
-def _plain(column: pl.Series) -> pl.Series:
+def plain(column: pl.Series) -> pl.Series:
     """A raw column by its own type: Float64 (numbers, booleans, seconds) or String."""
     kind = column.dtype
     if kind in (pl.Boolean, pl.Null) or kind.is_numeric():

@@ -21,6 +21,13 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile(
+    "untimed", settings.get_profile(settings.get_current_profile_name()), deadline=None
+)
+settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parents[1]
 UV = Path(sys.executable).parent / "uv"

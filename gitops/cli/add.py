@@ -118,7 +118,7 @@ def model(
     )
     request = models.Request(name, table, roles, tuple(overrides))
     if there:
-        added = models.Added(name, models.existing(root, config, lock, request), (), None, (), "")
+        added = models.found(root, name, models.existing(root, config, lock, request))
     else:
         added = models.add(root, config, request, commit=commit, say=screen.say)
     if as_json:
@@ -222,6 +222,8 @@ def _ask_for_trust(name: str, *, as_json: bool) -> None:
 def _show(added: Added) -> None:
     if not added.files:
         screen.out(f"{added.model} is there, in {added.path}, just so: nothing to do")
+        if added.to_commit:
+            screen.out(f"{added.note}: {', '.join(added.to_commit)}")
         return
     screen.out(f"{screen.style(added.model, 'bold')}: {len(added.files)} files for {added.path}")
     if added.commit:

@@ -56,13 +56,13 @@ def gate(
 ) -> None:
     """Judge the committed model on evidence: exit 0 it passes, 1 it doesn't, 3 evidence is missing.
 
-    Policy, labels and settings are read from the base, never from the candidate. Numbers are
-    computed from packages and tables, with intervals; a difference that may be noise is neither
-    called a loss nor a gain.
+    Policy, labels and settings are read from the base, never from the
+    candidate. Numbers are computed from packages and tables, with intervals;
+    a difference that may be noise is neither called a loss nor a gain.
 
     Examples:
 
-        gitops gate                          HEAD against the branch that it goes to
+        gitops gate                        HEAD against its target branch
 
         gitops gate late --env production --report build/gate
 

@@ -214,7 +214,7 @@ def _finish(
     from gitops.promote import finish, request, run
 
     tip = world.tip(config.environment(environment))
-    if finish.recorded(world, tip.commit):
+    if finish.recorded(world, config.environment(environment)):
         text = f"{environment} is on record as it is: {tip.commit[:12]}"
         screen.document({"recorded": tip.commit}) if as_json else screen.out(text)
         return

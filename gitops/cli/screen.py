@@ -5,14 +5,13 @@ Colour only on a terminal, and never with NO_COLOR (https://no-color.org).
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from gitops import __version__
+from gitops import __version__, logtext
 from gitops.errors import GitopsError
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
@@ -34,7 +33,7 @@ def out(text: str = "") -> None:
 
 def say(text: str) -> None:
     """A line of progress."""
-    sys.stderr.write(style(f"· {text}", "dim", sys.stderr) + "\n")
+    sys.stderr.write(style(f"· {logtext.lines(text)}", "dim", sys.stderr) + "\n")
     sys.stderr.flush()
 
 
@@ -70,21 +69,24 @@ def document(value: object) -> None:
 
 def as_text(value: object) -> str:
     """A document as readable JSON."""
-    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    return logtext.document(value)
 
 
 def error(problem: GitopsError) -> None:
     """An error that we expect: what, where, and the fix."""
     place = f"{problem.where}: " if problem.where else ""
-    sys.stderr.write(f"{style('error:', 'red', sys.stderr)} {place}{problem.message}\n")
+    text = logtext.lines(f"{place}{problem.message}")
+    sys.stderr.write(f"{style('error:', 'red', sys.stderr)} {text}\n")
     if problem.fix:
-        sys.stderr.write(f"  {style('fix:', 'green', sys.stderr)} {problem.fix}\n")
+        fix = logtext.lines(problem.fix)
+        sys.stderr.write(f"  {style('fix:', 'green', sys.stderr)} {fix}\n")
 
 
 def bug(problem: BaseException) -> None:
     """An error that we didn't expect."""
+    text = logtext.lines(f"{type(problem).__name__}: {problem}")
     sys.stderr.write(
-        f"{style('bug:', 'red', sys.stderr)} {type(problem).__name__}: {problem}\n"
+        f"{style('bug:', 'red', sys.stderr)} {text}\n"
         f"  This is a fault of gitops {__version__}, not of yours."
         " Run the command again with --debug for the traceback, and report it.\n"
     )

@@ -12,7 +12,7 @@ from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
-from gitops.promote import hotfix
+from gitops.promote import rollback, signatures
 from gitops.promote.plan import (
     Change,
     Plan,
@@ -23,6 +23,7 @@ from gitops.promote.plan import (
     hotfix_stops,
     standing,
 )
+from gitops.promote.registry import Entry
 from gitops.promote.world import World, before
 
 # Those of an environment's approvers who approved the pull request whose head is this commit.
@@ -49,7 +50,7 @@ def plan(
     """
     target = local.environment(environment)
     tip = world.tip(target)
-    base = git.snapshot(world.root, _before(world, tip))
+    base = git.snapshot(world.root, _before(world, target, tip))
     settings = world.settings(base, target)
     source = before(settings, target)
     if source is None:
@@ -95,24 +96,45 @@ def _heads(world: World, tip: git.Snapshot) -> tuple[str, ...]:
     return (*commit.parents[1:], tip.commit)
 
 
-def recorded(world: World, tip: str) -> bool:
-    """Whether this tip of a release branch is on record."""
-    return tip[:16] in hotfix.recorded(world)
+def recorded(world: World, environment: Environment) -> bool:
+    """Whether stage tags vouch for the present tip of a release branch."""
+    tip = world.tip(environment)
+    return tip.commit in _vouched_for(world, environment, tip)
 
 
-def _before(world: World, tip: git.Snapshot) -> str:
-    """The last tip on record, or what the branch was before its last commit."""
-    known = hotfix.recorded(world)
-    line = write.chain(world.root, tip.commit)
-    for one in line[1:]:
-        if one.id[:16] in known:
-            return one.id
+def _before(world: World, environment: Environment, tip: git.Snapshot) -> str:
+    """The last tip that a stage tag vouches for, or what the branch was before its last commit."""
+    line = write.chain(world.root, tip.commit, most=2)
     if len(line) < 2:
         raise EvidenceError(
             f"{tip.commit[:12]} is the branch's first commit: nothing says what it was before",
             fix="let the branch start at a commit that every environment has",
         )
-    return line[1].id
+    known = [one for one in _vouched_for(world, environment, tip) if one != tip.commit]
+    return known[-1] if known else line[1].id
+
+
+def _vouched_for(world: World, environment: Environment, tip: git.Snapshot) -> list[str]:
+    """The tips that stage tags vouch for, oldest first.
+
+    A tip's rules are read where the last one stood, so it must not be up to whoever may write
+    records: each tag is held against the signers that the tip before it allows.
+    """
+    line = write.chain(world.root, tip.commit)
+    signers = world.signers(git.snapshot(world.root, line[-1].id))
+    found = []
+    for past in reversed(rollback.history(world, environment.name, tip)):
+        if all(_vouched(world, entry, signers) for entry, _ in past.assigned.values()):
+            found.append(past.tip)
+            signers = world.signers(git.snapshot(world.root, past.tip))
+    return found
+
+
+def _vouched(world: World, entry: Entry, signers: bytes | None) -> bool:
+    if signers is None:
+        return True
+    text = write.tag_texts(world.root, [entry.object]).get(entry.object, "")
+    return signatures.check(world.root, entry.object, text, signers).state == "good"
 
 
 def _alone(

@@ -16,7 +16,8 @@ def pending(world: World, tip: str, sources: Sequence[str]) -> tuple[Commit, ...
 
     A commit of the branch's own is none if its tree was seen before: in the source's history
     (a promotion, however the forge merged it), or earlier on the branch (a rollback). Promotions of
-    a single model make trees of their own; those are on record.
+    a single model make trees of their own; those are on record. A promoted commit that the source
+    no longer has counts too: its history was rewritten.
     """
     own = write.chain(world.root, tip, without=sources)
     if not own:
@@ -28,7 +29,8 @@ def pending(world: World, tip: str, sources: Sequence[str]) -> tuple[Commit, ...
     found = []
     for commit in reversed(own):
         first = not commit.parents  # a branch that shares nothing with its source
-        if commit.tree not in known | earlier and commit.id[:16] not in promoted and not first:
+        alone = commit.id[:16] in promoted and "\nGitops-" in commit.message
+        if commit.tree not in known | earlier and not alone and not first:
             found.append(commit)
         earlier.add(commit.tree)
     return tuple(found)
@@ -36,16 +38,7 @@ def pending(world: World, tip: str, sources: Sequence[str]) -> tuple[Commit, ...
 
 def promotions(world: World) -> set[str]:
     """The commits that promotions on record have put on release branches, 16 digits of each."""
-    return _tips(world, "promotions")
-
-
-def recorded(world: World) -> set[str]:
-    """The same, with hotfixes that are on record."""
-    return _tips(world, "promotions") | _tips(world, "hotfixes")
-
-
-def _tips(world: World, kind: str) -> set[str]:
-    return {Path(path).stem[-16:] for path in world.records.names(kind)}
+    return {Path(path).stem[-16:] for path in world.records.names("promotions")}
 
 
 def shown(commit: Commit) -> str:

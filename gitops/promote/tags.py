@@ -17,11 +17,14 @@ from gitops.errors import UsageError
 Action = Literal["register", "deregister", "deprecate", "assign", "unassign"]
 Bump = Literal["major", "minor", "patch"]
 
-_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9-/_=]*[a-zA-Z0-9])?"
-# https://semver.org: numbers without leading zeros, then a pre-release; build metadata is no order.
-_VERSION = r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?"
+_NAME = r"[a-zA-Z0-9](?:[a-zA-Z0-9-/_]*[a-zA-Z0-9])?"
+_FULL = rf"(?:[a-zA-Z0-9-_./]+=)?{_NAME}"
+# https://semver.org: numbers without leading zeros, a pre-release, build metadata (no order).
+_VERSION = (
+    r"(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)\.(?:0|[1-9]\d*)(?:-[0-9A-Za-z.-]+)?(?:\+[0-9A-Za-z.-]+)?"
+)
 _TAG = re.compile(
-    rf"(?P<model>{_NAME})(?:@(?P<version>v{_VERSION})|@(?P<end>deprecated)|#(?P<stage>{_NAME}))"
+    rf"(?P<model>{_FULL})(?:@(?P<version>v{_VERSION})|@(?P<end>deprecated)|#(?P<stage>{_NAME}))"
     r"(?P<no>!)?(?:#(?P<counter>[1-9]\d*))?"
 )
 _SERIES = re.compile(rf"(?P<kind>hold|approval)/(?P<environment>{_NAME})/(?P<counter>[1-9]\d*)")
@@ -36,6 +39,7 @@ class Version:
     minor: int
     patch: int
     pre: str = ""
+    build: str = ""
 
     @classmethod
     def parse(cls, text: str) -> Version:
@@ -52,9 +56,10 @@ class Version:
 
     @classmethod
     def _read(cls, text: str) -> Version:
-        numbers, _, pre = text.removeprefix("v").partition("-")
+        rest, _, build = text.removeprefix("v").partition("+")
+        numbers, _, pre = rest.partition("-")
         major, minor, patch = numbers.split(".")
-        return cls(int(major), int(minor), int(patch), pre)
+        return cls(int(major), int(minor), int(patch), pre, build)
 
     def after(self, bump: Bump) -> Version:
         """The next version by what changed."""
@@ -65,7 +70,8 @@ class Version:
         return Version(self.major, self.minor, self.patch + 1)
 
     def __str__(self) -> str:
-        return f"v{self.major}.{self.minor}.{self.patch}{'-' if self.pre else ''}{self.pre}"
+        pre, build = (f"-{self.pre}" if self.pre else "", f"+{self.build}" if self.build else "")
+        return f"v{self.major}.{self.minor}.{self.patch}{pre}{build}"
 
     def __lt__(self, other: Version) -> bool:
         return self._key < other._key

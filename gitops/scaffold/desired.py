@@ -56,11 +56,13 @@ def desired(
 
     Raises:
         ConfigError: a generator is missing, wrong, altered or older than the lock; a template
-            fails.
+            fails; a model's path has changed and its files are where they were.
         ToolError: the tool can't be packed.
     """
     generators = _generators(root, before, fresh or {})
     answers, models, moved = migrate.migrate(generators, before)
+    folders = {name: model.path for name, model in declared.models.items()}
+    moved |= added.moved(root, before.files, folders, moved)
     for one in generators:
         answers = {**one.answers, **answers}
     try:

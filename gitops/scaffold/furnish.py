@@ -41,8 +41,8 @@ def preflight(root: Path, project: str) -> None:
     if taken := [path for path in wanted if os.path.lexists(root / path)]:
         raise AnswerNo(
             f"a new project has files that are there already: {', '.join(taken)}",
-            fix="gitops new . (without --data) adopts the repository as it is, and `gitops add"
-            " packaging` packages its models; a new project needs a folder of its own",
+            fix="keep what is there: `gitops new .` without --data, then `gitops add packaging`;"
+            " or make a project beside it: gitops new ../NAME --data FILE --target COLUMN",
         )
 
 

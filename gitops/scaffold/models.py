@@ -13,7 +13,17 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops import config_checks, dvc, dvcremote, dvcstore, git, names, pipelines, yamledit
+from gitops import (
+    config_checks,
+    dvc,
+    dvcremote,
+    dvcstore,
+    git,
+    names,
+    pipelines,
+    yamledit,
+    yamlfile,
+)
 from gitops.config import FILE, Model
 from gitops.errors import AnswerNo, ConfigError, Where
 from gitops.scaffold import apply, disk, generator
@@ -23,7 +33,7 @@ from gitops.scaffold.render import Rendered, render_each, tool_file
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.scaffold.lock import Lock
+    from gitops.scaffold.lock import FileLock, Lock
     from gitops.scaffold.roles import Roles
     from gitops.scaffold.table import Table
 
@@ -114,6 +124,39 @@ def rendered(
         yield from render_each(generator.load(GENERATOR), contexts)
 
 
+def moved(
+    root: Path,
+    files: Mapping[PurePosixPath, FileLock],
+    folders: Mapping[str, str],
+    migrated: Mapping[PurePosixPath, PurePosixPath | None],
+) -> dict[PurePosixPath, PurePosixPath | None]:
+    """Where files of the lock belong whose model has another path in gitops.yaml now.
+
+    `folders` are the models' paths by name; `migrated`: what migrations of generators move.
+
+    Raises:
+        ConfigError: they are still at the old one: the data beside them is not ours to move.
+    """
+    found: dict[PurePosixPath, PurePosixPath | None] = {}
+    for name, folder in folders.items():
+        own = [path for path, made in files.items() if made.model == name]
+        # Each model has a dvc.yaml at the top of its folder.
+        old = os.path.commonpath([path.parent for path in own]) if own else folder
+        if PurePosixPath(old) == PurePosixPath(folder):
+            continue
+        if any(os.path.lexists(root / path) for path in own):
+            raise ConfigError(
+                f"the path of model {name} is {folder}, but its files are in {old}",
+                fix=f"mkdir -p {PurePosixPath(folder).parent} && git mv {old} {folder}",
+                where=yamlfile.read(root / FILE).where(("models", name, "path")),
+            )
+        for path in own:
+            at = migrated.get(path, path)
+            if at is not None and at.is_relative_to(old):
+                found[path] = folder / at.relative_to(old)
+    return found
+
+
 def preflight(root: Path, name: str) -> Lock:
     """Refuse at the start what would fail at the end; the repository's lock.
 
@@ -168,6 +211,13 @@ def existing(root: Path, config: Config, lock: Lock, request: Request) -> str:
             fix=f"choose another name; new rows of the same table: gitops data update FILE {name}",
         )
     return declared.path
+
+
+def found(root: Path, name: str, path: str) -> Added:
+    """A model that is there; a killed run may have left it uncommitted."""
+    own = (FILE, str(locks.PATH))
+    left = [one for one in git.changes(root) if one in own or one.startswith(f"{path}/")]
+    return Added(name, path, (), None, tuple(left), "not committed yet" if left else "")
 
 
 def _differences(base: Path, own: Mapping[str, object], request: Request) -> Iterator[str]:

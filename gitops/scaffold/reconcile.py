@@ -103,13 +103,22 @@ class _Run:
         for path, left in gone.items():
             self.left(path, left)
         self.base_copies()
-        lock = replace(self.wanted.lock, files=self.locks)
+        lock = self.recorded(before)
         if lock != before:
             new = tool_file(str(locks.PATH), locks.dump(lock))
             mark = self.look(locks.PATH).mark
             self.add("update" if mark else "create", "records this", new, mark)
         ordered = tuple(sorted(self.entries, key=lambda entry: entry.file.path))
         return Reconciled(Plan(ordered), lock, self.aside, tuple(self.marked))
+
+    def recorded(self, before: Lock | None) -> Lock:
+        """The lock afterwards. That files lie elsewhere now is not, by itself, worth a change."""
+        lock = replace(self.wanted.lock, files=self.locks)
+        if before is None:
+            return lock
+        places = {path: made.at for path, made in before.files.items()}
+        files = {path: replace(one, at=places.get(path)) for path, one in self.locks.items()}
+        return before if replace(lock, files=files) == before else lock
 
     # ------------------------------------------------------------ where files come from
 
@@ -124,11 +133,18 @@ class _Run:
             if by_user and self.look(at).mark is None and self.look(path).mark is not None:
                 at, by_user = path, False  # the user moved it back
             key = moved.get(path, path) if file.owner == "user" else path
+            if at == path and self.went_ahead(path, key):
+                at = key or path
             if key is not None and key in self.rendered and key not in origins:
                 origins[key] = Origin(file, at, by_user)
             else:
                 gone[path] = Origin(file, at, by_user)
         return origins, gone
+
+    def went_ahead(self, path: PurePosixPath, key: PurePosixPath | None) -> bool:
+        """Whether the user has already put a file where it is declared to move."""
+        declared = key is not None and key == self.wanted.moved.get(path) != path
+        return declared and self.look(path).mark is None and self.look(key or path).mark is not None
 
     def template_moves(self) -> dict[PurePosixPath, PurePosixPath]:
         """Files that moved in the template without a migration that says so."""
@@ -183,7 +199,9 @@ class _Run:
                 why = "restored: it was deleted" if ours else f"by {file.generator}"
                 self.add("create", why, file)
         elif there.mark == journal.NO_FILE:
-            self.conflict(file, "it is the tool's, but a folder is there", origin)
+            self.conflict(file, "it is the tool's, but a folder is there: move it away", origin)
+            if ours:  # it's restored whatever it was, as soon as there's room
+                self.locks[file.path] = locks.entry(file)
         elif origin is not None and _is(there, origin.lock.blob):
             self.add("update", f"{file.generator} changed it", file, there.mark)
         elif ours:
@@ -304,7 +322,7 @@ class _Run:
             return
         if base_id == new_id or not merge.is_edited(yours, new_id):
             why, result = "you edited it, and its template is the same", yours
-            if base_id != new_id:
+            if not merge.is_edited(yours, new_id):
                 why = "the same content"
         elif merge.is_edited(yours, base_id):
             base = self.bases.get(base_id)

@@ -137,6 +137,11 @@ def abort(root: Path) -> Aborted:
     )
 
 
+def waits(root: Path) -> bool:
+    """Whether the last sync is neither committed nor taken back."""
+    return _waiting(root, _work(root)) is not None
+
+
 def diffs(root: Path, plan: Plan) -> dict[PurePosixPath, str]:
     """A unified diff for each file that would change, conflict, or whose template goes unheeded."""
     found = {}

@@ -44,12 +44,15 @@ def upgrade(
         AnswerNo: the work tree isn't clean, or a tag has moved.
         GitopsError: as `sync`; or an overlay can't be reached.
     """
+    apply.recover(root, git.private_to_tree(root) / "apply")
     if dirty := git.changes(root):
+        fix = "commit or stash them, then say it again"
+        if sync.waits(root):
+            fix += "; what a sync or an upgrade wrote is taken back by `gitops sync --abort`"
         raise AnswerNo(
             "\n  ".join(["the work tree has changes, and an upgrade is a commit:", *dirty[:10]]),
-            fix="commit or stash them, then say it again",
+            fix=fix,
         )
-    apply.recover(root, git.private_to_tree(root) / "apply")
     before = locks.read(root / locks.PATH)
     with ExitStack() as stack:
         news = _news(before, accept_moved, say, stack)

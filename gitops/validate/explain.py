@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from itertools import chain
+from pathlib import Path
 
 from gitops import content, yamlfile
-from gitops.errors import UsageError
+from gitops.errors import UsageError, Where
 from gitops.validate.judge_metrics import title
 from gitops.validate.policy import Asked, Policy, read_pack
 from gitops.validate.policy_checks import Rule
@@ -151,8 +152,14 @@ def _settings(one: Asked) -> Iterator[str]:
     undecided = "blocks too" if one.on_inconclusive == "block" else "warns"
     yield (
         f"{what}{blocks}; undecided it {undecided if rule.blocking else 'is shown'}."
-        f" Confidence {one.confidence:g}. Written at {one.where()}."
+        f" Confidence {one.confidence:g}. Written in {_place(one.where())}."
     )
+
+
+def _place(where: Where) -> str:
+    """A file of the repository with its place; of a shipped pack not where it is installed."""
+    file = Path(where.file)
+    return f"the pack {file.stem} of gitops" if file.is_absolute() else str(where)
 
 
 def _of(rule: Rule) -> Iterator[str]:

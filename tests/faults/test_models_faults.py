@@ -68,12 +68,14 @@ def test_killed_anywhere_the_model_is_there_or_not(
         )
         assert done.returncode == -signal.SIGKILL, done.stderr
         names = git(root, "status", "--porcelain", "--untracked-files=all").split("\n")
-        assert len([one for one in names if one]) == (6 if there else 0), names
+        left = [one.split(maxsplit=1)[1] for one in names if one]
+        assert len(left) == (6 if there else 0), names
 
         again = gitops(root, *line)
         assert again.code == 0, again.err
         answer = json.loads(again.out)
         assert answer["state"] == ("unchanged" if there else "added")
+        assert answer["to_commit"] == left
         assert (root / "models/price/params.yaml").is_file()
         assert gitops(root, "status").code == 0
         assert not list((root / ".git" / "gitops").glob("add/*"))

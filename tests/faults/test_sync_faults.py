@@ -16,8 +16,8 @@ from pathlib import Path
 import pytest
 
 from gitops.errors import AnswerNo, ToolError
-from gitops.scaffold import disk, sync
-from tests.unit.scaffolds import Scaffold, scaffold
+from gitops.scaffold import disk, sync, upgrade
+from tests.unit.scaffolds import Scaffold, git, scaffold
 
 STRIKER = r"""
 import errno, os, shutil, signal, sys
@@ -159,6 +159,28 @@ def test_a_killed_sync_is_undone_or_done(due: Scaffold, tmp_path: Path) -> None:
         take_back(case)
         assert at(case).files() == {**old, **mine}
     assert half > 10, "kills between the renames are what this is about"
+
+
+def test_an_upgrade_undoes_a_killed_sync_before_it_asks_for_a_clean_tree(
+    due: Scaffold, tmp_path: Path
+) -> None:
+    due.put("t/tool", b"t\n")
+    assert not git(due.root, "status", "--porcelain")
+    old, new = states(due, tmp_path)
+    struck = [case for case, _ in strike("sync", "kill", due.root, tmp_path / "cases")]
+    half = next(case for case in struck if at(case).files() not in (old, new))
+
+    def tried(root: Path) -> upgrade.Upgraded:
+        return upgrade.upgrade(
+            root, accept_moved=False, commit=True, dry_run=True, say=lambda _: None
+        )
+
+    assert tried(half).plan.changes
+    assert at(half).files() == old
+    sync.sync(half)
+    with pytest.raises(AnswerNo, match="the work tree has changes") as caught:
+        tried(half)
+    assert "`gitops sync --abort`" in caught.value.fix
 
 
 def take_back(root: Path) -> None:

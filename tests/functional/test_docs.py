@@ -14,7 +14,8 @@ from gitops import config
 from gitops.cli.app import app
 
 ROOT = Path(__file__).parents[2]
-PAGES = (ROOT / "README.md", ROOT / "docs" / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md")
+GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
+PAGES = (ROOT / "README.md", ROOT / "docs" / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *GUIDES)
 
 
 def commands() -> Iterator[tuple[str, Any]]:

@@ -236,3 +236,32 @@ def test_a_model_that_is_taken_away_leaves_its_name(
     assert gitops(root, "sync", "--check").code == 0
     git(root, "commit", "--quiet", "-am", "Take it away")
     assert answered(gitops, root, *line)["state"] == "added"
+
+
+def test_a_model_moves_to_another_depth(
+    repository: Repository, gitops: Gitops, git: Command, tmp_path: Path
+) -> None:
+    root = repository.root
+    line = ["--data", str(houses(tmp_path)), "--target", "price"]
+    answered(gitops, root, "add", "model", "price", *line)
+    stages = root / "models/price/dvc.yaml"
+    stages.write_text(stages.read_text() + "# mine\n")
+    config = (root / "gitops.yaml").read_text()
+    (root / "gitops.yaml").write_text(config.replace("models/price", "teams/x/price"))
+    git(root, "commit", "--quiet", "--all", "-m", "Edit")
+    early = gitops(root, "sync")
+    assert early.code == 3
+    assert "fix: mkdir -p teams/x && git mv models/price teams/x/price" in early.err
+    (root / "teams/x").mkdir(parents=True)
+    git(root, "mv", "models/price", "teams/x/price")
+    git(root, "commit", "--quiet", "--all", "-m", "Move")
+    done = answered(gitops, root, "sync")
+    changed = [one["path"] for one in done["files"] if one["state"] != "unchanged"]
+    assert changed[1:] == [".gitops/lock.yaml", "teams/x/price/dvc.yaml"]
+    text = (root / "teams/x/price/dvc.yaml").read_text()
+    assert "--env-file ../../../build.env" in text
+    assert text.endswith("# mine\n")
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "Sync")
+    assert gitops(root, "sync", "--check").code == 0
+    assert gitops(root, "build", "price").code == 0

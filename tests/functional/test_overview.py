@@ -196,8 +196,9 @@ def test_gto_reads_our_tags_and_we_read_its(
     env = isolated(promoted.root.parent / "gto-home", "")
     shown = json.loads(run([installed / "gto", "show", "--json", "left"], promoted.root, env))
     assert [one["version"] for one in shown][:2] == ["v1.1.0", "v1.0.0"]
-    described = json.loads(run([installed / "gto", "describe", "left"], promoted.root, env))
-    assert described == {"type": "model", "path": "models/package"}
+    got = ["artifacts", "get", str(promoted.root), "left", "--rev", "v1.0.0", "-o", "../got"]
+    run([installed / "dvc", *got], promoted.root, env)
+    assert (promoted.root.parent / "got" / "signature.json").is_file()
     run([installed / "gto", "assign", "left", "--version", "v1.1.0", "--stage", "production"],
         promoted.root, env)  # fmt: skip
     git(promoted.root, "push", "-q", "origin", "refs/tags/left#production#4")

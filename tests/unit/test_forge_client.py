@@ -320,11 +320,13 @@ def test_a_certificate_that_nobody_vouches_for_is_refused(
         threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
         env = {"GITHUB_API_URL": f"https://localhost:{server.server_port}", "GITHUB_TOKEN": "x"}
         found = forge.of("https://github.com/acme/flights", env)
-        assert found
+        assert isinstance(found, GitHub)
+        waits = list[float]()
+        found = replace(found, client=replace(found.client, pause=waits.append))
         with pytest.raises(ToolError, match="certificate that isn't trusted") as caught:
             found.members("acme/leads")
         assert "REQUESTS_CA_BUNDLE" in caught.value.fix
-        assert asked == []
+        assert (asked, waits) == ([], [])
         monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(path))
         assert found.members("acme/leads") == ()
         assert asked == ["Bearer x"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pytest
@@ -97,6 +98,34 @@ def test_a_moved_model_is_rendered_where_gitops_yaml_says(
         str(one.path): one for one in models.rendered(SHARED, {"price": own}, {"price": folder})
     }
     assert f"--env-file {top}build.env" in files[f"{folder}/dvc.yaml"].content.decode()
+
+
+def test_files_move_with_the_path_in_gitops_yaml(tmp_path: Path) -> None:
+    old, new = PurePosixPath("models/price"), PurePosixPath("teams/x")
+    made = lock.FileLock("user", "model", "0" * 40, model="price")
+    files = {
+        old / "dvc.yaml": made,
+        old / "a/b": made,
+        PurePosixPath("c"): replace(made, model="c"),
+    }
+    folders = {"price": "teams/x", "c": ".", "late": "."}
+    migrated = {old / "a/b": old / "c/b"}
+    found = models.moved(tmp_path, files, folders, migrated)
+    assert found == {old / "dvc.yaml": new / "dvc.yaml", old / "a/b": new / "c/b"}
+    assert models.moved(tmp_path, files, {"price": "models/price"}, {}) == {}
+
+
+def test_a_model_whose_files_are_still_at_its_old_path_is_named(tmp_path: Path) -> None:
+    (tmp_path / "models/price").mkdir(parents=True)
+    (tmp_path / "models/price/dvc.yaml").touch()
+    (tmp_path / "gitops.yaml").write_text("models:\n  price:\n    path: teams/x\n")
+    made = lock.FileLock("user", "model", "0" * 40, model="price")
+    files = {PurePosixPath("models/price/dvc.yaml"): made}
+    with pytest.raises(ConfigError, match="price is teams/x, but its files are in") as caught:
+        models.moved(tmp_path, files, {"price": "teams/x"}, {})
+    assert caught.value.fix == "mkdir -p teams && git mv models/price teams/x"
+    assert caught.value.where is not None
+    assert caught.value.where.line == 3
 
 
 def test_a_model_that_gitops_yaml_dropped_is_not_rendered(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,33 @@ def test_a_dumb_terminal_gets_no_colour(monkeypatch: pytest.MonkeyPatch) -> None
 def test_an_error_says_where_what_and_the_fix(capsys: pytest.CaptureFixture[str]) -> None:
     screen.error(ConfigError("bad", fix="mend", where=Where(Path("a.yaml"), 3, 5)))
     assert capsys.readouterr().err == "error: a.yaml:3:5: bad\n  fix: mend\n"
+
+
+def test_no_error_starts_a_command_or_paints(capsys: pytest.CaptureFixture[str]) -> None:
+    """Names in errors come from pull requests; GitHub and Azure read logs for commands."""
+    screen.error(
+        ConfigError(
+            "bad:\n  x\n::error::no\n  ::stop-commands::y\x1b[31m", fix="##vso[task.a]b\u202e"
+        )
+    )
+    screen.say("stage\r::warning::z")
+    assert capsys.readouterr().err.splitlines() == [
+        "error: bad:",
+        "  x",
+        "\\u{003a}:error::no",
+        "  \\u{003a}:stop-commands::y\\u{001b}[31m",
+        "  fix: \\u{0023}#vso[task.a]b\\u{202e}",
+        "· stage\\u{000d}::warning::z",
+    ]
+
+
+def test_a_document_is_the_same_value_and_no_command(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a": "##vso[task.setvariable variable=b]c", "##[error]": "# ##"}
+    screen.document(value)
+    text = capsys.readouterr().out
+    assert json.loads(text) == value
+    assert "##vso[" not in text
+    assert "##[" not in text
 
 
 def test_columns_are_aligned_with_wide_characters(capsys: pytest.CaptureFixture[str]) -> None:

@@ -291,6 +291,20 @@ def test_something_of_the_users_where_the_tools_is_to_be(one: Scaffold) -> None:
     assert run(one)[0] == {"t/new.txt": "create", "t/y.txt": "create"}
 
 
+def test_the_tools_file_may_be_put_in_place_by_hand(one: Scaffold) -> None:
+    (one.root / "t" / "y.txt").unlink()
+    one.put("t/y.txt/deep", b"mine\n")
+    one.commit()
+    one.template("t/y.txt", TOP)
+    states, done = run(one)
+    assert states == {"t/y.txt": "conflict"}
+    assert done.theirs is not None
+    (one.root / "t" / "y.txt").rename(one.root / "elsewhere")
+    one.put("t/y.txt", (done.theirs / "t" / "y.txt").read_bytes())
+    assert run(one)[0] == {}, "before the commit"
+    settled(one)
+
+
 def test_a_file_that_changes_hands(one: Scaffold) -> None:
     rules = [{"path": "t/**", "owner": "user"}, {"path": "**", "owner": "tool"}]
     one.put("t/y.txt", END + b"tool\n")
@@ -458,6 +472,18 @@ def test_migrations_rename_and_set_answers(tmp_path: Path) -> None:
     settled(made)
 
 
+def test_a_declared_move_that_the_user_has_made_already(one: Scaffold) -> None:
+    git(one.root, "mv", "a", "b")
+    one.put("b/x.txt", END)
+    one.commit()
+    one.template("a/x.txt", None)
+    one.template("b/x.txt", TOP)
+    one.settings(revision=2, migrations=[{"to": 2, "move": [{"from": "a/", "to": "b/"}]}])
+    assert run(one)[0] == {"b/x.txt": "update"}
+    assert one.read("b/x.txt") == BOTH
+    settled(one)
+
+
 def test_the_place_of_a_moved_template_is_taken(one: Scaffold) -> None:
     one.put("a/x.txt", END)
     one.put("b/w.txt", b"mine\n")
@@ -490,8 +516,24 @@ def test_a_file_that_the_user_moved_is_followed(one: Scaffold) -> None:
     one.commit()
     (one.root / "mine.txt").rename(one.root / "a" / "x.txt")
     one.commit()
+    before = one.files()
     assert run(one)[0] == {}
+    assert one.files() == before, "that it's back is no difference"
+    one.template("a/x.txt", TOP.replace(b"line 4", b"centre"))
+    assert run(one)[0] == {"a/x.txt": "update"}
     assert one.lock().files[PurePosixPath("a/x.txt")].at is None
+
+
+def test_a_conflict_in_a_moved_file_may_be_resolved_at_its_old_place(one: Scaffold) -> None:
+    git(one.root, "mv", "a/x.txt", "mine.txt")
+    one.put("mine.txt", RIVAL)
+    one.commit()
+    one.template("a/x.txt", TOP)
+    assert run(one)[0] == {"mine.txt": "marked"}
+    (one.root / "mine.txt").unlink()
+    one.put("a/x.txt", RIVAL)
+    assert run(one)[0] == {}, "before the commit"
+    settled(one)
 
 
 def test_a_move_that_is_in_doubt_is_a_deletion(one: Scaffold) -> None:

@@ -212,7 +212,34 @@ def test_any_file_becomes_what_the_table_says(tmp_path: Path, seed: int) -> None
     assert {str(e.file.path) for e in left.conflicts} == {
         path for path in conflicts if b"<<<<<<<" in content_of(after[path])
     }
+    homes = {path: case.path for case in cases for path in places(case)}
+    for path in sorted(conflicts):
+        resolve(dice, made, path, homes[path])
+    made.commit()
+    left = sync.survey(made.root)
+    assert not (left.changes or left.conflicts), left.text()
     shutil.rmtree(made.root)
+
+
+def resolve(dice: random.Random, made: Scaffold, path: str, home: str) -> None:
+    """Settle a conflict by hand, in one of the ways in which people do."""
+    at = made.root / path
+    content, executable = b"anew\n", dice.random() < 0.5
+    if not at.is_symlink():
+        content = unmarked(at.read_bytes())
+    at.unlink()
+    way = dice.choice(["here", "home", "elsewhere", "away", "folder", "link", "crlf"])
+    if way == "link":
+        at.symlink_to("../elsewhere")
+    elif way == "crlf":
+        made.put(path, in_lf(content).replace(b"\n", b"\r\n"), executable=executable)
+    elif way != "away":
+        to = {"home": home, "elsewhere": f"other/{path}", "folder": f"{path}/in"}.get(way, path)
+        made.put(to, content, executable=executable)
+
+
+def unmarked(content: bytes) -> bytes:
+    return re.sub(rb"(?m)^(<{7}|={7}|>{7}).*\n?", b"", content)
 
 
 def is_generated(name: str) -> bool:
@@ -304,7 +331,7 @@ def test_many_rounds_of_edits_and_syncs(tmp_path: Path, seed: int) -> None:
             there = (at.read_bytes(), bool(at.stat().st_mode & 0o100)) if at.exists() else None
             assert there == life.ours, life
             if there and life.path in conflicts:  # resolved, for the next round
-                life.ours = (re.sub(rb"(?m)^(<{7}|={7}|>{7}).*\n?", b"", there[0]), there[1])
+                life.ours = (unmarked(there[0]), there[1])
                 made.put(life.path, life.ours[0], executable=there[1])
         seen += len(conflicts)
         made.commit()

@@ -22,6 +22,8 @@ from gitops.validate.model import Array, Importance, Interval, Table
 ROWS, REPEATS = 20_000, 3
 SCORED = 300_000  # rows that one model scores in all: seconds, not minutes
 SCORED_BY_COMMAND = 100_000
+# Rows times bytes of the model: a forest of ten classes takes a hundred times as long as a line.
+WORK = 3e11
 METRICS = {
     "binary": ("roc_auc", "log_loss", "brier"),
     "multiclass": ("log_loss", "brier"),
@@ -71,7 +73,7 @@ def importance(
     models = [(package, command), (champion, champion_command)]
     asked = [(one, run) for one, run in models if one is not None]
     named = sample.names(*(one.signature for one, _ in asked))
-    limit = SCORED if all(one.session for one, _ in asked) else SCORED_BY_COMMAND
+    limit = min(_affordable(one) for one, _ in asked)
     most = max(min(rows, limit // (repeats * max(len(named), 1))), 200)
     chosen, weight = sample.stratified(table, most, seed)
     part = _Rows(
@@ -97,6 +99,14 @@ def importance(
         )
     found.sort(key=lambda one: (one.candidate.estimate is None, -(one.candidate.estimate or 0)))
     return Explained(tuple(found), metric, len(chosen))
+
+
+def _affordable(package: Package) -> int:
+    """Rows that it may score: by its size and not by a clock, so that it's the same everywhere."""
+    if package.session is None:
+        return SCORED_BY_COMMAND
+    size = (package.folder / package.signature.runtime.file).stat().st_size
+    return min(SCORED, int(WORK / size))
 
 
 def _default(table: Table, part: _Rows) -> str:

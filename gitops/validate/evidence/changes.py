@@ -22,7 +22,7 @@ def lines(
     champion: Package | None,
     candidate: Package,
 ) -> tuple[str, ...]:
-    """Data, parameters, code, package and metrics, in this order; values as `old -> new`.
+    """Data, parameters, code and package, in this order; values as `old -> new`.
 
     `paths` are the files that changed, with lines added and removed.
     """
@@ -32,7 +32,6 @@ def lines(
         _params(base, head),
         _code(head, paths),
         _package(champion, candidate),
-        _metrics(base, head),
     ):
         some = list(several)
         found += some[:_MOST]
@@ -96,29 +95,6 @@ def _package(champion: Package | None, candidate: Package) -> Iterator[str]:
         yield f"framework: {_framework(old)} -> {_framework(new)}"
     if (rows := champion.reference["rows"]) != candidate.reference["rows"]:
         yield f"training rows: {rows:,} -> {candidate.reference['rows']:,}"
-
-
-def _metrics(base: Side | None, head: Side) -> Iterator[str]:
-    if base is None:
-        return
-    old, new = (_numbers(side) for side in (base, head))
-    for name in [name for name in new if name in old and new[name] != old[name]]:
-        yield f"metrics.json (as committed) {name}: {old[name]:.6g} -> {new[name]:.6g}"
-
-
-def _numbers(side: Side) -> dict[str, float]:
-    path = side.path("metrics")
-    try:
-        found = json.loads(side.at.read([path]).get(path, b"{}"))
-    except (ValueError, RecursionError):
-        return {}
-    if not isinstance(found, dict):
-        return {}
-    return {
-        name: value
-        for name, value in found.items()
-        if isinstance(value, int | float) and not isinstance(value, bool)
-    }
 
 
 def _flat(data: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, object]]:

@@ -20,7 +20,7 @@ from gitops import evaluation, git
 from gitops.config import Environment
 from gitops.errors import EvidenceError, GitopsError, Where
 from gitops.package import Package
-from gitops.validate.evidence import changes, notes, sides, tables
+from gitops.validate.evidence import changes, differences, notes, sides, tables
 from gitops.validate.evidence.revisions import Side, Target, side_of, target
 from gitops.validate.evidence.sides import Brought, Commands, Say
 from gitops.validate.evidence.tables import Judging
@@ -145,7 +145,10 @@ def text_at(root: Path, commit: str, path: str) -> str | None:
 
 @dataclass(frozen=True)
 class _Pair:
-    """Both sides; `old` is the base's model, built or not; `paths` changed since they parted."""
+    """Both sides; `old` is the base's model, built or not; `paths` changed since they parted.
+
+    `answers`: what the candidate's package says of all rows, sorted by id, if it was asked.
+    """
 
     target: Target
     old: Side | None
@@ -153,6 +156,7 @@ class _Pair:
     champion: Brought | None
     fork: str
     paths: dict[str, tuple[int, int]]
+    answers: pl.DataFrame | None = field(default=None, repr=False)
 
     @property
     def both(self) -> tuple[Brought, ...]:
@@ -180,9 +184,11 @@ def _pair(
     candidate = sides.candidate(root, side, home.path / "candidate", champion, say)
     fork = git.fork_point(root, found.base.commit, found.head.commit) or found.base.commit
     paths = git.changed(root, fork, found.head.commit)
-    say(f"{model}: asking the candidate's package about a sample of its predictions")
-    sides.ask(candidate, commands)
-    return _Pair(found, old, candidate, champion, fork, paths)
+    pair = _Pair(found, old, candidate, champion, fork, paths)
+    trusted = champion.evaluation if champion and not pair.changed else None
+    say(f"{model}: asking the candidate's package about its predictions")
+    with sides.renamed(*pair.both):
+        return replace(pair, answers=sides.ask(candidate, trusted, commands))
 
 
 def _judging(pair: _Pair) -> tuple[Judging, dict[str, Array]]:
@@ -212,15 +218,24 @@ def _judging(pair: _Pair) -> tuple[Judging, dict[str, Array]]:
 def _predictions(
     pair: _Pair, judging: Judging, commands: Commands | None, say: Say
 ) -> tuple[Predictions, Predictions | None]:
-    """Both models' predictions for the judged rows."""
+    """Both models' predictions for the judged rows.
+
+    The candidate's are its package's own answers where there are all of them: within the tolerance
+    of `evaluation.ask` a forged table could still order rows of equal scores by their labels.
+    """
     candidate, champion = pair.candidate, pair.champion
     new = candidate.evaluation
-    own = judging.predictions(new.predictions, new.order, candidate.package.signature)
+    table, order = new.predictions, new.order
+    if pair.answers is not None:
+        table, order = pair.answers.lazy(), np.arange(new.rows, dtype=np.uint32)
+    own = judging.predictions(table, order, candidate.package.signature)
     if champion is None:
         return own, None
     old, signature = champion.evaluation, champion.package.signature
     if not pair.changed:
-        return own, judging.predictions(old.predictions, old.order, signature)
+        theirs = judging.predictions(old.predictions, old.order, signature)
+        # The last bits of a build elsewhere are no difference.
+        return (theirs if candidate.package.digest == champion.package.digest else own), theirs
     say(f"{candidate.side.name}: the test set changed: scoring the champion on it")
     with sides.command(champion, commands) as runs, _scoring(pair, "champion"):
         scored = tables.scored(champion.package, new, runs)
@@ -250,10 +265,8 @@ def _shown(root: Path, pair: _Pair, judging: Judging, table: Table) -> list[Find
     if champion is None:
         found.append(notes.first_model(pair.target, candidate.side))
     else:
-        if pair.changed:
-            excluded = judging.of.rows - table.rows
-            old = champion.evaluation
-            found += notes.of_test_sets(old, candidate.evaluation, excluded)
+        excluded = judging.of.rows - table.rows
+        found += differences.findings(champion.evaluation, candidate.evaluation, excluded)
         one, other = candidate.package.signature.classes, champion.package.signature.classes
         found += notes.other_classes(one, other)
     before = _settings_at(root, pair)

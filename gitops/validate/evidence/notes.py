@@ -6,9 +6,6 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-import numpy as np
-import polars as pl
-
 from gitops import config as configuration
 from gitops import git
 from gitops.config import Config
@@ -36,17 +33,17 @@ def of_commits(target: Target, side: Side, paths: Collection[str], old: Config) 
         text = "the base has no gitops.yaml: the candidate's own settings, and the baseline policy"
         found.append(note("gate-settings-changed", text))
     elif settings := list(_settings(old, target.proposed, side.name)):
-        text = f"gitops.yaml changes how models are judged: {_listed(settings)}"
+        text = f"gitops.yaml changes how models are judged: {listed(settings)}"
         found.append(note("gate-settings-changed", f"{text}; the base's settings hold"))
     if policies := [path for path in paths if path.startswith(_POLICIES)]:
-        text = f"it changes policies: {_listed(policies)}; the base's policies hold"
+        text = f"it changes policies: {listed(policies)}; the base's policies hold"
         found.append(note("policy-changed", text))
     if code := sorted(_evaluation_code(side) & set(paths)):
-        text = f"it changes code that makes the test set or the evaluation: {_listed(code)}"
+        text = f"it changes code that makes the test set or the evaluation: {listed(code)}"
         found.append(note("evaluation-code-changed", text))
     tool = [path for path in paths if path.startswith(_TOOL) and not path.startswith(_POLICIES)]
     if tool:
-        text = f"it changes workflows or the tool's files: {_listed(tool)}"
+        text = f"it changes workflows or the tool's files: {listed(tool)}"
         found.append(note("tool-or-workflow-changed", text))
     return found
 
@@ -56,7 +53,7 @@ def of_work_tree(root: Path) -> list[Finding]:
     changed = git.changes(root)
     if not changed:
         return []
-    text = f"changes that are not committed are not judged: {_listed(changed)}"
+    text = f"changes that are not committed are not judged: {listed(changed)}"
     return [note("work-tree-dirty", text)]
 
 
@@ -69,37 +66,9 @@ def first_model(target: Target, side: Side) -> Finding:
         why = f"model {name} was not built at {here}"
     else:
         gone = sorted(target.settings.models.keys() - target.proposed.models.keys())
-        instead = f", which has {_listed(gone)} that the candidate lacks" if gone else ""
+        instead = f", which has {listed(gone)} that the candidate lacks" if gone else ""
         why = f"there's no model {name} at {here}{instead}"
     return note("first-model", f"there is no champion to compare with: {why}")
-
-
-def of_test_sets(base: Evaluation, candidate: Evaluation, excluded: int) -> list[Finding]:
-    """How a changed test set differs, in numbers of rows."""
-    (old, old_label), (new, new_label) = (_hashed(one) for one in (base, candidate))
-    _, left, right = np.intersect1d(old, new, assume_unique=True, return_indices=True)
-    counts = {
-        "added": len(new) - len(right),
-        "removed": len(old) - len(left),
-        "relabelled": int((old_label[left] != new_label[right]).sum()),
-    }
-    parts = [f"{number:,} rows {word}" for word, number in counts.items() if number]
-    if not parts:
-        parts = ["the same ids and labels, but other raw inputs or weights"]
-    text = f"the test set changed ({base.rows:,} -> {candidate.rows:,} rows): {', '.join(parts)}"
-    if excluded:
-        text += f"; {excluded:,} rows that a model was trained on are left out"
-    found = [note("test-set-changed", text)]
-    if counts["relabelled"]:
-        text = f"{counts['relabelled']:,} rows of the test set have another label than at the base"
-        found.append(note("labels-changed", text))
-    return found
-
-
-def _hashed(of: Evaluation) -> tuple[Array, Array]:
-    """Ids and labels as 64-bit hashes: a tenth of the memory of a join on the texts."""
-    frame = of.predictions.select(pl.col("id", "label").hash()).collect(engine="streaming")
-    return frame["id"].to_numpy(), frame["label"].to_numpy()
 
 
 def overlap(looked: Mapping[str, Array]) -> Iterator[Finding]:
@@ -124,8 +93,8 @@ def unseen(judged: Evaluation, classes: Collection[str]) -> list[Finding]:
     strange = {text: count for text, count in judged.unseen.items() if text not in classes}
     if not strange:
         return []
-    listed = _listed([f"{text!r} ({count:,} rows)" for text, count in strange.items()])
-    return [note("unseen-class", f"labels that neither model knows count as errors: {listed}")]
+    strangers = listed([f"{text!r} ({count:,} rows)" for text, count in strange.items()])
+    return [note("unseen-class", f"labels that neither model knows count as errors: {strangers}")]
 
 
 def other_classes(candidate: Collection[str], champion: Collection[str]) -> list[Finding]:
@@ -135,8 +104,8 @@ def other_classes(candidate: Collection[str], champion: Collection[str]) -> list
         return []
     added = sorted(set(candidate) - set(champion))
     removed = sorted(set(champion) - set(candidate))
-    parts = [f"new {_listed(added)}"] if added else []
-    parts += [f"gone {_listed(removed)}"] if removed else []
+    parts = [f"new {listed(added)}"] if added else []
+    parts += [f"gone {listed(removed)}"] if removed else []
     text = ", ".join(parts) or f"another order; {list(champion)[-1]} stays the last"
     return [note("classes-changed", f"the model's classes changed: {text}")]
 
@@ -191,7 +160,8 @@ def _shown(value: object) -> str:
     return str(value)
 
 
-def _listed(items: Collection[str]) -> str:
+def listed(items: Collection[str]) -> str:
+    """The first few, and how many more."""
     first = list(items)[:_SHOWN]
     more = f" and {len(items) - _SHOWN} more" if len(items) > _SHOWN else ""
     return ", ".join(first) + more

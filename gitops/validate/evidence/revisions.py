@@ -72,6 +72,8 @@ def target(root: Path, *, base: str | None, environment: str | None, head: str =
     at = git.snapshot(root, _base(root, base, branch, here))
     adopted = configuration.FILE not in at.files
     settings = _without_policies(proposed) if adopted else configuration.load_at(root, at.commit)
+    if base is None and not (adopted or _in_ci()):
+        _same_branch(settings, environment, branch)
     if environment is None:
         known = [e for e in settings.environments if e.branch == branch.removeprefix("origin/")]
         chosen = known[0] if known else settings.environments[0]
@@ -151,6 +153,21 @@ def _branch(config: Config, environment: str | None) -> str:
             return name.removeprefix("refs/heads/")
     chosen = config.environment(environment) if environment else config.environments[0]
     return chosen.branch
+
+
+def _in_ci() -> bool:
+    return any(os.environ.get(variable) for variable in _TARGET)
+
+
+def _same_branch(settings: Config, environment: str | None, branch: str) -> None:
+    """HEAD said where to look for the base: it must be where the base itself says."""
+    chosen = settings.environment(environment) if environment else settings.environments[0]
+    if chosen.branch != branch:
+        raise EvidenceError(
+            f"gitops.yaml says that {chosen.name} is the branch {branch}, but the one there says"
+            f" {chosen.branch}: a change can't choose what it is judged against",
+            fix=f"name it: --base {chosen.branch}",
+        )
 
 
 def _base(root: Path, base: str | None, branch: str, head: str) -> str:

@@ -7,6 +7,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import polars as pl
+
 from gitops import dvc, evaluation, objects, package
 from gitops import dvclock as locks
 from gitops.errors import EvidenceError, GitopsError, Where
@@ -18,6 +20,8 @@ from gitops.validate.model import Judged
 Say = Callable[[str], None]
 # Runs a package's declared command as of a commit: (commit, model) -> what `package.score` calls.
 Commands = Callable[[str, str], AbstractContextManager[Command]]
+ASKED = 100_000  # rows that a package is asked about again: all of them, in most test sets
+ASKED_BY_COMMAND = 2_000
 
 
 @dataclass(frozen=True)
@@ -61,14 +65,21 @@ def candidate(root: Path, side: Side, folder: Path, rival: Brought | None, say: 
     return _bring(root, side, folder, say, rival.evaluation if rival else None)
 
 
-def ask(model: Brought, commands: Commands | None) -> None:
-    """Prove on a sample that the predictions of a model came from its package.
+def ask(
+    model: Brought, trusted: Evaluation | None, commands: Commands | None
+) -> pl.DataFrame | None:
+    """Prove that the predictions of a model came from its package; its answers, if on all rows.
+
+    `trusted` has the raw columns of the same test set as the base has them.
 
     Raises:
         EvidenceError: they didn't.
     """
-    with command(model, commands) as runs, renamed(model):
-        evaluation.sample_check(model.package, model.evaluation, command=runs)
+    rows = ASKED if model.package.session is not None else ASKED_BY_COMMAND
+    with command(model, commands) as runs:
+        return evaluation.ask(
+            model.package, model.evaluation, rows=rows, inputs=trusted, command=runs
+        )
 
 
 @contextmanager

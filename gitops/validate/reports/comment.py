@@ -29,6 +29,7 @@ SLICED = ("Metric", "Slice", "Candidate", "Champion", "Difference", "Rows")
 FAIR = ("Column", "Criterion", "Largest gap", "Groups", "Too small to judge")
 _GROUPS = 8  # of a sensitive column
 _SOME = 12  # rows of every part, before any has more
+_SECTION = 6_000  # bytes of a model, below which a section says nothing that the overview doesn't
 _NAME = 46  # cells of a name beside a drawing
 _SPACE = "\u00a0"  # where a line must not break
 _JOINER = "\u2060"  # has no width, and keeps what follows from becoming a mention or a link
@@ -78,7 +79,7 @@ def render(verdicts: Sequence[Verdict], limit: int = LIMIT) -> str:
     head = _overview(ranked) if len(ranked) > 1 else ""
     room = limit - len(head.encode())
     sections: list[_Section] = []
-    for verdict in ranked:
+    for verdict in ranked[: max(room // _SECTION, 1)]:
         section = _section(verdict)
         need = len(section.text().encode()) + 1
         if need > room:
@@ -331,8 +332,7 @@ def _fill(section: _Section, limit: int) -> None:
 
 
 def _overview(verdicts: Sequence[Verdict]) -> str:
-    passed = sum(verdict.passed for verdict in verdicts)
-    lines = [f"# {passed} of {len(verdicts)} models may go on", "", "| | Model | Why |"]
+    lines = [f"# {words.tally(verdicts)}", "", "| | Model | Why |"]
     lines.append("| --- | --- | --- |")
     for verdict in verdicts[:100]:
         head = words.headline(verdict)
@@ -340,6 +340,8 @@ def _overview(verdicts: Sequence[Verdict]) -> str:
             f"| {_MARKS[head.status]} {head.answer} | {code(verdict.model)} "
             f"| {prose(head.why, 160)} |"
         )
-    if len(verdicts) > 100:
-        lines.append(f"\n*{len(verdicts) - 100} more models in the HTML report.*")
+    if others := verdicts[100:]:
+        failing = sum(not one.passed for one in others)
+        more = f"{numbers.count(len(others))} more models in the HTML report"
+        lines.append(f"\n*{more}, {numbers.count(failing)} of them may not go on.*")
     return "\n".join([*lines, "", ""])

@@ -22,12 +22,20 @@ _COLOURS = {
 _GAP = "  "
 _SHOWN = 40  # checks; the files have all
 _ALARMS = 10
+_WHOLE = 10  # models; of more, those without a question have one line
 
 
 def render(verdicts: Sequence[Verdict], *, columns: int = 100, style: Style | None = None) -> str:
     """Lines of at most `columns` cells where the texts allow it (60 at least)."""
     paint = style or (lambda text, kind: text)
-    return "\n\n".join("\n".join(_verdict(one, max(columns, 60), paint)) for one in verdicts)
+    short = len(verdicts) > _WHOLE
+    blocks = []
+    for one in verdicts:
+        lines = _verdict(one, max(columns, 60), paint)
+        blocks.append("\n".join(lines[:1] if short and one.state == "PASS" else lines))
+    if len(verdicts) > 1:
+        blocks.append(paint(words.tally(verdicts), "bold"))
+    return ("\n" if short else "\n\n").join(blocks)
 
 
 def _verdict(verdict: Verdict, columns: int, paint: Style) -> list[str]:
@@ -76,11 +84,15 @@ def _table(verdict: Verdict, columns: int, paint: Style) -> list[str]:
 
     lines = [paint(f"  {line(head, '')}".rstrip(), "bold")]
     for check, row, picture in zip(checks, body, pictures, strict=True):
-        lines.append(f"{_mark(check, paint)} {line(row, picture)}".rstrip())
-        whole = f"{row[0]}: " if width(row[0]) > widths[0] else ""
-        if whole or check.state != "PASS":
-            text = f"{whole}{words.state(check)}: {words.reason(check)}"
-            lines += _wrapped(text.removesuffix(": "), columns, "    ")
+        first, *others = _wrapped(row[0], widths[0], "")
+        cut = any(width(one) > widths[0] for one in (first, *others))
+        if cut:  # a name without a space: whole below
+            first, others = row[0], []
+        lines.append(f"{_mark(check, paint)} {line((first, *row[1:]), picture)}".rstrip())
+        lines += [f"  {one}" for one in others]
+        if cut or check.state != "PASS":
+            text = f"{words.state(check)}: {words.reason(check)}".removesuffix(": ")
+            lines += _wrapped(f"{row[0]}: {text}" if cut else text, columns, "    ")
     passing = sum(check.state == "PASS" for check in every[_SHOWN:])
     return lines + _more(len(every) - _SHOWN, f"more checks, {passing} of them pass")
 

@@ -9,14 +9,12 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from gitops import logtext
+
 LONG = 120  # characters of a name
 SENTENCE = 600  # characters of a reason
 
-# Joiners that emoji and scripts are spelt with; they turn nothing around.
-_KEPT = frozenset("\u200c\u200d\ufe0e\ufe0f")
 _SPACE = re.compile(r"\s+")
-# Logs are read for commands: Azure finds `##vso[` anywhere in a line, GitHub `::` at its start.
-_COMMAND = re.compile(r"##(?=(vso)?\[)|(?<!\S)::(?=\w)", re.IGNORECASE)
 
 
 def clean(text: str, limit: int = LONG) -> str:
@@ -24,8 +22,7 @@ def clean(text: str, limit: int = LONG) -> str:
     # The cut comes first: a name may have megabytes.
     cut = len(text) > limit
     line = _SPACE.sub(" ", text[: limit - 1] if cut else text).strip()
-    shown = line if line.isprintable() else "".join(_visible(char) for char in line)
-    shown = _COMMAND.sub(lambda found: _number(found[0][0]) + found[0][1:], shown)
+    shown = logtext.inert(logtext.visible(line))
     if len(shown) > 2 * limit:
         shown, cut = shown[: 2 * limit], True
     return f"{shown}…" if cut else shown or "(empty)"
@@ -57,16 +54,6 @@ def _take(text: str, cells: int) -> str:
 
 
 def _cells(char: str) -> int:
-    if unicodedata.combining(char) or char in _KEPT:
+    if unicodedata.combining(char) or char in logtext.JOINERS:
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def _visible(char: str) -> str:
-    if char in _KEPT or unicodedata.category(char)[0] != "C":
-        return char
-    return _number(char)
-
-
-def _number(char: str) -> str:
-    return f"\\u{{{ord(char):04x}}}"

@@ -113,6 +113,12 @@ def _in_favour(verdict: Verdict) -> str:
     return "; ".join(parts) + "."
 
 
+def tally(verdicts: Sequence[Verdict]) -> str:
+    """`857 of 1,000 models may go on`."""
+    passed = sum(verdict.passed for verdict in verdicts)
+    return f"{numbers.count(passed)} of {numbers.count(len(verdicts))} models may go on"
+
+
 def title(check: Check) -> str:
     """What is checked, on which rows."""
     return clean(check.title or check.id, _TITLE)
@@ -152,8 +158,9 @@ def reason(check: Check) -> str:
     """Why it is so, with the number of rows that would decide."""
     text = clean(check.why, SENTENCE) if check.why else ""
     if check.needed_rows is not None:
-        more = f"about {numbers.count(check.needed_rows)} rows would decide it"
-        text = more if not text else text if "would decide" in text else f"{text}; {more}"
+        about = f"about {numbers.count(check.needed_rows)}"
+        more = f"{about} rows would decide it"
+        text = more if not text else text if f"{about} would" in text else f"{text}; {more}"
     if check.waived:
         text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
     return text

@@ -35,7 +35,7 @@ def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
     patch.setenv("GIT_CONFIG_GLOBAL", str(home / ".gitconfig"))
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture
 def plain(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """`settle`, for each test."""
     settle(monkeypatch, tmp_path)
@@ -68,7 +68,7 @@ def worse(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 @pytest.fixture
-def line(tmp_path: Path) -> Line:
+def line(tmp_path: Path, plain: None) -> Line:
     """A repository with three environments and nothing built."""
     return Line(GateRepo(tmp_path / "repo")).start()
 
@@ -87,7 +87,7 @@ def promoted(tmp_path_factory: pytest.TempPathFactory, good: Made) -> Line:
 
 
 @pytest.fixture
-def running(promoted: Line, tmp_path: Path) -> Line:
+def running(promoted: Line, tmp_path: Path, plain: None) -> Line:
     """A first model runs in staging and production."""
     return promoted.copied(tmp_path)
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from gitops import config, git
 from gitops.cli.hands import hands
-from gitops.promote import finish, forward, partial, plan, registry, rollback, run, world
+from gitops.promote import finish, forward, partial, plan, registry, request, rollback, run, world
 from gitops.promote.run import Promoted
 from gitops.promote.world import World
 from tests.unit.validate.gate_repo import ENV, GateRepo, Made
@@ -29,6 +29,7 @@ class Line:
     """`repo` pushes to the bare repository `origin`; models are built by laying out packages."""
 
     repo: GateRepo
+    forge: Path | None = None
 
     @property
     def root(self) -> Path:
@@ -36,7 +37,7 @@ class Line:
 
     @property
     def origin(self) -> Path:
-        return self.root.with_name("origin.git")
+        return self.forge or self.root.with_name("origin.git")
 
     def git(self, *words: str) -> str:
         return self.repo.git(*words)
@@ -68,6 +69,20 @@ class Line:
         copy = Line(GateRepo(folder / self.root.name))
         copy.git("remote", "set-url", "origin", str(copy.origin))
         return copy
+
+    def behind(self, forge: Path) -> Line:
+        """The same with another bare repository as its remote, which gets all that it had."""
+        self.git("--git-dir", str(self.origin), "push", "-q", "--mirror", str(forge))
+        self.git("remote", "set-url", "origin", str(forge))
+        return Line(self.repo, forge)
+
+    def clone(self, name: str) -> Line:
+        """A clone with the same storage and build records."""
+        folder = self.root.with_name(name)
+        remote_git(self.origin, "clone", "-q", str(self.origin), str(folder))
+        records = git.private(self.root) / "records"
+        shutil.copytree(records, git.private(folder) / "records")
+        return Line(GateRepo(folder), self.origin)
 
     def at(self, branch: str) -> None:
         """Check out what the remote has there, on a branch of one's own."""
@@ -131,6 +146,11 @@ class Line:
         found = forward.bring(there, self.config, environment)
         remote.push(self.root, there.refs, [found.update])
         return found
+
+    def request(self, source: str, target: str) -> request.Requested:
+        there = self.world()
+        found = self.plan(source, target)
+        return request.propose(there, found, hands(self.root), alone=None, forge=None, why="a test")
 
     def refs(self) -> dict[str, str]:
         """What the remote has, read by git alone."""

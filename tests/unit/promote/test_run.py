@@ -160,3 +160,22 @@ def test_a_missing_branch_is_named(line: Line, good: Made) -> None:
     with pytest.raises(EvidenceError, match="no branch release/staging") as caught:
         line.plan("dev", "staging")
     assert "git push origin" in caught.value.fix
+
+
+def test_a_forged_record_makes_no_commit_judged(running: Line, worse: Made) -> None:
+    """Whoever may write records can neither mark a tip as judged nor choose its rules."""
+    from gitops.promote import finish, records
+
+    running.at("release/production")
+    running.build(worse, depth=7, push=False)
+    running.git("push", "-q", "origin", "HEAD:release/production")
+    tip = running.git("rev-parse", "HEAD")
+    for kind in ("promotion", "hotfix"):
+        there = running.world()
+        path = records.move_path(kind, running.tree("release/production"), "production", tip)
+        update = there.records.appended({path: {"tip": {"commit": tip}}}, "Trust me")
+        assert update is not None
+        running.git("push", "-q", "origin", f"{update.new}:{update.ref}")
+    assert not finish.recorded(running.world(), running.config.environment("production"))
+    with pytest.raises(AnswerNo, match="the gate of production says no"):
+        running.finish("production")

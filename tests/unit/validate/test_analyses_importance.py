@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,20 @@ def test_it_is_what_shuffling_costs_by_scikit_learn(
     top = found.columns[0]
     assert top.column == "income"
     assert top.candidate.lower is not None and top.candidate.lower > 0
+
+
+def test_a_large_model_is_asked_about_fewer_rows(
+    tmp_path: Path,
+    people: Make,
+    make_package: Make,
+    make_table: Make,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, frame = make_package(tmp_path / "p", people(count=500)), people(count=1500, seed=2)
+    size = (tmp_path / "p" / "model.onnx").stat().st_size
+    module = import_module("gitops.validate.analyses.importance")
+    monkeypatch.setattr(module, "WORK", 15 * 400 * size)  # 3 shufflings of 5 columns
+    assert 398 <= importance(make_table(model, frame), frame, model).rows <= 400
 
 
 def test_the_change_is_paired_and_an_unused_column_counts_nothing(

@@ -15,7 +15,7 @@ import pytest
 from gitops import dvc, package
 from gitops.errors import ConfigError, EvidenceError, GitopsError, UsageError
 from gitops.validate import evidence
-from gitops.validate.evidence import Evidence
+from gitops.validate.evidence import Evidence, sides
 from gitops.validate.evidence.gather import _Home
 from gitops.validate.model import Finding
 from tests.unit.validate.conftest import people
@@ -301,7 +301,35 @@ def test_relabelled_rows_are_counted(tmp_path: Path) -> None:
 def test_other_raw_inputs_are_another_test_set(tmp_path: Path) -> None:
     repo, _ = start(tmp_path)
     propose(repo, model(tmp_path / "b", train(), test().with_columns(income=pl.col("income") * 2)))
-    assert "but other raw inputs or weights" in text(gather(repo), "test-set-changed")
+    assert text(gather(repo), "test-set-changed").endswith("200 rows with other values of income")
+
+
+def test_whatever_else_of_a_changed_test_set_changes_is_said(tmp_path: Path) -> None:
+    """One row more or less must not cover new weights, other groups or slices that are gone."""
+    features = ["age", "income", "region", "joined"]
+    group = pl.Series([f"g{row % 20}" for row in range(200)])
+    repo, _ = start(tmp_path, group=group, features=features)
+    rows = test().slice(1).with_columns(sex=pl.lit("male")).drop("member")
+    weight = pl.Series([1.0] * 100 + [50.0] * 99)
+    columns = {"features": features, "slices": ("sex",), "weight": weight}
+    propose(repo, model(tmp_path / "b", train(seed=9), rows, **columns))  # type: ignore[arg-type]
+    found = gather(repo)
+    said = text(found, "test-set-changed")
+    assert "1 row removed" in said
+    assert "99 rows weighted otherwise" in said
+    assert "raw columns gone: member" in said
+    assert "rows with other values of sex" in said
+    said = text(found, "evaluation-columns-changed")
+    assert "group is gone, slice_region is gone, slice_sex is another on" in said
+
+
+def test_slices_that_a_pull_request_drops_are_named_before_they_are_gone(tmp_path: Path) -> None:
+    repo, _ = start(tmp_path)
+    propose(repo, model(tmp_path / "b", train(), test(), slices=("sex",)))
+    found = gather(repo)
+    assert not found.test_set.changed
+    said = text(found, "evaluation-columns-changed")
+    assert "slice_region is gone; the base's hold, until this is merged" in said
 
 
 def test_a_champion_whose_column_is_gone_cannot_be_scored(tmp_path: Path) -> None:
@@ -397,7 +425,85 @@ def test_predictions_of_another_package_are_found(tmp_path: Path) -> None:
         model(tmp_path / n, train(), test(), ruin=r) for n, r in (("b", 0.0), ("c", 0.5))
     )
     repo.built(new.folder / "package", forged.evaluation)
-    assert "sampled rows have other predictions than the package gives" in refusal(repo).message
+    assert "rows have other predictions than the package gives" in refusal(repo).message
+
+
+@pytest.mark.parametrize("rows", [1, 200])
+def test_a_single_forged_row_is_found(tmp_path: Path, rows: int) -> None:
+    repo, _ = start(tmp_path)
+    new = model(tmp_path / "b", train(), test(), ruin=0.3)
+
+    def forge(frame: pl.DataFrame) -> pl.DataFrame:
+        wrong = (pl.col("label") != pl.col("prediction")) & (pl.int_range(pl.len()) < rows)
+        right = pl.when(pl.col("label") == "true").then(0.99).otherwise(0.01)
+        return frame.with_columns(
+            score=pl.when(wrong).then(right).otherwise("score"),
+            prediction=pl.when(wrong).then("label").otherwise("prediction"),
+        )
+
+    first_is_wrong = pl.read_parquet(new.evaluation / "predictions.parquet").sort(
+        pl.col("label") == pl.col("prediction")
+    )
+    first_is_wrong.write_parquet(new.evaluation / "predictions.parquet")
+    propose(repo, new, forge)
+    assert "of 200 rows have other predictions than the package gives" in refusal(repo).message
+
+
+def ordered_by_label(frame: pl.DataFrame) -> pl.DataFrame:
+    """A change below the tolerance, by which a model that knows nothing ranks without an error."""
+    nudge = pl.when(pl.col("label") == "true").then(9e-6).otherwise(0.0)
+    return frame.with_columns(score=pl.col("score") + nudge)
+
+
+def test_rows_of_equal_scores_are_not_put_in_order_by_a_forged_table(tmp_path: Path) -> None:
+    repo, _ = start(tmp_path)
+    # One flag alone: two distinct scores.
+    propose(repo, model(tmp_path / "b", train(), test(), features=["member"]), ordered_by_label)
+    found = gather(repo)
+    assert found.table.candidate.score is not None
+    assert len(np.unique(found.table.candidate.score)) == 2
+
+
+def test_nor_by_one_that_is_too_large_to_ask_about_all_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "ASKED", 150)
+    repo, _ = start(tmp_path)
+    propose(repo, model(tmp_path / "b", train(), test(), features=["member"]), ordered_by_label)
+    assert "but rank the rows otherwise: the AUC differs by 0." in refusal(repo).message
+
+
+def test_a_large_table_is_asked_about_a_sample(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sides, "ASKED", 50)
+    repo, _ = start(tmp_path)
+    new, forged = (
+        model(tmp_path / n, train(), test(), ruin=r) for n, r in (("b", 0.0), ("c", 0.5))
+    )
+    propose(repo, new)
+    assert gather(repo).table.rows == 200
+    repo.built(new.folder / "package", forged.evaluation)
+    assert "of 50 sampled rows have other predictions" in refusal(repo).message
+
+
+def test_the_package_is_asked_about_the_raw_columns_of_the_base(tmp_path: Path) -> None:
+    """Integers above 2^53 have a test set's identity in common, but not their categories."""
+    big = 2**53
+
+    def coded(frame: pl.DataFrame, low: int) -> pl.DataFrame:
+        even = pl.int_range(pl.len()) % 2 == 0
+        return frame.with_columns(region=pl.when(even).then(big + low).otherwise(big - 2))
+
+    rows = coded(test(), 0)
+    other = coded(test(), 1)
+    texts = train().with_columns(region=pl.Series([str(big + 1), str(big - 2)] * 300))
+    old = model(tmp_path / "a", texts, rows)
+    repo = GateRepo(tmp_path / "repo").start()
+    repo.built(old.folder / "package", old.evaluation)
+    repo.git("switch", "-qc", "feature")
+    propose(repo, model(tmp_path / "b", texts, other))
+    assert "rows have other predictions than the package gives" in refusal(repo).message
 
 
 def test_the_first_model_is_recorded_as_such(tmp_path: Path) -> None:
@@ -475,7 +581,7 @@ def test_what_main_did_meanwhile_is_not_the_pull_requests(tmp_path: Path) -> Non
     assert (found.base[0], found.environment.policy) == (tip, "strict")
 
 
-def test_parameters_data_and_metrics_that_changed(tmp_path: Path) -> None:
+def test_parameters_data_and_features_that_changed(tmp_path: Path) -> None:
     repo, _ = start(tmp_path)
     repo.write("params.yaml", "train: {depth: 4}\n")
     repo.write(
@@ -579,7 +685,7 @@ def test_a_listing_that_leaves_its_folder_is_refused(tmp_path: Path, name: str) 
         (lambda f: f.tail(-1), "1 of inputs not in predictions"),
         (
             lambda f: f.with_columns(label=pl.lit("True")),
-            "200 rows have the label 'True', whose canonical text is 'true'",
+            "200 rows have the label 'True', which the model knows as 'true'",
         ),
     ],
 )

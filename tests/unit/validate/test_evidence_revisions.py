@@ -124,6 +124,22 @@ def test_a_pull_request_cannot_choose_its_environments_policy(repo: GateRepo) ->
     assert found.proposed.environments[0].policy == "strict"
 
 
+def test_a_pull_request_cannot_choose_what_it_is_judged_against(
+    repo: GateRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    main = repo.git("rev-parse", "HEAD")
+    repo.git("switch", "-qc", "mine")
+    repo.commit("As bad as the candidate")
+    repo.git("switch", "-qc", "feature")
+    repo.settings(more="environments: [{name: dev, branch: mine}]\n")
+    repo.commit("Candidate")
+    with pytest.raises(EvidenceError, match="is the branch mine, but the one there says main"):
+        revisions.target(repo.root, base=None, environment=None)
+    assert revisions.target(repo.root, base="main", environment=None).base.commit == main
+    monkeypatch.setenv("GITHUB_BASE_REF", "main")
+    assert revisions.target(repo.root, base=None, environment=None).base.commit == main
+
+
 def test_affected_models(repo: GateRepo) -> None:
     repo.write("gitops.yaml", MONOREPO)
     for name in ("one", "two"):

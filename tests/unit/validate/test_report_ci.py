@@ -268,6 +268,22 @@ def test_the_terminal_stays_short_with_a_thousand_checks() -> None:
     assert "  … 960 more checks, 960 of them pass" in lines
 
 
+def test_the_terminal_gives_a_line_to_each_of_many_models_that_pass() -> None:
+    passing = [replace(verdicts.rich(), model=f"m{i}") for i in range(60)]
+    lines = reports.terminal([*passing, verdicts.failing()]).splitlines()
+    assert lines[0].startswith("✔ Go") and lines[1].startswith("✔ Go")
+    assert "✘ No go: late for production" in lines
+    assert lines[-1] == "60 of 61 models may go on"
+    assert len(lines) < 110
+
+
+def test_the_terminal_wraps_names_rather_than_cutting_them() -> None:
+    check = replace(verdicts.failing().checks[0], title="a name of many words that say what it is")
+    shown = reports.terminal([replace(verdicts.failing(), checks=(check,))], columns=60)
+    assert "…" not in shown
+    assert "\n  what it is\n    fails: " in shown
+
+
 @pytest.mark.parametrize("make", EVERY)
 def test_the_card_has_a_model_index(make: Callable[[], Verdict]) -> None:
     text = card.render(make(), "# late\n\nPredicts `late`.\n\n## Limits\n\n<b>x</b> <script>\n")

@@ -176,7 +176,18 @@ def test_many_models_share_a_comment_the_failing_ones_first() -> None:
     assert len(text.encode()) <= 65_536
     assert text.index("## ❌ No go: `late`") < text.index("## ✅ Go")
     assert "more models in the HTML report" in text
+    # What is shown of a model says something.
+    assert "❌\u00a0fails" in text and "more checks in the HTML report" not in text
     Read(text)
+
+
+def test_a_thousand_models_are_counted_with_those_that_may_not_go_on() -> None:
+    failing = [replace(verdicts.failing(), model=f"f{i}") for i in range(143)]
+    passing = [replace(verdicts.rich(), model=f"m{i}") for i in range(857)]
+    text = comment.render([*passing, *failing])
+    assert text.startswith("# 857 of 1,000 models may go on")
+    assert "*900 more models in the HTML report, 43 of them may not go on.*" in text
+    assert len(text.encode()) <= 65_536
 
 
 def test_a_marker_cannot_be_closed_by_a_name() -> None:
