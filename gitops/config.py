@@ -25,7 +25,10 @@ Several = Annotated[tuple[_T, ...], *values.SEVERAL]
 class _Frozen(BaseModel):
     """What all parts share: nothing unknown, nothing converted, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Each part's own validator is built only if it is asked for: every command pays for this.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class Environment(_Frozen):
