@@ -291,8 +291,12 @@ def load(root: Path) -> Config:
         raise ConfigError(
             f"there's no {FILE}", fix="make a project with `gitops new`", where=Where(path)
         )
-    folder = root / config_checks.POLICIES
-    return _checked(yamlfile.read(path), {file.stem for file in folder.glob("*.yaml")})
+    own = {file.stem for file in (root / config_checks.POLICIES).glob("*.yaml")}
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return _checked(yamlfile.read(path), own)  # which names the reason
+    return _once(raw, path, own)
 
 
 def load_at(root: Path, commit: str) -> Config:
@@ -312,16 +316,20 @@ def load_at(root: Path, commit: str) -> Config:
     own = {
         name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and "/" not in name
     }
+    return _once(raw, path, own)
+
+
+# The last that was read: most commits have the same.
+_known: dict[tuple[bytes, frozenset[str]], Config] = {}
+
+
+def _once(raw: bytes, path: Path, own: set[str]) -> Config:
     key = (raw, frozenset(own))
     if key not in _known:
         found = _checked(yamlfile.parse(raw, path), own)
         _known.clear()
         _known[key] = found
     return _known[key]
-
-
-# The last that was read of a commit: most commits have the same.
-_known: dict[tuple[bytes, frozenset[str]], Config] = {}
 
 
 def parse(raw: bytes, path: Path) -> Config:

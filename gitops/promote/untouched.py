@@ -14,12 +14,9 @@ from gitops import git
 from gitops.config import Config
 from gitops.git import Snapshot, graph
 
-# What a dvc.lock in block style, as DVC writes it, hasn't: merged keys, tabs, lists in flow style.
-_ODD = re.compile(rb"<<|[\t\r]|^ *(?:- )?(?:deps|outs|params|stages): *\S", re.MULTILINE)
-_PATH = re.compile(rb"^ *(?:- )?path:(.*)$", re.MULTILINE)
-_ANY_PATH = re.compile(rb"\bpath\b['\"]?\s*:")
+_FLOW = (b"deps: ", b"outs: ", b"params: ", b"stages: ")  # as DVC writes them, a line ends there
+_PATHS = (b"path:", b"path :", b"path'", b'path"')
 _WRAPPED = re.compile(rb"path:[^\n]*\n[^:\n]*(?:\n|\Z)")  # a text over several lines
-_KEY = re.compile(rb"^ *(?:- )?([^\n]+): *$", re.MULTILINE)  # among others, files of parameters
 _NOT_PLAIN = re.compile(rb"['\"\\{}\[\]&*!|>%@`?#]")
 
 
@@ -52,11 +49,15 @@ def _parts(path: str) -> Iterable[str]:
 
 def _names(lock: bytes, parts: set[bytes]) -> bool:
     """Whether a lock may depend on one of these; True where it isn't certain."""
-    paths = [one.strip().rstrip(b"/") for one in _PATH.findall(lock)]
-    if _ODD.search(lock) or _WRAPPED.search(lock) or len(paths) != len(_ANY_PATH.findall(lock)):
+    if any(odd in lock for odd in (b"<<", b"\t", b"\r", b": \n")) or _WRAPPED.search(lock):
         return True
-    texts = {*paths, *_KEY.findall(lock)}
-    if any(not one or _NOT_PLAIN.search(one) for one in texts):
+    lines = [line.lstrip(b" -") for line in lock.splitlines()]
+    paths = [line[5:].strip().rstrip(b"/") for line in lines if line.startswith(b"path:")]
+    if len(paths) != sum(map(lock.count, _PATHS)) or not all(paths):
+        return True
+    # Among the keys with something below them: the files of parameters.
+    texts = {*paths, *(line[:-1] for line in lines if line.endswith(b":"))}
+    if _NOT_PLAIN.search(b"\n".join(texts)) or any(line.startswith(_FLOW) for line in lines):
         return True
     found = {one.rpartition(b"/")[2] for one in texts}
     return bool(found & parts) or bool(found & {b".", b".."})
