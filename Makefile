@@ -4,6 +4,7 @@
 PYTHON ?= python3
 DIR ?=
 UPGRADE ?=
+LARGE ?=
 
 UV := .bootstrap/bin/uv
 BIN := .venv/bin
@@ -20,7 +21,7 @@ help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
 	@echo 'make test               wheel, check, and all tests'
 	@echo 'make check              lint, format, types'
-	@echo 'make bench              side by side with dvc, copier, cruft and cookiecutter'
+	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'
@@ -38,7 +39,7 @@ check: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks --json dist/benchmarks.json
+	$(BIN)/python -m benchmarks $(LARGE) --json dist/benchmarks.json
 
 wheel: .venv/ready
 	rm -rf dist

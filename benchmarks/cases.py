@@ -19,14 +19,14 @@ PROJECT = Path(__file__).resolve().parents[1]
 
 @dataclass(frozen=True)
 class Case:
-    """A piece of work: ours first, then the peers; `budget` is for ours.
+    """A piece of work: ours first, then the peers; `budget` is for ours, None: only measured.
 
-    `rounds`: fewer than asked for where a peer takes minutes; `check` raises RuntimeError unless
-    all have done the same.
+    `rounds`: fewer than asked for where a peer takes minutes; then nothing warms up. `check` raises
+    RuntimeError unless all have done the same.
     """
 
     work: str
-    budget: float
+    budget: float | None
     commands: tuple[Command, ...]
     rounds: int | None = None
     check: Callable[[Path], None] | None = None

@@ -16,20 +16,27 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from benchmarks.gate_judged import POLICY
 from gitops import evaluation, package
 from gitops.validate import evidence
 from tests.unit.validate.conftest import make_package, people
 from tests.unit.validate.gate_repo import GateRepo
+
+SLICES, VALUES = ("c0", "c1", "c2"), 9
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.evidence", description=__doc__)
     parser.add_argument("rows", type=float)
     parser.add_argument("--changed", action="store_true")
+    parser.add_argument("--make", type=Path, metavar="DIR", help="only make the repository, here")
     parser.add_argument("--repository", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.repository:
         measure(options.repository)
+        return
+    if options.make:
+        make(options.make, int(options.rows), changed=options.changed)
         return
     with tempfile.TemporaryDirectory(prefix="gitops-bench-") as temporary:
         root = make(Path(temporary), int(options.rows), changed=options.changed)
@@ -37,11 +44,14 @@ def main() -> None:
         subprocess.run(again, check=True)
 
 
-def make(folder: Path, rows: int, *, changed: bool) -> Path:
-    """A repository with a champion on main and a candidate on `feature`."""
+def make(folder: Path, rows: int, *, changed: bool = False) -> Path:
+    """A repository with a champion on main and a candidate on `feature`, judged by POLICY."""
     repo = GateRepo(folder / "repo").start()
+    repo.settings(more="environments: [{name: dev, branch: main, policy: five}]\n")
+    policy = POLICY.replace("checks:", "extends: baseline\nchecks:")
+    repo.write(".gitops/policies/five.yaml", policy)
     raw, train = table(rows), people(count=2000, seed=1)
-    for name, ruin in (("champion", 0.0), ("candidate", 0.1)):
+    for name, ruin in (("champion", 0.0), ("candidate", 0.02)):
         home = folder / name
         made = make_package(home / "package", train, ruin=ruin)
         if changed and name == "candidate":
@@ -51,7 +61,7 @@ def make(folder: Path, rows: int, *, changed: bool) -> Path:
         (home / "evaluation").mkdir()
         pl.DataFrame({"id": raw["id"], "label": raw["label"]}).hstack(
             package.score(made, raw).frame
-        ).with_columns(slice_region=raw["region"], slice_sex=raw["sex"]).write_parquet(
+        ).with_columns(**{f"slice_{column}": raw[column] for column in SLICES}).write_parquet(
             home / "evaluation" / evaluation.PREDICTIONS
         )
         raw.rename({"id": "__id__"}).write_parquet(home / "evaluation" / evaluation.INPUTS)
@@ -62,21 +72,26 @@ def make(folder: Path, rows: int, *, changed: bool) -> Path:
 
 
 def table(rows: int) -> pl.DataFrame:
-    """Rows as `people` has them, shuffled, made by column."""
+    """Rows like those of `people`, later than its training rows, shuffled, made by column."""
     draw = np.random.default_rng(0)
+    income, age = draw.lognormal(10, 0.5, rows).round(2), draw.integers(18, 90, rows)
+    region, member = draw.choice(["north", "south", "east"], rows), draw.random(rows) < 0.3
+    level = np.log(income) * 2 - 20 + (age - 54) / 30 + member - (region == "east")
+    label = level + draw.normal(0, 1, rows) > 0.3
     return pl.DataFrame(
         {
             "id": pl.Series(draw.permutation(rows)).cast(pl.String).str.zfill(8),
-            "income": draw.lognormal(10, 0.5, rows).round(2),
-            "age": draw.integers(18, 90, rows),
-            "region": draw.choice(["north", "south", "east"], rows),
-            "member": draw.random(rows) < 0.3,
+            "income": income,
+            "age": age,
+            "region": region,
+            "member": member,
             "sex": draw.choice(["female", "male"], rows),
-            "label": pl.Series(draw.random(rows) < 0.4).cast(pl.String),
+            "label": pl.Series(label).cast(pl.String),
+            **{c: pl.Series(draw.integers(0, VALUES, rows)).cast(pl.String) for c in SLICES},
         }
     ).with_columns(
         joined=pl.datetime(2024, 1, 1, time_zone="UTC")
-        + pl.duration(minutes=pl.int_range(pl.len()))
+        + pl.duration(minutes=2000 + pl.int_range(pl.len()) % 2000)
     )
 
 

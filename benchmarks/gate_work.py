@@ -1,4 +1,4 @@
-"""One tool's work on one table of predictions: `python benchmarks/gate_work.py TOOL FILE.npz`.
+"""One tool's work on one table of predictions: `python -m benchmarks.gate_work TOOL FILE.npz`.
 
 A process of its own for each, so that nothing is shared. `load` only reads the table, and imports
 what the tool needs: take that off for the work alone.
@@ -7,6 +7,8 @@ what the tool needs: take that off for the work alone.
 from __future__ import annotations
 
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,9 +28,10 @@ def write(path: str, rows: int) -> None:
 
 
 def gitops(data: Arrays, *, work: bool) -> None:
-    """Five metrics on all rows and 27 slices, of both models and paired, with intervals."""
-    from gitops.validate.model import Column, Predictions, Slice, Table
-    from gitops.validate.stats import measure
+    """Five metrics on all rows and 27 slices, of both models and paired, with intervals; judged by
+    a policy, the reports written."""
+    from benchmarks.gate_judged import write_reports
+    from gitops.validate.model import Column, Predictions, Table
 
     def model(score: np.ndarray[Any, Any]) -> Predictions:
         return Predictions((score >= 0.5).astype(np.int8), score)
@@ -39,11 +42,12 @@ def gitops(data: Arrays, *, work: bool) -> None:
         "binary", ("0", "1"), data["label"], model(data["ours"]), model(data["theirs"]),
         columns=columns,
     )  # fmt: skip
-    slices = [Slice(), *(Slice(((column, value),)) for column in columns for value in names)]
-    metrics = ("accuracy", "f1", "roc_auc", "log_loss", "brier")
     if work:
-        found = measure(table, metrics, slices, seed=1)
-        assert all(one.measure.difference.lower is not None for one in found)  # type: ignore[union-attr]
+        with tempfile.TemporaryDirectory(prefix="gitops-bench-") as folder:
+            found = write_reports(table, Path(folder))
+        shown = [*found.measures, *found.slices]
+        assert len(shown) == 5 * (1 + COLUMNS * VALUES) and found.passed
+        assert all(one.difference is not None and one.difference.lower for one in shown)
 
 
 def sklearn(data: Arrays, *, work: bool) -> None:
@@ -90,10 +94,16 @@ def evidently(data: Arrays, *, work: bool) -> None:
         Report([ClassificationPreset()]).run(Dataset.from_pandas(frame, definition), None)
 
 
-if __name__ == "__main__":
+def main() -> None:
     tool, _, what = sys.argv[1].partition(":")
+    if tool == "write":
+        write(sys.argv[2], int(sys.argv[3]))
+        return
     with np.load(sys.argv[2]) as file:
         arrays = {name: file[name] for name in file.files}
-    {"gitops": gitops, "sklearn": sklearn, "fairlearn": fairlearn, "evidently": evidently}[tool](
-        arrays, work=what != "load"
-    )
+    tools = {"gitops": gitops, "sklearn": sklearn, "fairlearn": fairlearn, "evidently": evidently}
+    tools[tool](arrays, work=what != "load")
+
+
+if __name__ == "__main__":
+    main()

@@ -22,10 +22,11 @@ class Command:
 
 @dataclass(frozen=True)
 class Taken:
-    """User and system CPU seconds of each round, children of the process included."""
+    """User and system CPU seconds of each round, children included; the largest peak in MB."""
 
     name: str
     seconds: tuple[float, ...]
+    memory: int
 
     @property
     def median(self) -> float:
@@ -33,21 +34,23 @@ class Taken:
 
 
 def side_by_side(
-    commands: Sequence[Command], env: Mapping[str, str], rounds: int
+    commands: Sequence[Command], env: Mapping[str, str], rounds: int, *, warm: bool = True
 ) -> tuple[Taken, ...]:
-    """Each round runs every command once (A B C, A B C, ...); an uncounted one warms up."""
+    """Each round runs every command once (A B C, A B C, ...); `warm`: an uncounted one first."""
     taken: dict[str, list[float]] = {command.name: [] for command in commands}
-    for number in range(rounds + 1):
+    peaks = dict.fromkeys(taken, 0)
+    for number in range(0 if warm else 1, rounds + 1):
         for command in commands:
             command.reset()
-            seconds = cpu_seconds(command, env)
+            seconds, peak = run(command, env)
+            peaks[command.name] = max(peaks[command.name], peak)
             if number:
                 taken[command.name].append(seconds)
-    return tuple(Taken(name, tuple(seconds)) for name, seconds in taken.items())
+    return tuple(Taken(name, tuple(each), peaks[name]) for name, each in taken.items())
 
 
-def cpu_seconds(command: Command, env: Mapping[str, str]) -> float:
-    """Run once.
+def run(command: Command, env: Mapping[str, str]) -> tuple[float, int]:
+    """Run once: CPU seconds, and the peak memory of the process in MB.
 
     Raises:
         RuntimeError: it failed; with what it said.
@@ -69,4 +72,4 @@ def cpu_seconds(command: Command, env: Mapping[str, str]) -> float:
     if process.returncode:
         line = " ".join(command.arguments)
         raise RuntimeError(f"`{line}` exited with {process.returncode}:\n{said}")
-    return usage.ru_utime + usage.ru_stime
+    return usage.ru_utime + usage.ru_stime, usage.ru_maxrss // 1000

@@ -102,12 +102,9 @@ class Store:
         answers = self.odb.fs.info(paths, return_exceptions=True) if paths else []
         found: dict[str, Stat | None] = {}
         for md5, answer in zip(hashes, answers, strict=True):
-            if isinstance(answer, FileNotFoundError):
-                found[md5] = None
-            elif isinstance(answer, BaseException):
+            if isinstance(answer, BaseException) and not isinstance(answer, FileNotFoundError):
                 raise answer
-            else:
-                found[md5] = _stat(answer) if answer["type"] == "file" else None
+            found[md5] = _stat(answer) if isinstance(answer, dict) else None
         return found
 
     def listed(self) -> Iterator[tuple[str, Stat]]:
@@ -120,14 +117,21 @@ class Store:
             found = self.odb.fs.fs.find(self.odb.path, detail=True)
         except FileNotFoundError:
             return
-        infos = found if isinstance(found, dict) else dict.fromkeys(found)
-        for path, info in infos.items():
-            try:
-                md5 = self.odb.path_to_oid(path)
-            except ValueError:
-                continue
-            if _OBJECT.fullmatch(md5):
-                yield md5, _stat(info or self.odb.fs.info(path))
+        paths = {self._md5(path): path for path in found}
+        paths.pop("", None)
+        if isinstance(found, dict):
+            stats = {md5: _stat(found[path]) for md5, path in paths.items()}
+        else:
+            stats = self.stats(list(paths))
+        yield from ((md5, stat) for md5, stat in stats.items() if stat)
+
+    def _md5(self, path: str) -> str:
+        """The hash of the object at a path; empty if it's no object."""
+        try:
+            md5 = str(self.odb.path_to_oid(path))
+        except ValueError:
+            return ""
+        return md5 if _OBJECT.fullmatch(md5) else ""
 
     def remove(self, hashes: Sequence[str]) -> None:
         """Delete objects; DVC forgets that it ever saw them, so that a push brings them again.
@@ -142,17 +146,25 @@ class Store:
             self.odb.fs.remove([self.odb.oid_to_path(md5) for md5 in hashes])
 
 
-def _stat(info: Mapping[str, Any]) -> Stat:
-    """From what S3 (`ETag`), Azure Blob (`etag`) or a folder (`ino`) answers."""
+def _stat(info: Mapping[str, Any]) -> Stat | None:
+    """From what S3 (`ETag`), Azure Blob (`etag`) or a folder (`ino`) answers; None: no file."""
+    if info["type"] != "file":
+        return None
     modified = info.get("LastModified") or info.get("last_modified")
     stamp = str(info.get("ETag") or info.get("etag") or "")
     if "ino" in info:
-        # `created` is the ctime: it tells when an old file was brought here, or its mtime was set.
-        written = max(info["mtime"], info["created"])
+        try:
+            known = Path(info["name"]).stat()
+        except FileNotFoundError:
+            return None
+        # The ctime tells when an old file was brought here, or its mtime was set.
+        written = max(known.st_mtime, known.st_ctime)
         modified = datetime.fromtimestamp(written, UTC)
         # A second writing within the clock's grain would look like the first.
         racy = time.time() - written < _RACY_SECONDS
-        stamp = "" if racy else f"{info['ino']}/{info['mtime']}/{info['created']}"
+        stamp = "" if racy else f"{known.st_ino}/{known.st_mtime_ns}/{known.st_ctime_ns}"
+    if not isinstance(info["size"], int):
+        raise OSError("it doesn't say how large an object is")
     return Stat(info["size"], modified if isinstance(modified, datetime) else None, stamp)
 
 

@@ -400,4 +400,4 @@ def plain(column: pl.Series) -> pl.Series:
 
 def _bytes(column: pl.Series, order: pl.Series) -> memoryview:
     """The cells in `order` (of numbers rather than texts: faster), little-endian."""
-    return np.ascontiguousarray(cells(column)[order.to_numpy()].astype("<u8")).data
+    return np.ascontiguousarray(cells(column)[order.to_numpy()].astype("<u8", copy=False)).data

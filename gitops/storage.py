@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from gitops import dvclock, dvcremote, dvcstore, git, objects
-from gitops.errors import EvidenceError
+from gitops.errors import EvidenceError, Where
 
 if TYPE_CHECKING:
     from gitops.config import Config
@@ -92,6 +92,9 @@ def needs(at: git.Snapshot, config: Config, models: Sequence[str]) -> tuple[Need
         entries = {**dvclock.sources(at, lock), **lock.outs}
         for path, entry in entries.items():
             deep = any(_overlap(path, posixpath.normpath(one)) for one in run)
+            if deep and not entry.md5:
+                message = f"{path} has no hash that its bytes could be held against"
+                raise EvidenceError(message, fix="gitops build", where=Where(lock.path))
             if _elsewhere(at, entry, deep):
                 continue
             known = found.get((path, entry.md5))
@@ -101,10 +104,10 @@ def needs(at: git.Snapshot, config: Config, models: Sequence[str]) -> tuple[Need
 
 
 def _elsewhere(at: git.Snapshot, entry: dvclock.Entry, deep: bool) -> bool:
-    """Whether an entry's bytes needn't be in the remote."""
-    if not entry.md5 or entry.outside or entry.kept == "git":
+    """Whether an entry's bytes needn't be in the remote; what runs must be there or in git."""
+    if not entry.md5 or entry.outside or dvclock.in_git(at, entry):
         return True
-    return (entry.kept == "nowhere" and not deep) or dvclock.in_git(at, entry)
+    return entry.kept != "remote" and not deep
 
 
 def _overlap(one: str, other: str) -> bool:

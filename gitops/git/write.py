@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from gitops import proc
@@ -207,3 +208,10 @@ def picked(root: Path, onto: str, commits: Sequence[Commit]) -> tuple[str, tuple
 def _unmerged(there: Path) -> tuple[str, ...]:
     listed = proc.run(["git", "diff", "--name-only", "-z", "--diff-filter=U"], cwd=there).out
     return tuple(path for path in listed.split("\0") if path)
+
+
+def since(root: Path, tip: str, moment: datetime, *, most: int = 0) -> tuple[str, ...]:
+    """Commits in the history of `tip` that were made after a moment, by their own dates."""
+    limit = [f"-n{most}"] if most else []
+    command = ["git", "rev-list", f"--since={moment.isoformat()}", *limit, tip]
+    return tuple(proc.run(command, cwd=root).out.split())

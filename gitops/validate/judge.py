@@ -84,7 +84,11 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             slices=sliced,
             worst=tuple(
                 stats.worst_slices(
-                    evidence.table, main, minimum_rows=policy.slices.minimum_rows, seed=seed
+                    evidence.table,
+                    main,
+                    numbers.of(main, Slice()).measure.candidate.estimate,
+                    minimum_rows=policy.slices.minimum_rows,
+                    seed=seed,
                 )
             ),
             fairness=tuple(signs.fairness),

@@ -125,6 +125,34 @@ def test_behind_a_proxy_the_proxy_is_asked(repo: Path, monkeypatch: pytest.Monke
         dvcremote.preflight(repo)
 
 
+@pytest.mark.parametrize(
+    ("url", "variable", "value"),
+    [
+        ("s3://bucket/x", "AWS_ENDPOINT_URL", "http://{}"),
+        ("azure://bucket/x", "AZURE_STORAGE_CONNECTION_STRING", "BlobEndpoint=http://{}/account;"),
+    ],
+)
+def test_the_environment_may_name_the_service(
+    repo: Path, monkeypatch: pytest.MonkeyPatch, url: str, variable: str, value: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+    config = repo / ".dvc" / "config"
+    config.write_text(config.read_text().replace(str(repo.parent / "storage"), url))
+    monkeypatch.setenv(variable, value.format(address))
+    with pytest.raises(ToolError, match=f"{address}.* gave no answer"):
+        dvcremote.preflight(repo)
+
+
+def test_a_password_in_the_url_is_not_shown(repo: Path) -> None:
+    config = repo / ".dvc" / "config"
+    secret = "ssh://someone:hidden@127.0.0.1:1/x"
+    config.write_text(config.read_text().replace(str(repo.parent / "storage"), secret))
+    with pytest.raises(ToolError, match=r"ssh://127\.0\.0\.1:1") as error:
+        dvcremote.preflight(repo)
+    assert "hidden" not in str(error.value)
+
+
 def point_to(repo: Path, endpoint: str) -> None:
     config = repo / ".dvc" / "config"
     lines = [line for line in config.read_text().splitlines() if " url = " not in line]

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitops import dvc, dvcstore, git, storage
-from gitops.errors import ToolError
+from gitops.errors import EvidenceError, ToolError
 from tests.unit.stored_repo import FILES, StoredRepo, listing_of, md5_of
 
 on_each_remote = pytest.mark.parametrize("stored", ["folder", "s3", "azure"], indirect=True)
@@ -60,6 +60,24 @@ def test_what_dvc_does_not_push_is_not_needed_but_what_runs_is(stored: StoredRep
     stored.write("dvc.lock", json.dumps(lock))
     commit = git.commit(stored.root, "Change")
     assert [one.path for one in stored.needs(commit)] == ["evaluation", "models/package"]
+
+
+def test_what_runs_must_be_in_git_or_the_remote_and_have_a_hash(stored: StoredRepo) -> None:
+    stored.built()
+    text = (stored.root / "dvc.yaml").read_text()
+    text = text.replace("outs: [evaluation]", "outs: [{evaluation: {cache: false}}]")
+    stored.write("dvc.yaml", text)
+    commit = git.commit(stored.root, "Ignored by DVC, and not in git")
+    assert "evaluation" in [one.path for one in stored.needs(commit)]
+    stored.write("evaluation/predictions.parquet", "rows")
+    commit = git.commit(stored.root, "In git")
+    assert "evaluation" not in [one.path for one in stored.needs(commit)]
+    lock = json.loads((stored.root / "dvc.lock").read_text())
+    del lock["stages"]["package"]["outs"][0]["md5"]
+    stored.write("dvc.lock", json.dumps(lock))
+    commit = git.commit(stored.root, "No hash")
+    with pytest.raises(EvidenceError, match="models/package has no hash"):
+        stored.needs(commit)
 
 
 def test_outputs_of_one_stage_among_many_are_looked_up_where_they_are_declared(

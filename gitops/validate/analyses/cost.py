@@ -66,8 +66,7 @@ def cost(
     if package.session is None:
         return tuple(found)
     timed = [one for one in both if one.session is not None]
-    total = inputs.lazy().select(pl.len()).collect().item()
-    chosen = sample.choose(total, BATCH, seed)
+    chosen = sample.choose(len(inputs), BATCH, seed)
     if not len(chosen):
         return tuple(found)
     frame = sample.take(inputs, sample.names(*(one.signature for one in timed)), chosen)

@@ -118,8 +118,7 @@ def counted(column: pl.Series, profile: Mapping[str, Any]) -> Counts:
 def _profiled(
     inputs: sample.Inputs, names: list[str], package: Package, rows: int, seed: int
 ) -> dict[str, Counts]:
-    total = inputs.lazy().select(pl.len()).collect().item()
-    frame = sample.take(inputs, names, sample.choose(total, rows, seed))
+    frame = sample.take(inputs, names, sample.choose(len(inputs), rows, seed))
     columns, _ = sample.typed(frame, package.signature)
     return {name: counted(one, package.reference["columns"][name]) for name, one in columns.items()}
 

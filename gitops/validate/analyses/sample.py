@@ -10,10 +10,11 @@ import polars as pl
 
 from gitops import rows
 from gitops.errors import EvidenceError
+from gitops.evaluation import RawRows
 from gitops.signature import Signature
 from gitops.validate.model import Array, Table
 
-Inputs = pl.DataFrame | pl.LazyFrame
+Inputs = pl.DataFrame | RawRows
 
 
 def choose(total: int, most: int, seed: int) -> Array:
@@ -63,12 +64,7 @@ def take(inputs: Inputs, names: Sequence[str], chosen: Array) -> pl.DataFrame:
     wanted = [name for name in names if name in present]
     if isinstance(inputs, pl.DataFrame):
         return inputs.select(wanted)[chosen]
-    index = "row"
-    while index in present:
-        index += "_"
-    picked = pl.col(index).is_in(pl.Series(chosen, dtype=pl.UInt32).implode())
-    lazy = inputs.select(wanted).with_row_index(index).filter(picked)
-    return lazy.sort(index).drop(index).collect(engine="streaming")
+    return inputs.take(chosen, wanted)
 
 
 def typed(frame: pl.DataFrame, signature: Signature) -> tuple[dict[str, pl.Series], dict[str, str]]:

@@ -19,6 +19,7 @@ from gitops import config as configuration
 from gitops import evaluation, git
 from gitops.config import Environment
 from gitops.errors import EvidenceError, GitopsError, Where
+from gitops.evaluation import RawRows
 from gitops.package import Package
 from gitops.validate.evidence import changes, differences, notes, sides, tables
 from gitops.validate.evidence.revisions import Side, Target, side_of, target
@@ -33,10 +34,10 @@ class Evidence:
 
     `environment` and `sensitive` are the base's. `release`: the environment isn't the first one.
     `notes` come first in a report; `findings` are judged like those of the analyses. `inputs` are
-    the raw columns of the test set in the order of `table` (lazy: collect the columns that you
-    need, or `sample`); `base_inputs` those of the base's test set where it is another.
-    `trained_on` counts rows that a model had in its training, by `candidate` and `champion`, of the
-    `looked_at` rows. Links to the cache live until `close`, or the end of the process.
+    the raw columns of the test set in the order of `table`, read when taken; `base_inputs` those of
+    the base's test set where it is another. `trained_on` counts rows that a model had in its
+    training, by `candidate` and `champion`, of the `looked_at` rows. Links to the
+    cache live until `close`, or the end of the process.
     """
 
     model: str
@@ -55,18 +56,11 @@ class Evidence:
     table: Table = field(repr=False)
     candidate_package: Package = field(repr=False)
     champion_package: Package | None = field(repr=False)
-    inputs: pl.LazyFrame = field(repr=False)
-    base_inputs: pl.LazyFrame | None = field(repr=False)
+    inputs: RawRows = field(repr=False)
+    base_inputs: RawRows | None = field(repr=False)
     trained_on: dict[str, int] = field(repr=False)
     looked_at: int = field(repr=False)
-    _judging: Judging = field(repr=False)
     _home: _Home = field(repr=False)
-
-    def sample(self, rows: Array) -> pl.DataFrame:
-        """The raw columns of these rows of the table (positions), in this order."""
-        places = self._judging.positions()[rows]
-        distinct, back = np.unique(places, return_inverse=True)
-        return evaluation.rows_at(self._judging.of.inputs.drop("__id__"), distinct)[back]
 
     def close(self) -> None:
         """Remove the links to the cache: inputs can't be read afterwards."""
@@ -308,17 +302,12 @@ def _evidence(
         base_inputs=_inputs(other) if other else None,
         trained_on={name: int((one == 1).sum()) for name, one in looked.items()},
         looked_at=int((looked["candidate"] >= 0).sum()),
-        _judging=judging,
         _home=home,
     )
 
 
-def _inputs(judging: Judging) -> pl.LazyFrame:
-    """Raw columns in the judged order."""
-    raw, order = judging.of.inputs.drop("__id__"), judging.positions()
-    if len(order) == judging.of.rows and (order == np.arange(len(order))).all():
-        return raw
-    return raw.select(pl.all().gather(pl.lit(pl.Series(order))))
+def _inputs(judging: Judging) -> RawRows:
+    return RawRows(judging.of.inputs.drop("__id__"), judging.positions())
 
 
 def _settings_at(root: Path, pair: _Pair) -> configuration.Config:

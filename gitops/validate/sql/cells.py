@@ -63,13 +63,14 @@ class Plan:
     def _sums(self, x: str) -> list[str]:
         if self.unit is not None:
             return [f"SUM({x}) AS {x}_0"]
-        mixed = [f"{x} * w", f"{x} * {x} * w", f"{x} * w * w"] if self.rows.weighted else []
-        each = [x, f"{x} * {x}", f"{x} * {x} * {x}", *mixed]
+        each = [" * ".join([x] * power) for power in (1, 2, 3, 4)]
+        if self.rows.weighted:
+            each += [" * ".join([x] * a + ["w"] * b) for a, b in losses.MIXED]
         return [f"SUM({one}) AS {x}_{at}" for at, one in enumerate(each)]
 
 
 def _powers(x: str, name: str) -> list[str]:
-    return [f"SUM({' * '.join([x] * power)}) AS {name}{power}" for power in (1, 2, 3)]
+    return [f"SUM({' * '.join([x] * power)}) AS {name}{power}" for power in (1, 2, 3, 4)]
 
 
 def unit_of(engine: Engine, rows: Rows, most: int) -> str | None:
@@ -155,25 +156,26 @@ class Part:
         champion = one["b"] if of.champion is not None else None
         return counts.Cells(
             len(of.classes) + 1, self.slice, one["y"], one["a"], champion, self.unit,
-            one["w1"], one["w2"], one["w3"],
+            np.array([one[f"w{power}"] for power in (1, 2, 3, 4)]),
         )  # fmt: skip
 
     def losses(self, plan: Plan, at: int, metric: str) -> losses.Sums:
         models = "a" if plan.of.champion is None else "abd"
-        x = np.full((3, 6, self.cut.size), np.nan)
+        x = np.full((3, 10, self.cut.size), np.nan)
         if self.unit is None:
-            w = np.array([self.sums(f"w{power}") for power in (1, 2, 3)])
+            w = np.array([self.sums(f"w{power}") for power in (1, 2, 3, 4)])
             for which, m in enumerate(models):
-                for power in range(6 if plan.rows.weighted else 3):
+                for power in range(10 if plan.rows.weighted else 4):
                     x[which, power] = self.sums(f"x{at}{m}_{power}")
                 if not plan.rows.weighted:
-                    x[which, 3:] = x[which, [0, 1, 0]]
+                    x[which, 4:] = x[which, losses.PLAIN]
         else:
             weight, code = self.by_unit(self.unit, "w1"), self.cut.unit_code
-            w = np.array([self.cut.sums(weight**power, code) for power in (1, 2, 3)])
+            w = np.array([self.cut.sums(weight**power, code) for power in (1, 2, 3, 4)])
             for which, m in enumerate(models):
                 one = self.by_unit(self.unit, f"x{at}{m}_0")
-                each = (one, one**2, one**3, one * weight, one**2 * weight, one * weight**2)
+                each = [one**power for power in (1, 2, 3, 4)]
+                each += [one**a * weight**b for a, b in losses.MIXED]
                 x[which] = [self.cut.sums(values, code) for values in each]
         if metric == "mape":
             x[:, :, self.sums("zeros") > 0] = math.nan

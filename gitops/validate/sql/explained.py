@@ -38,14 +38,12 @@ def r2(
         known[f"share{m}"] = sums[f"e{m}"] / known["spread"]
         value[which] = 1 - known[f"share{m}"]
     frames["slices"] = engine.made({**slices, **_lists(known)})
-    second, third = _powers(engine, plan, columns, frames, known, size)
+    powers = _powers(engine, plan, columns, frames, known, size)
     why = np.where(np.isfinite(value), "", "not a finite number").astype(object)
     why[:, flat] = "all labels are equal"
     why[1:] = "" if len(models) == 1 else why[1:]
     few = np.full((2, size), 1.0)
-    return finished(
-        of.cut, value, second, third, why=why, few=few, span=math.inf, method=losses.METHOD
-    )
+    return finished(of.cut, value, powers, why=why, few=few, span=math.inf, method=losses.METHOD)
 
 
 def _powers(
@@ -55,8 +53,8 @@ def _powers(
     frames: dict[str, object],
     known: dict[str, Array],
     size: int,
-) -> tuple[Array, Array]:
-    """Sums of the squares and cubes of the contributions to the error: (3, S) each."""
+) -> Array:
+    """Sums of the second to the fourth powers of the contributions to the error: (3, 3, S)."""
     pushes = [
         f"w * (share{m} * (y - mid) * (y - mid) - (y - {m}) * (y - {m})) / spread AS x{m}"
         for m in plan.of.models
@@ -71,14 +69,14 @@ def _powers(
     asked = [
         f"SUM({' * '.join([one] * power)}) AS p{power}{which}"
         for which, one in enumerate(each)
-        for power in (2, 3)
+        for power in (2, 3, 4)
     ]
     sql = f"SELECT at, {', '.join(asked)} FROM ({text}) AS q GROUP BY at"
     found = _placed(engine.query(sql, frames), size)
-    second, third = np.full((2, 3, size), np.nan)
+    powers = np.full((3, 3, size), np.nan)
     for which in range(len(each)):
-        second[which], third[which] = found[f"p2{which}"], found[f"p3{which}"]
-    return second, third
+        powers[:, which] = [found[f"p{power}{which}"] for power in (2, 3, 4)]
+    return powers
 
 
 def _joined(plan: Plan, columns: Sequence[int], known: dict[str, Array]) -> str:

@@ -25,8 +25,8 @@ class Cells:
     """Counts of the joint cells of a cut: the GROUP BY.
 
     `slice`, `label`, `candidate`, `champion`: codes, one entry per cell; class k of k + 1 is one
-    that no model knows; `unit` where rows depend on each other. `w1`, `w2`, `w3`: sums of the
-    weights and of their squares and cubes.
+    that no model knows; `unit` where rows depend on each other. `weights` (4, cells): sums of the
+    weights and of their powers up to the fourth.
     """
 
     classes: int
@@ -35,9 +35,7 @@ class Cells:
     candidate: Array
     champion: Array | None
     unit: Array | None
-    w1: Array
-    w2: Array
-    w3: Array
+    weights: Array
 
 
 def cells(table: Table, cut: Cut) -> Cells:
@@ -79,12 +77,11 @@ def cells(table: Table, cut: Cut) -> Cells:
         codes.append(code)
     slices = rest if cut.unit is None else cut.unit_code[rest]
     inside = slices < cut.size
-    w1, w2, w3 = sums or (count, count, count)
+    weights = np.array(sums or [count] * 4)[:, inside]
     champion = codes[0][inside] if len(parts) == 3 else None
     label, candidate = codes[-1][inside], codes[-2][inside]
     unit = None if cut.unit is None else rest[inside]
-    weights = (w1[inside], w2[inside], w3[inside])
-    return Cells(classes, slices[inside], label, candidate, champion, unit, *weights)
+    return Cells(classes, slices[inside], label, candidate, champion, unit, weights)
 
 
 def _known(code: Array, classes: int) -> Array:
@@ -92,7 +89,12 @@ def _known(code: Array, classes: int) -> Array:
 
 
 def _powers(weight: Array | None, rows: slice = slice(None)) -> list[Array]:
-    return [] if weight is None else [weight[rows] ** power for power in (1, 2, 3)]
+    return [] if weight is None else _powers_of(weight[rows])
+
+
+def _powers_of(weight: Array) -> list[Array]:
+    square = weight * weight
+    return [weight, square, square * weight, square * square]
 
 
 def moments(cells: Cells, cut: Cut, metric: str, task: str) -> Moments:
@@ -104,41 +106,42 @@ def moments(cells: Cells, cut: Cut, metric: str, task: str) -> Moments:
     for which, prediction in enumerate((cells.candidate, cells.champion)):
         if prediction is None:
             continue
-        right = np.where(prediction == cells.label, cells.w1, 0.0)
+        right = np.where(prediction == cells.label, cells.weights[0], 0.0)
         tp = np.bincount(cells.slice * shape[1] + cells.label, right, shape[0] * shape[1])
         found = _metric(metric, task)(tp.reshape(shape), _sums(cells, prediction, shape), label)
         values[which], whys[which] = found.value, found.why
         pushes.append(found.pushes(cells.slice, cells.label, prediction))
         few.append(found.few(label))
     ours, theirs = pushes[0], pushes[1] if len(pushes) == 2 else None
-    second, third = np.full((2, 3, cut.size), np.nan)
+    powers = np.full((3, 3, cut.size), np.nan)
     for which, push in enumerate((ours, theirs, None if theirs is None else ours - theirs)):
         if push is not None:
-            second[which], third[which] = _powers_by_slice(cells, cut, push)
+            powers[:, which] = _powers_by_slice(cells, cut, push)
     total = label.sum(axis=1)
-    w2 = np.bincount(cells.slice, cells.w2, cut.size)
+    w2 = np.bincount(cells.slice, cells.weights[1], cut.size)
     few_rows = np.full((2, cut.size), np.nan)
     few_rows[: len(few)] = np.array(few) * total / w2
     floor = np.nan_to_num(np.fmin(few_rows.min(axis=0), cut.units) ** -2.0, posinf=0.0)
     if cells.unit is None:
-        second *= cut.rows / (cut.rows - 1)
+        powers[0] *= cut.rows / (cut.rows - 1)
     return finished(
-        cut, values, second, third, why=whys, few=few_rows, span=2.0 if metric == "mcc" else 1.0,
+        cut, values, powers, why=whys, few=few_rows, span=2.0 if metric == "mcc" else 1.0,
         method=METHOD, floor=floor,
     )  # fmt: skip
 
 
 def _sums(cells: Cells, code: Array, shape: tuple[int, int]) -> Array:
-    flat = np.bincount(cells.slice * shape[1] + code, cells.w1, shape[0] * shape[1])
+    flat = np.bincount(cells.slice * shape[1] + code, cells.weights[0], shape[0] * shape[1])
     return flat.reshape(shape)
 
 
-def _powers_by_slice(cells: Cells, cut: Cut, push: Array) -> tuple[Array, Array]:
+def _powers_by_slice(cells: Cells, cut: Cut, push: Array) -> Array:
+    """Sums of the second to the fourth powers: (3, S)."""
     if cells.unit is None:
-        square = np.bincount(cells.slice, cells.w2 * push**2, cut.size)
-        return square, np.bincount(cells.slice, cells.w3 * push**3, cut.size)
-    by_unit = np.bincount(cells.unit, cells.w1 * push, len(cut.unit_code))
-    return cut.sums(by_unit**2, cut.unit_code), cut.sums(by_unit**3, cut.unit_code)
+        each = (cells.weights[power - 1] * push**power for power in (2, 3, 4))
+        return np.array([np.bincount(cells.slice, one, cut.size) for one in each])
+    by_unit = np.bincount(cells.unit, cells.weights[0] * push, len(cut.unit_code))
+    return np.array([cut.sums(by_unit**power, cut.unit_code) for power in (2, 3, 4)])
 
 
 # ---------------------------------------------------------------- values and gradients

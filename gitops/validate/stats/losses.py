@@ -1,8 +1,8 @@
 """Metrics that are means of a loss by row, or simple functions of such means.
 
-Sums of the losses, their products with the weights, squares and cubes give values and moments of
-the error: they come from one GROUP BY over the slice. Losses are counted from a centre near their
-mean, so that squares of large numbers don't drown small differences.
+Sums of the losses, of their powers up to the fourth and of products with the weights give values
+and moments of the error: they come from one GROUP BY over the slice. Losses are counted from a
+centre near their mean, so that powers of large numbers don't drown small differences.
 """
 
 from __future__ import annotations
@@ -97,12 +97,16 @@ def _pinball(label: Array, of: Predictions, share: float) -> Array:
 # ---------------------------------------------------------------- sums
 
 
+MIXED = ((1, 1), (2, 1), (1, 2), (3, 1), (2, 2), (1, 3))  # powers of X and W
+PLAIN = [a - 1 for a, _ in MIXED]  # where all weights are 1: as these powers of X
+
+
 @dataclass(frozen=True)
 class Sums:
     """Sums over the independent units of a slice: the GROUP BY.
 
-    With W a unit's weight and X its weighted losses (minus `centre` times W): `w` (3, S) sums of
-    W, W^2, W^3; `x` (3, 6, S) for candidate, champion, difference: X, X^2, X^3, X W, X^2 W, X W^2.
+    With W a unit's weight and X its weighted losses (minus `centre` times W): `w` (4, S) sums of
+    the powers of W; `x` (3, 10, S) for candidate, champion, difference: powers of X, then MIXED.
     """
 
     centre: tuple[float, float, float]
@@ -159,7 +163,7 @@ def _sums(
     def add(values: Array | None) -> Array:
         return np.bincount(units, values, cut.size + 1)[: cut.size]
 
-    x = np.full((3, 6, cut.size), np.nan)
+    x = np.full((3, 10, cut.size), np.nan)
     each = [one - middle for one, middle in zip(losses, centre, strict=False)]
     if weight is not None:
         each = [one * weight for one in each]
@@ -167,19 +171,17 @@ def _sums(
     if len(each) == 2:
         each.append(each[0] - each[1])
     if plain:
-        w = np.repeat(add(None)[None].astype(float), 3, axis=0)
+        w = np.repeat(add(None)[None].astype(float), 4, axis=0)
     else:
         unit_weight = by_unit(np.ones(len(losses[0])) if weight is None else weight)
-        w = np.array([add(unit_weight), add(unit_weight**2), add(unit_weight**3)])
+        w = np.array([add(unit_weight**power) for power in (1, 2, 3, 4)])
     for which, one in enumerate(each):
         square = one * one
-        x[which, 0], x[which, 1], x[which, 2] = add(one), add(square), add(square * one)
+        x[which, :4] = add(one), add(square), add(square * one), add(square * square)
         if plain:
-            x[which, 3:] = x[which, [0, 1, 0]]
+            x[which, 4:] = x[which, PLAIN]
         else:
-            mixed = one * unit_weight
-            x[which, 3], x[which, 4] = add(mixed), add(square * unit_weight)
-            x[which, 5] = add(mixed * unit_weight)
+            x[which, 4:] = [add(one**a * unit_weight**b) for a, b in MIXED]
     return Sums(centre, w, x)
 
 
@@ -189,35 +191,41 @@ def _sums(
 def moments(cut: Cut, found: Sums, metric: str, span: float) -> Moments:
     """Of a mean of losses, or of the root of one."""
     w, x = found.w, found.x
-    off = x[:, 0] / w[0]
-    second = x[:, 1] - 2 * off * x[:, 3] + off**2 * w[1]
-    second = np.where(second <= 1e-12 * x[:, 1], 0.0, second) / w[0] ** 2
-    third = x[:, 2] - 3 * off * x[:, 4] + 3 * off**2 * x[:, 5] - off**3 * w[2]
-    third = third / w[0] ** 3
+    one, two, three, four, xw, xxw, xww, xxxw, xxww, xwww = np.moveaxis(x, 1, 0)
+    off = one / w[0]
+    second = two - 2 * off * xw + off**2 * w[1]
+    second = np.where(second <= 1e-12 * two, 0.0, second) / w[0] ** 2
+    third = three - 3 * off * xxw + 3 * off**2 * xww - off**3 * w[2]
+    fourth = four - 4 * off * xxxw + 6 * off**2 * xxww - 4 * off**3 * xwww + off**4 * w[3]
+    powers = np.stack([second, third / w[0] ** 3, fourth / w[0] ** 4])
     value = (off + np.array(found.centre)[:, None])[:2]
     few = np.repeat((w[0] ** 2 / w[1])[None], 2, axis=0)
     if cut.unit is None:
-        second = second * cut.rows / (cut.rows - 1)
+        powers[0] *= cut.rows / (cut.rows - 1)
+    floor: Array | float = 0.0
     if metric == "rmse":
-        value, second, third = _rooted(value, second, third)
+        value, powers = _rooted(value, powers)
+    elif metric.startswith("top_"):  # a count, as those of `counts`
+        floor = np.nan_to_num(np.fmin(few[0], cut.units) ** -2.0, posinf=0.0)
     text = "a label is 0" if metric == "mape" else "not a finite number"
     why = np.where(np.isfinite(value), "", text).astype(object)
     why[:, cut.rows == 0] = "no rows"
     why[1:] = "" if math.isnan(found.centre[1]) else why[1:]
-    return finished(cut, value, second, third, why=why, few=few, span=span, method=METHOD)
+    return finished(cut, value, powers, why=why, few=few, span=span, method=METHOD, floor=floor)
 
 
-def _rooted(value: Array, second: Array, third: Array) -> tuple[Array, Array, Array]:
+def _rooted(value: Array, powers: Array) -> tuple[Array, Array]:
     """Of the roots of two means: linearised, with the root's curvature put into the skewness."""
     root = np.sqrt(value)
     slope = 1 / (2 * root)
-    skew = third / second**1.5
+    second = powers[0]
+    skew, peak = powers[1] / second**1.5, powers[2] / second**2
     bend = np.vstack([0.75 * np.sqrt(second[:2]) / value, np.zeros(value.shape[1])])
     both = (second[0] + second[1] - second[2]) / 2
     apart = slope[0] ** 2 * second[0] + slope[1] ** 2 * second[1] - 2 * slope.prod(axis=0) * both
     second = np.vstack([slope**2 * second[:2], np.maximum(apart, 0.0)])
     second[:2][value == 0] = 0.0
-    return root, second, (skew - bend) * second**1.5
+    return root, np.stack([second, (skew - bend) * second**1.5, peak * second**2])
 
 
 def r2(table: Table, cut: Cut) -> Moments:

@@ -40,12 +40,24 @@ class Resampler:
         resamples = min(self.resamples, _RESAMPLES)
         return np.random.default_rng(self.seed).poisson(1.0, (resamples, UNITS)) - 1.0
 
-    def errors(self, sums: Array) -> Array:
-        """Errors (resamples, ...) of the total of the `sums` (units, ...)."""
-        flat = sums.reshape(len(sums), -1)
-        exact = np.float32 if flat.dtype.kind == "i" else np.float64  # whole numbers below 2 ** 24
-        found = self.counts[:, : len(sums)].astype(exact) @ flat.astype(exact)
-        return np.asarray(found.reshape(-1, *sums.shape[1:]))
+    def errors(
+        self, units: Array, many: int, cell: Array, weight: Array | None, size: int
+    ) -> tuple[Array, Array]:
+        """Errors (resamples, size) of the sums over the cells, and these sums (size).
+
+        Each row is in one of `many` `units`, and in a `cell`.
+        """
+        counts = self.counts[:, :many]
+        total = np.bincount(cell, weight, size).astype(np.float64)
+        if len(cell) == many:  # each row is a unit: nothing to be summed up first
+            found = np.empty((len(counts), size))
+            for at, drawn in enumerate(counts):
+                by_row = drawn[units]
+                found[at] = np.bincount(cell, by_row if weight is None else by_row * weight, size)
+            return found, total
+        sums = np.bincount(units * size + cell, weight, many * size).reshape(many, size)
+        exact = np.float32 if weight is None else np.float64  # whole numbers below 2 ** 24
+        return np.asarray(counts.astype(exact) @ sums.astype(exact)), total
 
 
 def _pieces(cut: Cut) -> Iterator[tuple[int, Array, Array, int]]:
@@ -78,9 +90,8 @@ def _assemble(
         for which, one in enumerate(errors):
             second[which, at] = one.var()
             draws[which, at] = np.sort(one)
-    found = finished(
-        cut, value, second, np.zeros_like(second), why=why, few=few, span=1.0, method=METHOD
-    )
+    powers = np.stack([second, *np.zeros((2, *second.shape))])
+    found = finished(cut, value, powers, why=why, few=few, span=1.0, method=METHOD)
     kept = {key: one for key, one in draws.items() if found.second[key] > 0}
     return replace(found, draws=kept)
 
@@ -98,10 +109,9 @@ def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
             total = len(rows) if table.weight is None else table.weight[rows].sum()
             means, noises = [], []
             for bins, off in sides:
-                key = units * BINS + bins[rows]
-                sums = np.bincount(key, off[rows], many * BINS).reshape(many, BINS) / total
-                means.append(sums.sum(axis=0))
-                noises.append(np.ascontiguousarray(resampler.errors(sums).T))
+                noise, mean = resampler.errors(units, many, bins[rows], off[rows] / total, BINS)
+                means.append(mean)
+                noises.append(np.ascontiguousarray(noise.T))
             folded = [
                 inverted(mean, noise, _total, _spread(mean, noise))
                 for mean, noise in zip(means, noises, strict=True)
@@ -201,10 +211,8 @@ def with_ks_bias(
         errors = []
         for rank, of in zip(ranks, models, strict=True):
             bins = _grid(rank[rows], scores(of)[rows])
-            key = (units * 2 + up) * GRID + bins
-            sums = np.bincount(key, weight, many * 2 * GRID).reshape(many, 2, GRID)
-            total = sums.sum(axis=0)
-            errors.append(_largest(total, resampler.errors(sums)))
+            noise, total = resampler.errors(units, many, up * GRID + bins, weight, 2 * GRID)
+            errors.append(_largest(total.reshape(2, GRID), noise.reshape(-1, 2, GRID)))
         each = [*errors, errors[0] - errors[1]] if len(errors) == 2 else errors
         for which, one in enumerate(each):
             if found.second[which, at] > 0:

@@ -80,15 +80,22 @@ def _counted(table: Table, columns: Sequence[Column]) -> tuple[Array, Array, Arr
 
 
 def worst_slices(
-    table: Table, metric: str, *, minimum_rows: int = 100, seed: int, level: float = 0.9
+    table: Table,
+    metric: str,
+    usual: float | None,
+    *,
+    minimum_rows: int = 100,
+    seed: int,
+    level: float = 0.9,
 ) -> list[Measure]:
-    """The slices of single columns and pairs on which the candidate is surely worse than overall.
+    """The slices of single columns and pairs on which the candidate is surely worse than `usual`.
 
-    The worst first. The intervals are widened for the number of slices looked at (Bonferroni):
-    with the promised confidence none of those shown is there by chance alone.
+    `usual` is its value on all rows. The worst first. The intervals are widened for the number of
+    slices looked at (Bonferroni): with the promised confidence none of those shown is there by
+    chance alone.
     """
     up = METRICS[metric].up
-    if up is None or not table.columns:
+    if up is None or usual is None or not table.columns:
         return []
     sample = thinned(table, _SEARCHED)
     enough = max(1, minimum_rows * sample.rows // table.rows)
@@ -97,10 +104,6 @@ def worst_slices(
     if not large:
         return []
     strict = 1 - (1 - level) / len(large)
-    (overall,) = measure(table, [metric], [Slice()], seed=seed)
-    usual = overall.measure.candidate.estimate
-    if usual is None:
-        return []
     alone = replace(sample, champion=None)
     each = measure(alone, [metric], [one.slice for one in large], seed=seed, level=strict)
     worse = [found.slice for found in _worse(each, usual, up)]

@@ -41,6 +41,7 @@ def asked(line: Line, good: Made, server: Server) -> Line:
     line.repo.commit("Who approves")
     for branch in ("main", "release/staging", "release/production"):
         line.git("push", "-q", "origin", f"HEAD:{branch}")
+    server.simulator.teams["acme/leads"] = ("kim",)
     found = line.behind(server.simulator.path)
     found.build(good)
     return found
@@ -102,7 +103,6 @@ def test_without_the_approval_nothing_is_recorded(asked: Line, server: Server, w
 
 
 def test_a_member_of_the_team_approves(asked: Line, server: Server) -> None:
-    server.simulator.teams["acme/leads"] = ("kim",)
     found = propose(asked, server)
     server.simulator.review(1, "kim", "approved")
     server.simulator.merge(found.branch, "release/staging", "merge")

@@ -183,6 +183,7 @@ def same(one: Estimated, other: Estimated) -> None:
         np.testing.assert_allclose(mine.value, theirs.value, 1e-9, 1e-9 * scale, err_msg=what)
         np.testing.assert_allclose(mine.se, theirs.se, 1e-7, 1e-9 * scale, err_msg=what)
         np.testing.assert_allclose(mine.skew, theirs.skew, 1e-5, 1e-7, err_msg=what)
+        np.testing.assert_allclose(mine.excess, theirs.excess, 1e-5, 1e-7, err_msg=what)
         assert (mine.df, mine.span) == (theirs.df, theirs.span), what
         assert (mine.few is None) == (theirs.few is None), what
         if theirs.few is not None:

@@ -11,6 +11,7 @@ import pytest
 from gitops.package import Package
 from gitops.validate.analyses import data
 from gitops.validate.model import Finding
+from tests.unit.validate.conftest import raw_rows
 
 Make = Callable[..., Any]
 Found = list[tuple[str, str, str | None]]
@@ -29,7 +30,7 @@ def model(tmp_path: Path, people: Make, make_package: Make) -> Package:
 def test_data_of_the_same_source_is_silent(people: Make, model: Package) -> None:
     test = people("binary", 2000, 2)
     assert data(test, model, model, people("binary", 2000, 3)) == ()
-    assert data(test.lazy(), model, rows=500) == ()
+    assert data(raw_rows(test), model, rows=500) == ()
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from scipy import stats
 from gitops.package import Package
 from gitops.validate.analyses import drift
 from gitops.validate.analyses.drift import Counts, _chi_squared, compared, counted
+from tests.unit.validate.conftest import raw_rows
 
 Make = Callable[..., Any]
 
@@ -47,7 +48,7 @@ def test_a_moved_column_is_told(people: Make, model: Package, name: str, change:
         assert (one.level, one.column, one.bound) == ("alarm", name, 0.25)
         assert one.value is not None and one.value > 0.25
         assert "2,000 rows" in one.text
-    assert drift(moved.lazy(), model, usual.lazy()) == (since_training, since_base)
+    assert drift(raw_rows(moved), model, raw_rows(usual)) == (since_training, since_base)
 
 
 def test_small_moves_are_notes_and_the_largest_comes_first(people: Make, model: Package) -> None:

@@ -15,6 +15,7 @@ from gitops import package as packages
 from gitops.validate.analyses import importance
 from gitops.validate.analyses.importance import METRICS
 from gitops.validate.model import Interval
+from tests.unit.validate.conftest import raw_rows
 
 Make = Callable[..., Any]
 CASES = [(task, metric) for task, found in METRICS.items() for metric in found]
@@ -101,7 +102,7 @@ def test_the_change_is_paired_and_an_unused_column_counts_nothing(
     assert 0 < width < ((income.candidate.upper or 0) - (income.candidate.lower or 0)) / 2
     same = importance(make_table(new, frame, new), frame, new, new, seed=5)
     assert all(one.change == Interval(0.0, 0.0, 0.0) for one in same.columns)
-    assert same == importance(make_table(new, frame, new), frame.lazy(), new, new, seed=5)
+    assert same == importance(make_table(new, frame, new), raw_rows(frame), new, new, seed=5)
 
 
 def test_rare_classes_are_made_up_for(

@@ -143,9 +143,11 @@ def test_both_models_are_aligned_by_id(tmp_path: Path, task: str) -> None:
         assert [region.values[code] for code in region.codes] == rows["region"].to_list()
         assert region.codes.dtype == np.int32
         assert region.values[-1] is None
-        assert found.inputs.collect().equals(rows.drop("id", "label"))
+        assert found.inputs.take(np.arange(found.table.rows, dtype=np.uint32)).equals(
+            rows.drop("id", "label")
+        )
         chosen = np.array([7, 3, 7])
-        assert found.sample(chosen).equals(rows.drop("id", "label")[chosen])
+        assert found.inputs.take(chosen).equals(rows.drop("id", "label")[chosen])
         assert found.changes == ("code src/train.py: +1 -1 lines",)
 
 
@@ -274,10 +276,16 @@ def test_a_changed_test_set_is_said_and_the_champion_scored_on_it(
     assert found.table.champion is not None
     got = found.table.champion.prediction
     assert (got.tolist() if task == "regression" else texts(found, got)) == expected
-    assert found.inputs.collect().equals(kept.drop("id", "label"))
-    assert found.sample(np.array([0, 200])).equals(kept.drop("id", "label")[[0, 200]])
+    assert found.inputs.take(np.arange(found.table.rows, dtype=np.uint32)).equals(
+        kept.drop("id", "label")
+    )
+    assert found.inputs.take(np.array([0, 200], np.uint32)).equals(
+        kept.drop("id", "label")[[0, 200]]
+    )
     assert found.base_inputs is not None
-    assert found.base_inputs.collect().equals(test(task).sort("id").drop("id", "label"))
+    assert found.base_inputs.take(np.arange(200, dtype=np.uint32)).equals(
+        test(task).sort("id").drop("id", "label")
+    )
     (overlap,) = [one for one in found.findings if one.level == "alarm"]
     assert overlap.value == 3 / 245
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.gate_coverage import SCENARIOS, rates
+from benchmarks.gate_coverage import rates
+from benchmarks.populations import SCENARIOS
 from gitops.validate.model import Column, Predictions, Slice, Table
 from gitops.validate.stats import decided, measure
 
@@ -20,6 +21,8 @@ SAMPLES = 400  # a rate of 5 % has a standard error of 1.1 %
         ("imbalanced", "accuracy precision f1 mcc log_loss brier roc_auc pr_auc", SAMPLES),
         ("imbalanced", "ks calibration_error", 60),
         ("weighted", "recall f1 log_loss roc_auc", SAMPLES),
+        ("rare", "accuracy recall specificity roc_auc", SAMPLES),
+        ("ten-classes-weighted", "top_8", SAMPLES // 2),
         ("ten-classes", "accuracy f1 mcc precision_weighted", SAMPLES // 2),
         ("amounts", "mae rmse r2 mape quantile_loss_90", SAMPLES),
     ],
@@ -28,9 +31,10 @@ def test_intervals_hold_what_they_promise(scenario: str, metrics: str, samples: 
     smaller = replace(SCENARIOS[scenario], population=300_000)
     for one in rates(smaller, metrics.split(), rows=2000, seeds=samples):
         off = 3.5 * np.sqrt(0.05 * 0.95 / samples)
-        for side in (0, 1):
-            assert one.cover[side] == pytest.approx(0.955, abs=0.015 + off), one
-            assert max(one.low[side], one.high[side]) < 0.06 + off, one
+        for cover in (one.value, one.equal, one.apart):
+            assert cover == pytest.approx(0.955, abs=0.015 + off), one
+        wrong = (one.low, one.high, one.blocked, one.passed_at)
+        assert max(each for each in wrong if each is not None) < 0.06 + off, one
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from scipy import stats as scipy_stats
 from gitops.validate.model import Array, Predictions, Slice, Table, Task
 from gitops.validate.stats import Estimated, measure, names_of
 from gitops.validate.stats.distribution import Distribution
+from gitops.validate.stats.resampled import Resampler
 from tests.unit.validate.test_stats_values import MAKE, binary, multiclass, regression
 
 ALL = [Slice()]
@@ -79,6 +80,8 @@ def test_errors_come_from_each_rows_influence(task: str, metric: str) -> None:
     skew = (ours**3).sum() / (ours**2).sum() ** 1.5
     if metric != "rmse":  # there the root's curvature is in it
         assert whole.candidate.skew == near(skew, rel=0.05, abs=0.01)
+    excess = (ours**4).sum() / (ours**2).sum() ** 2 - 3 / rows
+    assert whole.candidate.excess == near(excess, rel=0.05, abs=0.01)
 
 
 def test_auc_has_delongs_variance() -> None:
@@ -356,8 +359,11 @@ def test_the_same_seed_gives_the_same_bytes_and_other_slices_do_not_matter() -> 
 @pytest.mark.parametrize("skew", [0.0, 0.3, -0.8, 2.0])
 @pytest.mark.parametrize("df", [12.0, 49.0, math.inf])
 @pytest.mark.parametrize("confidence", [0.8, 0.95, 0.999])
-def test_p_values_turn_bounds_round(skew: float, df: float, confidence: float) -> None:
-    found = Distribution(0.3, 0.05, skew, df)
+@pytest.mark.parametrize("excess", [0.0, 0.4, 8.0])
+def test_p_values_turn_bounds_round(
+    skew: float, df: float, confidence: float, excess: float
+) -> None:
+    found = Distribution(0.3, 0.05, skew, df, excess=excess)
     low, high = found.bound("lower", confidence), found.bound("upper", confidence)
     assert low is not None and high is not None
     assert low < 0.3 + 0.05 and low < high
@@ -371,6 +377,33 @@ def test_few_independent_units_have_students_t() -> None:
     found = Distribution(0.0, 1.0, df=20)
     assert found.bound("upper", 0.95) == pytest.approx(scipy_stats.t.ppf(0.95, 20), rel=2e-3)
     assert found.bound("upper", 0.995) == pytest.approx(scipy_stats.t.ppf(0.995, 20), rel=1e-2)
+
+
+def test_errors_that_few_rows_carry_widen_the_bounds() -> None:
+    """Gains and losses of uneven weight, as many of one as of the other: no skewness is true."""
+    rng, missed, samples = np.random.default_rng(5), {True: 0, False: 0}, 4000
+    for _ in range(samples):
+        push = rng.choice([-1, 1], 40) * rng.gamma(2.0, 1.0, 40)
+        error = math.sqrt((push**2).sum())
+        skew, peak = (push**3).sum() / error**3, (push**4).sum() / error**4
+        for known in (True, False):
+            found = Distribution(push.sum(), error, skew, excess=peak if known else 0.0)
+            low, high = found.bound("lower", 0.975), found.bound("upper", 0.975)
+            missed[known] += not float(low or 0) <= 0 <= float(high or 0)
+    assert missed[False] / samples > 0.065
+    assert 0.04 < missed[True] / samples < 0.06
+
+
+def test_resampled_errors_do_not_depend_on_how_rows_are_summed_up() -> None:
+    """Rows that are units of their own, and the same as two units each of half the weight."""
+    rng = np.random.default_rng(2)
+    cell, weight, units = rng.integers(0, 7, 300), rng.random(300), rng.permutation(300)
+    resampler = Resampler(1, 50)
+    noise, total = resampler.errors(units, 300, cell, weight, 7)
+    halves = (np.tile(units, 2), 300, np.tile(cell, 2), np.tile(weight / 2, 2), 7)
+    again, same_total = resampler.errors(*halves)
+    np.testing.assert_allclose(noise, again, atol=1e-9)
+    np.testing.assert_allclose(total, same_total)
 
 
 def test_a_sure_bound_outside_the_range_is_cut_off() -> None:
