@@ -25,7 +25,10 @@ Several = Annotated[tuple[_T, ...], *values.SEVERAL]
 class _Frozen(BaseModel):
     """What all parts share: nothing unknown, nothing converted, nothing changed later."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+    # Each part's own validator is built only if it is asked for: every command pays for this.
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
+    )
 
 
 class Environment(_Frozen):
@@ -288,8 +291,12 @@ def load(root: Path) -> Config:
         raise ConfigError(
             f"there's no {FILE}", fix="make a project with `gitops new`", where=Where(path)
         )
-    folder = root / config_checks.POLICIES
-    return _checked(yamlfile.read(path), {file.stem for file in folder.glob("*.yaml")})
+    own = {file.stem for file in (root / config_checks.POLICIES).glob("*.yaml")}
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return _checked(yamlfile.read(path), own)  # which names the reason
+    return _once(raw, path, own)
 
 
 def load_at(root: Path, commit: str) -> Config:
@@ -304,13 +311,38 @@ def load_at(root: Path, commit: str) -> Config:
     if raw is None:
         fix = "make a project with `gitops new`"
         raise ConfigError(f"that commit has no {FILE}", fix=fix, where=Where(path))
-    policies = [Path(name) for name in at.files if Path(name).suffix == ".yaml"]
-    own = {file.stem for file in policies if file.parent == config_checks.POLICIES}
-    return _checked(yamlfile.parse(raw, path), own)
+    inside = f"{config_checks.POLICIES.as_posix()}/"
+    names = [name.removeprefix(inside) for name in at.files if name.startswith(inside)]
+    own = {
+        name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and "/" not in name
+    }
+    return _once(raw, path, own)
 
 
-def _checked(document: yamlfile.Document, policies: set[str]) -> Config:
-    """The config of a document; `policies` are the repository's own."""
+# The last that was read: most commits have the same.
+_known: dict[tuple[bytes, frozenset[str]], Config] = {}
+
+
+def _once(raw: bytes, path: Path, own: set[str]) -> Config:
+    key = (raw, frozenset(own))
+    if key not in _known:
+        found = _checked(yamlfile.parse(raw, path), own)
+        _known.clear()
+        _known[key] = found
+    return _known[key]
+
+
+def parse(raw: bytes, path: Path) -> Config:
+    """The config of a file's bytes; `path` names it. Its own policies aren't looked for.
+
+    Raises:
+        ConfigError: as `load`.
+    """
+    return _checked(yamlfile.parse(raw, path), None)
+
+
+def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
+    """The config of a document; `policies` are the repository's own (None: not known)."""
     data, problems = document.data, []
     try:
         config = Config.model_validate(data)

@@ -139,13 +139,14 @@ def _at(schema: Schema, place: Place) -> Schema:
 
 
 def between(
-    environments: Mapping[int, Environment], models: Mapping[str, Model], policies: set[str]
+    environments: Mapping[int, Environment], models: Mapping[str, Model], policies: set[str] | None
 ) -> list[Problem]:
     """What no value shows alone: names or branches twice, missing policies, shared outputs.
 
-    `policies` are the repository's own, beside the packs that are shipped.
+    `policies` are the repository's own, beside the packs that are shipped; None: not known.
     """
-    return [*_environments(environments), *_policies(environments, policies), *_outputs(models)]
+    missing = () if policies is None else _policies(environments, policies)
+    return [*_environments(environments), *missing, *_outputs(models)]
 
 
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Annotated, Any
 from zoneinfo import ZoneInfo
 
@@ -299,6 +299,15 @@ class FreezeWindow:
         if self.start < self.end:
             return self.start <= minute < self.end
         return minute >= self.start or minute < self.end
+
+    def next_start(self, moment: datetime) -> datetime:
+        """When the window opens next after an aware moment, in its own zone."""
+        wall = moment.astimezone(ZoneInfo(self.zone)).replace(second=0, microsecond=0)
+        minute = wall.weekday() * 1440 + wall.hour * 60 + wall.minute
+        ahead = (self.start - minute - 1) % (7 * 1440) + 1
+        # Without a zone, so that the clock's hands move, not the time that passes.
+        opened = wall.replace(tzinfo=None) + timedelta(minutes=ahead)
+        return opened.replace(tzinfo=ZoneInfo(self.zone))
 
     def __str__(self) -> str:
         """As it is written in the file."""

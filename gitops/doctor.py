@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import posixpath
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import __version__, config, dvcremote, git, proc, uv
+from gitops import __version__, config, dvc, dvcremote, git, proc, uv
 from gitops.errors import GitopsError
 
 _ENOUGH_BYTES = 2 << 30
@@ -181,6 +182,26 @@ def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
             yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
         else:
             yield Finding(f"model {name}", "ok", "built")
+        yield from _artifact(name, model.package, base / "dvc.yaml")
+
+
+def _artifact(model: str, package: str, pipeline: Path) -> Iterator[Finding]:
+    """What dvc.yaml declares under the model's name is the model's package."""
+    try:
+        declared = dvc.read_yaml(pipeline).get("artifacts") if pipeline.is_file() else None
+    except GitopsError as error:
+        yield Finding(f"model {model}", "fail", error.message, error.fix or "mend dvc.yaml")
+        return
+    found = declared.get(model) if isinstance(declared, dict) else None
+    path = found.get("path") if isinstance(found, dict) else None
+    if found is not None and (not isinstance(path, str) or posixpath.normpath(path) != package):
+        yield Finding(
+            f"artifact {model}",
+            "warn",
+            f"{pipeline} declares it as {path}, and the model's package is {package}:"
+            " DVC and GTO would hand out something else",
+            f"under artifacts: {model}: in dvc.yaml write `path: {package}`",
+        )
 
 
 def _try(check: str, probe: Callable[[], object], detail: Callable[[], str]) -> Finding:

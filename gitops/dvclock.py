@@ -90,9 +90,23 @@ def read(at: Snapshot, folder: str) -> Lock | None:
         ConfigError, EvidenceError: it can't be read, or isn't what DVC writes.
     """
     pipeline, path = _join(folder, "dvc.yaml"), _join(folder, "dvc.lock")
-    raw = at.read([pipeline, path])
-    if path not in raw:
+    if path not in at.files:
         return None
+    key = (path, at.files[path], at.files.get(pipeline))
+    if key not in _known:
+        if len(_known) > _MANY:
+            _known.clear()
+        _known[key] = _read(at, folder, pipeline, path)
+    return _known[key]
+
+
+# Locks that were read before, by path and the ids of both files: most commits have the same.
+_known: dict[tuple[str, str, str | None], Lock] = {}
+_MANY = 2000
+
+
+def _read(at: Snapshot, folder: str, pipeline: str, path: str) -> Lock:
+    raw = at.read([pipeline, path])
     document = yamlfile.parse(raw[path], _named(at, path))
     declared: Any = {}
     if pipeline in raw:

@@ -94,16 +94,20 @@ def bug(problem: BaseException) -> None:
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Aligned columns; wide characters count as two cells."""
-    widths = [max(_width(row[i]) for row in [head, *rows]) for i in range(len(head))]
-    for index, row in enumerate([head, *rows]):
+    widths = [max(map(_width, column)) for column in zip(head, *rows, strict=True)]
+    lines = []
+    for row in [head, *rows]:
         cells = [
             cell + " " * (width - _width(cell)) for cell, width in zip(row, widths, strict=True)
         ]
-        line = "  ".join(cells).rstrip()
-        out(style(line, "bold") if index == 0 else line)
+        lines.append("  ".join(cells).rstrip())
+    lines[0] = style(lines[0], "bold")
+    out("\n".join(lines))
 
 
 def _width(text: str) -> int:
+    if text.isascii():
+        return len(text)
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
         for char in text

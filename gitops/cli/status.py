@@ -3,54 +3,132 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import RemoteOption
+from gitops.errors import GitopsError, ToolError
 
 if TYPE_CHECKING:
-    from gitops.reproduce.status import Status
+    from pathlib import Path
+
+    from gitops.config import Config
+    from gitops.promote.overview import Overview, Place, Standing
+    from gitops.reproduce.status import Row, Status
 
 
 def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(as_json: JsonOption = False) -> None:
-    """Show models, environments, revisions and metrics in one table.
+def status(remote: RemoteOption = None, as_json: JsonOption = False) -> None:
+    """Show what runs where: versions, how far behind, holds, freezes, hotfixes, metrics.
+
+    The truth is the git remote's; without one, or where it doesn't answer, what this clone knows is
+    shown, and that is said. BEHIND counts commits and versions of the environment before.
 
     Examples:
 
         gitops status
 
         gitops status --json
+
+        gitops status --remote upstream
     """
     from gitops.reproduce.status import status as read
 
     root, config = open_repository()
-    found = read(root, config, screen.say)
+    there, why = _remote(root, config, remote)
+    found = read(root, config, screen.say, there.tips if there else None)
     if as_json:
-        screen.document(asdict(found))
+        screen.document(_as_json(found, there, why))
         return
     tree = f"{len(found.changes)} changed files" if found.changes else "clean"
     screen.out(f"{found.project}: on {found.branch or 'a detached HEAD'}, {tree}")
+    _rows(found, there)
+    if there is None:
+        screen.say(f"environments as this clone knows them: {why}")
+        return
+    screen.out()
+    screen.out(f"{screen.style('environments', 'bold')} of {there.remote} ({there.url})")
+    for one in there.places:
+        _place(one)
+
+
+def _remote(root: Path, config: Config, wanted: str | None) -> tuple[Overview | None, str]:
+    """What the remote says, or why it says nothing."""
+    from gitops import git
+    from gitops.promote import overview
+    from gitops.promote import world as worlds
+
+    if wanted is None and not git.remotes(root):
+        return None, "there's no git remote"
+    try:
+        return overview.of(worlds.read(root, wanted), config), ""
+    except ToolError as error:
+        screen.error(error)
+        return None, "the git remote can't be read"
+    except GitopsError as error:
+        if wanted is not None:
+            raise
+        return None, error.message
+
+
+# ---------------------------------------------------------------- what a person sees
+
+
+def _rows(found: Status, there: Overview | None) -> None:
     names = _columns(found)
-    rows = [
-        [
-            row.model,
-            row.environment,
-            row.revision or "-",
-            row.date or "-",
-            row.state,
-            *[f"{row.metrics[name]:.4g}" if name in row.metrics else "-" for name in names],
-        ]
-        for row in found.rows
-    ]
-    screen.table(
-        ["MODEL", "WHERE", "REVISION", "DATE", "STATE", *[name.upper() for name in names]], rows
-    )
+    head = ["MODEL", "WHERE", "REVISION", "DATE", "STATE"]
+    if there is not None:
+        head[2:3] = ["VERSION", "BEHIND", "REVISION"]
+    rows = []
+    for row in found.rows:
+        cells = [row.model, row.environment, row.revision or "-", row.date or "-", row.state]
+        if there is not None:
+            one = there.standings.get((row.model, row.environment))
+            cells[2:3] = [
+                str(one.version or one.tag or "-") if one else "-",
+                _behind(one),
+                row.revision or "-",
+            ]
+        numbers = [f"{row.metrics[name]:.4g}" if name in row.metrics else "-" for name in names]
+        rows.append([*cells, *numbers])
+    screen.table([*head, *[name.upper() for name in names]], rows)
+
+
+def _behind(one: Standing | None) -> str:
+    if one is None or one.commits is None:
+        return "-"
+    if not one.commits and not one.versions:
+        return "0"
+    return f"{one.commits} commits, {one.versions} versions"
+
+
+def _place(one: Place) -> None:
+    tip = one.tip[:10] if one.tip else screen.style("no such branch", "red")
+    screen.out(f"  {one.environment}: {one.branch} {tip}")
+    notes = []
+    if one.hold is not None:
+        hold = one.hold
+        notes.append(f"held since {hold.at} by {hold.who}: {hold.why} ({hold.name})")
+    if one.frozen:
+        notes.append(f"frozen now: {one.frozen}")
+    elif one.freezes is not None:
+        notes.append(f"next freeze: {one.freezes:%a %Y-%m-%d %H:%M %Z}")
+    notes += [f"hotfix that the first environment lacks: {text}" for text in one.hotfixes]
+    if one.recorded is False:
+        notes.append(
+            "its tip is on no record: it was pushed or merged there by hand"
+            f" (gitops promote --finish {one.environment})"
+        )
+    if one.unusable:
+        notes.append(f"its own settings can't be used: {one.unusable}")
+    for text in notes:
+        screen.out(f"    {text}")
 
 
 def _columns(found: Status) -> list[str]:
@@ -59,3 +137,53 @@ def _columns(found: Status) -> list[str]:
     named = [[name for name in kind if name != "rows"] for kind in kinds]
     each = 4 if len(named) == 1 else 2
     return list(dict.fromkeys(name for names in named for name in names[:each]))
+
+
+# ---------------------------------------------------------------- what a program sees
+
+
+def _as_json(found: Status, there: Overview | None, why: str) -> dict[str, Any]:
+    remote = {"name": there.remote, "url": there.url} if there else None
+    return {
+        "project": found.project,
+        "branch": found.branch,
+        "changes": list(found.changes),
+        "remote": remote,
+        "local": why or None,
+        "environments": [_place_json(one) for one in there.places] if there else [],
+        "rows": [_row_json(row, there) for row in found.rows],
+    }
+
+
+def _place_json(one: Place) -> dict[str, Any]:
+    return {
+        "environment": one.environment,
+        "branch": one.branch,
+        "source": one.source,
+        "commit": one.tip,
+        "recorded": one.recorded,
+        "hold": {
+            "tag": one.hold.name,
+            "who": one.hold.who,
+            "why": one.hold.why,
+            "since": one.hold.at,
+        }
+        if one.hold
+        else None,
+        "frozen": one.frozen or None,
+        "next_freeze": one.freezes.isoformat() if one.freezes else None,
+        "hotfixes": list(one.hotfixes),
+        "unusable": one.unusable or None,
+    }
+
+
+def _row_json(row: Row, there: Overview | None) -> dict[str, Any]:
+    one = there.standings.get((row.model, row.environment)) if there else None
+    return {
+        **asdict(row),
+        "version": str(one.version) if one and one.version else None,
+        "commit": one.commit or None if one else None,
+        "tag": one.tag or None if one else None,
+        "commits_behind": one.commits if one else None,
+        "versions_behind": one.versions if one else None,
+    }

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +35,9 @@ _HOOK_VARIABLES = (
 # A repository that nobody here vouches for: no hooks, and no transport that runs a command.
 _WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
+# Small blobs that were read before, by repository and id: they never change.
+_small: dict[tuple[Path, str], bytes] = {}
+_SMALL, _MANY = 1 << 16, 2000
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,16 @@ def private_to_tree(root: Path) -> Path:
 
 def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
     """The contents of those blobs that the repository has."""
-    wanted = sorted(set(ids))
+    wanted = set(ids)
+    found = {one: _small[root, one] for one in wanted if (root, one) in _small}
+    found |= _blobs(root, sorted(wanted - found.keys()))
+    if len(_small) > _MANY:
+        _small.clear()
+    _small.update({(root, one): raw for one, raw in found.items() if len(raw) <= _SMALL})
+    return found
+
+
+def _blobs(root: Path, wanted: Sequence[str]) -> dict[str, bytes]:
     if not wanted:
         return {}
     command = ["git", "cat-file", "--batch"]
@@ -296,18 +309,30 @@ class Snapshot:
     files: Mapping[str, str]
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
-        """The bytes of those of `paths` that are there."""
+        """The bytes of those of `paths` that are there.
+
+        Raises:
+            EvidenceError: the clone is partial, and can't get them.
+        """
         wanted = {path: self.files[path] for path in paths if path in self.files}
         if not wanted:
             return {}
-        with _opened(self.root) as repo:
-            return {
-                path: repo.odb.stream(bytes.fromhex(one)).read() for path, one in wanted.items()
-            }
+        found = blobs(self.root, wanted.values())
+        if lost := [path for path, one in wanted.items() if one not in found]:
+            raise EvidenceError(
+                f"this clone lacks {', '.join(lost[:5])} of {self.commit[:12]}",
+                fix="git fetch --refetch, or clone again without --filter",
+            )
+        return {path: found[one] for path, one in wanted.items()}
 
 
 def snapshot(root: Path, commit: str) -> Snapshot:
     """The files of a commit, without touching the work tree."""
+    return _snapshot(root, commit) if len(commit) == 40 else _snapshot.__wrapped__(root, commit)
+
+
+@lru_cache(maxsize=8)  # by its id: it never changes
+def _snapshot(root: Path, commit: str) -> Snapshot:
     tree = proc.run(["git", "rev-parse", f"{commit}^{{tree}}"], cwd=root).out.strip()
     listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=root).out
     files = {}
@@ -361,6 +386,14 @@ def changed(root: Path, before: str, after: str) -> dict[str, tuple[int, int]]:
         added, removed, path = entry.split("\t", 2)
         found[path] = (0, 0) if added == "-" else (int(added), int(removed))
     return found
+
+
+def changed_paths(root: Path, before: str, after: str) -> tuple[str, ...]:
+    """Paths that differ between two commits."""
+    plain = ["-r", "-z", "--name-only", "--no-renames"]
+    return tuple(
+        proc.run(["git", "diff-tree", *plain, before, after], cwd=root).out.split("\0")[:-1]
+    )
 
 
 def remotes(root: Path) -> tuple[str, ...]:

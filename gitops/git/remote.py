@@ -19,6 +19,7 @@ _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 _PATIENT = ("-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=30")
 _SECONDS = 120.0
 _TRIES = 3
+_LOOSE = 500
 _SECRET = re.compile(r"(\w+://)[^/@\s]+@")
 
 
@@ -199,6 +200,10 @@ def _fetch(root: Path, remote: str, *options: str) -> None:
     specs = [f"+refs/{kind}/*:{_mirror(remote)}{kind}/*" for kind in ("heads", "tags")]
     get = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head"]
     _asked(root, remote, [*get, "--no-recurse-submodules", *options, remote, *specs])
+    # A file for each of thousands of refs would be opened by every command from now on.
+    folder = git.private(root).parent / _mirror(remote) / "tags"
+    if folder.is_dir() and len(list(folder.iterdir())) > _LOOSE:
+        proc.run(["git", "pack-refs", "--all"], cwd=root, check=False)
 
 
 def _mirror(remote: str) -> str:

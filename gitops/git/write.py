@@ -129,9 +129,15 @@ def chain(root: Path, tip: str, *, without: Sequence[str] = (), most: int = 0) -
     return found
 
 
+_texts: dict[str, str] = {}
+_MANY = 500
+
+
 def tag_texts(root: Path, objects: Sequence[str]) -> dict[str, str]:
     """The raw text of tag objects, header, message and signature, by id."""
-    wanted = sorted(set(objects))
+    wanted = sorted(set(objects) - _texts.keys())
+    if not wanted:
+        return {one: _texts[one] for one in objects}
     data = proc.output(
         ["git", "cat-file", "--batch"], cwd=root, input="".join(f"{o}\n" for o in wanted).encode()
     )
@@ -144,7 +150,9 @@ def tag_texts(root: Path, objects: Sequence[str]) -> dict[str, str]:
             if head[1] == b"tag":
                 found[name] = data[at : at + size].decode("utf-8", "replace")
             at += size + 1
-    return found
+    if len(found) <= _MANY:  # by their ids: they never change
+        _texts.update(found)
+    return found | {one: _texts[one] for one in objects if one in _texts}
 
 
 def _setting(root: Path, name: str) -> str:

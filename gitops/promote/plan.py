@@ -13,12 +13,12 @@ from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
 from gitops.git import write
-from gitops.promote import hotfix, marks, statement
+from gitops.promote import hotfix, marks, statement, untouched
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
 from gitops.promote.tags import Version
-from gitops.promote.world import World, before, closures, pair
+from gitops.promote.world import World, before, pair
 
 Kind = Literal["promotion", "rollback", "hotfix"]
 
@@ -156,20 +156,34 @@ def changes(
     target: Environment,
 ) -> tuple[Change, ...]:
     """The models whose closure differs, or that the target hasn't assigned."""
-    new = closures(world.root, at, proposed)
-    old = closures(world.root, base, settings)
+    # What an earlier promotion left in order is in order still, where nothing of it has changed.
+    orderly = base.commit[:16] in hotfix.promotions(world)
+    same_still = untouched.models(at, proposed, base, settings) if orderly else frozenset()
+    given = {one: world.registry.assigned(one, target.name) for one in proposed.models}
+    sure = {one for one in same_still if (was := given[one]) and world.registry.version_of(was)}
+    asked = [one for one in proposed.models if one not in sure]
+    _ahead(world, at, [proposed.models[one].path for one in asked], asked)
     found = []
-    for model, closure in new.items():
-        entry = world.registry.assigned(model, target.name)
+    for model in asked:
+        entry = given[model]
+        closure = closure_of(at, proposed, model)
         current = version_at(world, at, closure)
         there = world.registry.version_of(entry) if entry else None
-        same = model in old and old[model].digest == closure.digest
+        old = closure_of(base, settings, model) if model in settings.models else None
+        same = old is not None and old.digest == closure.digest
         if same and entry is not None and current is not None and entry.commit == current[1].commit:
             continue
         require_built(closure, at)
         version, commit = (current[0], current[1].commit) if current else (None, at.commit)
         found.append(Change(closure, version, commit, there))
     return tuple(found)
+
+
+def _ahead(world: World, at: git.Snapshot, folders: list[str], models: list[str]) -> None:
+    """Read at once what would be read model by model."""
+    at.read(f"{folder}/{name}" for folder in folders for name in ("dvc.yaml", "dvc.lock"))
+    known = [one.object for model in models for one in world.registry.versions(model).values()]
+    write.tag_texts(world.root, known)
 
 
 def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Version, Entry] | None:
@@ -181,8 +195,7 @@ def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Versio
     texts = write.tag_texts(world.root, [one.object for one in known.values()]) if known else {}
     for version, one in known.items():
         # What the tag claims saves reading the commit; that it fits is never taken from it.
-        told = statement.of_version(texts.get(one.object, ""), one.tag.name)
-        if told and told["predicate"]["gitops"]["closure"] != closure.digest:
+        if statement.closure_in(texts.get(one.object, "")) not in ("", closure.digest):
             continue
         if (
             one.commit == at.commit

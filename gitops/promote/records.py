@@ -7,13 +7,14 @@ as what it is about.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gitops import git
-from gitops.git import write
+from gitops.git import graph, write
 from gitops.git.remote import Refs, Update
 
 BRANCH = "gitops/records"
@@ -28,25 +29,28 @@ class Records:
 
     def read(self, path: str) -> dict[str, Any] | None:
         """A record; None if it isn't there, or isn't JSON."""
-        text = git.show(self.root, self.tip, path) if self.tip else None
-        try:
-            found = json.loads(text) if text else None
-        except ValueError:
-            return None
-        return found if isinstance(found, dict) else None
+        return self.many([path]).get(path)
+
+    def many(self, paths: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Those of several records that are there, and are JSON, in one go."""
+        wanted = {f"{self.tip}:{path}": path for path in paths} if self.tip else {}
+        found = {}
+        for name, raw in graph.contents(self.root, wanted).items():
+            try:
+                document = json.loads(raw)
+            except ValueError:
+                continue
+            if isinstance(document, dict):
+                found[wanted[name]] = document
+        return found
 
     def names(self, kind: str) -> tuple[str, ...]:
         """The paths of all records of a kind."""
-        if self.tip is None:
-            return ()
-        return tuple(
-            path for path in git.snapshot(self.root, self.tip).files if path.startswith(f"{kind}/")
-        )
+        return tuple(path for path in sorted(self._files) if path.startswith(f"{kind}/"))
 
     def appended(self, documents: Mapping[str, Mapping[str, Any]], subject: str) -> Update | None:
         """The branch with `documents` by path: those that it has already are left as they are."""
-        have = set(git.snapshot(self.root, self.tip).files) if self.tip else set()
-        new = {path: one for path, one in documents.items() if path not in have}
+        new = {path: one for path, one in documents.items() if path not in self._files}
         if not new:
             return None
         files = {
@@ -57,6 +61,10 @@ class Records:
         parents = [self.tip] if self.tip else []
         commit = write.commit(self.root, tree, parents, f"{subject}\n")
         return Update(f"refs/heads/{BRANCH}", self.tip, commit)
+
+    @cached_property
+    def _files(self) -> frozenset[str]:
+        return frozenset(git.snapshot(self.root, self.tip).files if self.tip else ())
 
 
 def of(root: Path, refs: Refs) -> Records:

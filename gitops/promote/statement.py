@@ -24,6 +24,7 @@ from gitops.promote.tags import Version
 Json = dict[str, Any]
 LONGEST = 8000  # bytes of a tag's message: what forges show, and what a reader can take in
 _DATA = 20  # data files named one by one in a version tag; the build record has them all
+_CLOSURE = re.compile(r'"closure":"([0-9a-f]{64})"')
 _SCP = re.compile(r"(?:(?P<user>[^@/\s]+)@)?(?P<host>[^:/\s]+):(?P<path>[^\s]+)")
 
 
@@ -266,6 +267,12 @@ def of_stage(text: str, name: str) -> Json | None:
 def of_version(text: str, name: str) -> Json | None:
     """The provenance of a version tag; None if the tag has none that fits the contract."""
     return _fitting("provenance", text, name)
+
+
+def closure_in(text: str) -> str:
+    """The closure's digest that a version tag claims, whatever else it says; "" if none."""
+    found = _CLOSURE.search(text)
+    return found[1] if found else ""
 
 
 def _fitting(contract: str, text: str, name: str) -> Json | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import total_ordering
+from functools import cached_property, total_ordering
 from typing import Literal
 
 from gitops.errors import UsageError
@@ -52,10 +52,14 @@ class Version:
             raise UsageError(
                 f"{text!r} is no semantic version", fix="write it as v1.2.3 (https://semver.org)"
             )
+        return cls._read(text)
+
+    @classmethod
+    def _read(cls, text: str) -> Version:
         rest, _, build = text.removeprefix("v").partition("+")
         numbers, _, pre = rest.partition("-")
-        major, minor, patch = (int(one) for one in numbers.split("."))
-        return cls(major, minor, patch, pre, build)
+        major, minor, patch = numbers.split(".")
+        return cls(int(major), int(minor), int(patch), pre, build)
 
     def after(self, bump: Bump) -> Version:
         """The next version by what changed."""
@@ -70,8 +74,9 @@ class Version:
         return f"v{self.major}.{self.minor}.{self.patch}{pre}{build}"
 
     def __lt__(self, other: Version) -> bool:
-        return self._key() < other._key()
+        return self._key < other._key
 
+    @cached_property
     def _key(self) -> tuple[object, ...]:
         parts = [(0, int(p), "") if p.isdigit() else (1, 0, p) for p in self.pre.split(".")]
         return (self.major, self.minor, self.patch, not self.pre, parts if self.pre else [])
@@ -113,7 +118,7 @@ def parse(name: str) -> Tag | None:
         action = "deregister" if no else "register"
     elif found["stage"]:
         action = "unassign" if no else "assign"
-    version = Version.parse(found["version"]) if found["version"] else None
+    version = Version._read(found["version"]) if found["version"] else None
     model = found["model"].replace("=", ":", 1)
     return Tag(name, model, action, version, found["stage"] or "", int(found["counter"] or 0))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -83,4 +84,5 @@ def tracked(models: Iterable[Place]) -> tuple[dvc.Tracked, ...]:
 def _inside(folder: str, folders: list[str]) -> tuple[str, ...]:
     if folder == ".":
         return tuple(one for one in folders if one != ".")
-    return tuple(one for one in folders if one.startswith(f"{folder}/"))
+    # They are sorted: those inside stand together ("0" comes after "/").
+    return tuple(folders[bisect_left(folders, f"{folder}/") : bisect_left(folders, f"{folder}0")])

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops import dvc, git
+from gitops.git import graph
 from gitops.reproduce.build import confirmed, read_metrics
 from gitops.reproduce.model import Place, places
 
@@ -18,7 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Row:
-    """One model in one place. `state`: `built`, `not built`, `stale: ...` or `no branch`."""
+    """One model in one place.
+
+    `state`: `built`, `not built`, `not here` (built, but its outputs aren't in this work tree),
+    `stale: ...` or `no branch`.
+    """
 
     model: str
     environment: str
@@ -38,45 +43,67 @@ class Status:
     rows: tuple[Row, ...]
 
 
-def status(root: Path, config: Config, say: Callable[[str], None]) -> Status:
+def status(
+    root: Path,
+    config: Config,
+    say: Callable[[str], None],
+    tips: Mapping[str, str] | None = None,
+) -> Status:
     """Read it all from git and dvc.lock; DVC is asked only where the fast path can't tell.
 
-    The number of processes doesn't grow with the number of models.
+    `tips`: the commit of each environment's branch; by default as this clone knows it. The number
+    of processes doesn't grow with the number of models.
     """
     models = places(root, config)
     here = git.head(root)
     states = _states(root, models, say)
-    date, _ = git.describe(root, here.commit)
-    rows = {
-        place.name: [
+    local = git.branches(root) if tips is None else {}
+    known = {
+        one.branch: (tips or local).get(one.branch) or local.get(f"origin/{one.branch}")
+        for one in config.environments
+    }
+    stamps = graph.dates(root, [here.commit, *(tip for tip in known.values() if tip)])
+    files = {
+        place.name: (_inside(root, place.lock), _inside(root, place.metrics)) for place in models
+    }
+    texts = graph.contents(
+        root,
+        [
+            f"{tip}:{file}"
+            for tip in set(known.values())
+            if tip
+            for two in files.values()
+            for file in two
+        ],
+    )
+    rows = []
+    for place in models:
+        rows.append(
             Row(
                 place.name,
                 "work tree",
                 here.commit[:10],
-                date[:10],
+                stamps[here.commit][:10],
                 states[place.name],
                 read_metrics(place),
             )
-        ]
-        for place in models
-    }
-    tips = git.branches(root)
-    for environment in config.environments:
-        tip = tips.get(environment.branch) or tips.get(f"origin/{environment.branch}")
-        for row in _environment(root, environment.name, tip, models):
-            rows[row.model].append(row)
-    each = tuple(row for several in rows.values() for row in several)
-    return Status(config.project, here.branch, git.changes(root), each)
+        )
+        for one in config.environments:
+            tip = known[one.branch]
+            rows.append(_row(place.name, one.name, tip, files[place.name], stamps, texts))
+    return Status(config.project, here.branch, git.changes(root), tuple(rows))
 
 
 def _states(root: Path, models: tuple[Place, ...], say: Callable[[str], None]) -> dict[str, str]:
     """The state of each model in the work tree."""
     private = git.private(root)
-    states = {place.name: "built" if place.lock.is_file() else "not built" for place in models}
+    locked = [place for place in models if place.lock.is_file()]
+    states = {place.name: "not built" for place in models}
+    states |= {place.name: "built" if place.package.exists() else "not here" for place in locked}
     unsure = [
         place
-        for place in models
-        if place.lock.is_file() and not confirmed(root, private, place.name, "")
+        for place in locked
+        if states[place.name] == "built" and not confirmed(root, private, place.name, "")
     ]
     if unsure:
         say(
@@ -91,25 +118,32 @@ def _states(root: Path, models: tuple[Place, ...], say: Callable[[str], None]) -
     return states
 
 
-def _environment(
-    root: Path, name: str, tip: str | None, models: tuple[Place, ...]
-) -> Iterator[Row]:
+def _row(
+    model: str,
+    environment: str,
+    tip: str | None,
+    files: tuple[str, str],
+    stamps: Mapping[str, str],
+    texts: Mapping[str, bytes],
+) -> Row:
     if tip is None:
-        yield from (Row(place.name, name, "", "", "no branch", {}) for place in models)
-        return
-    date, _ = git.describe(root, tip)
-    there = git.snapshot(root, tip)
-    metrics = {place.name: place.metrics.relative_to(root).as_posix() for place in models}
-    texts = there.read(metrics.values())
-    for place in models:
-        built = place.lock.relative_to(root).as_posix() in there.files
-        numbers = _numbers(texts.get(metrics[place.name], b"{}"))
-        state = "built" if built else "not built"
-        yield Row(place.name, name, tip[:10], date[:10], state, numbers)
+        return Row(model, environment, "", "", "no branch", {})
+    lock, metrics = (texts.get(f"{tip}:{file}") for file in files)
+    state = "built" if lock is not None else "not built"
+    return Row(model, environment, tip[:10], stamps[tip][:10], state, _numbers(metrics or b"{}"))
+
+
+def _inside(root: Path, path: Path) -> str:
+    return path.as_posix().removeprefix(f"{root.as_posix()}/")
 
 
 def _numbers(text: bytes) -> dict[str, float]:
     try:
-        return {k: v for k, v in json.loads(text).items() if isinstance(v, int | float)}
+        found = json.loads(text)
     except ValueError:
         return {}
+    if not isinstance(found, dict):
+        return {}
+    return {
+        k: v for k, v in found.items() if isinstance(v, int | float) and not isinstance(v, bool)
+    }

@@ -133,6 +133,18 @@ def test_doctor_on_models_and_files(light: Repository, gitops: Gitops) -> None:
     assert "gitops.yaml:5" in found["gitops.yaml"]["detail"]
 
 
+def test_doctor_on_an_artifact_that_is_another_folder(light: Repository, gitops: Gitops) -> None:
+    path = light.root / "dvc.yaml"
+    text = path.read_text()
+    for wrong in ("models/other", "[models/package]"):
+        path.write_text(f"{text}artifacts:\n  left: {{type: model, path: {wrong}}}\n")
+        code, found = findings(gitops, light.root)
+        assert (code, found["artifact left"]["state"]) == (0, "warn")
+        assert "write `path: models/package`" in found["artifact left"]["fix"]
+    path.write_text(f"{text}artifacts:\n  left: {{type: model, path: ./models/package}}\n")
+    assert "artifact left" not in findings(gitops, light.root)[1]
+
+
 def test_doctor_on_the_environment(repository: Repository, gitops: Gitops) -> None:
     path = repository.root / "pyproject.toml"
     path.write_text(path.read_text().replace("dependencies = [", 'dependencies = [\n  "six",', 1))

@@ -151,7 +151,7 @@ def test_only_git_speaks_git_and_only_dvc_speaks_dvc() -> None:
     assert importers("git") == {"git"}
     assert importers("requests") == {"forge.client"}
     assert importers("dvc", "dvc_data", "dvc_objects") == {"dvcstore"}
-    assert starters("git") == {"git", "git.remote", "git.write"}
+    assert starters("git") == {"git", "git.graph", "git.remote", "git.write"}
     assert starters("dvc") == {"dvc"}
 
 

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from tests.unit.promote.line import Line
+from tests.unit.promote.line import BRANCHES, Line
 from tests.unit.validate import conftest as tables
 from tests.unit.validate.gate_repo import ENV, GateRepo, Made, model
+
+FREEZE = """\
+environments:
+  - {name: dev, branch: main}
+  - {name: staging, branch: release/staging}
+  - {name: production, branch: release/production, freeze: ["Sun 00:00 - Sun 00:01 UTC"]}
+"""
 
 
 def settle(patch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -81,3 +90,40 @@ def promoted(tmp_path_factory: pytest.TempPathFactory, good: Made) -> Line:
 def running(promoted: Line, tmp_path: Path, plain: None) -> Line:
     """A first model runs in staging and production."""
     return promoted.copied(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def made_past(tmp_path_factory: pytest.TempPathFactory, good: Made, better: Made) -> Line:
+    """Signed: v1.0.0 to production, v1.1.0 after it, production rolled back and so held."""
+    folder = tmp_path_factory.mktemp("past")
+    key = folder / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    with pytest.MonkeyPatch.context() as patch:
+        settle(patch, folder)
+        line = Line(GateRepo(folder / "repo")).start()
+        public = key.with_suffix(".pub").read_text()
+        line.repo.write(".gitops/allowed_signers", f"test@example.org {public}")
+        line.repo.settings(more=FREEZE)
+        line.repo.commit("Say who signs")
+        line.git("config", "gpg.format", "ssh")
+        line.git("config", "user.signingKey", str(key))
+        line.git("push", "-q", "origin", *(f"HEAD:refs/heads/{branch}" for branch in BRANCHES))
+        line.build(good)
+        line.promote("dev", "staging")
+        line.promote("staging", "production")
+        line.build(better, depth=4)
+        line.promote("dev", "staging")
+        line.promote("staging", "production")
+        line.rollback("production")
+    return line
+
+
+@pytest.fixture
+def past(made_past: Line, tmp_path: Path) -> Line:
+    """A copy of it, with a remote and a storage of its own."""
+    shutil.copytree(made_past.root.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
+    line = Line(GateRepo(tmp_path / "repo"))
+    line.git("remote", "set-url", "origin", str(line.origin))
+    config = line.root / ".dvc" / "config.local"
+    config.write_text(f"['remote \"storage\"']\n    url = {line.repo.storage}\n")
+    return line
