@@ -115,16 +115,16 @@ def reviewers(
     """
     if forge is None or not approvers:
         return set()
-    found = set()
     reviews = forge.reviews(plan_head, branch)
     logins = {one.login.lower() for one in reviews}
     mails = {one.email.lower() for one in reviews if one.email}
-    for name in approvers:
-        if "/" in name and name.startswith("@"):
-            if logins & {one.lower() for one in forge.members(name)}:
-                found.add(name)
-        elif name.startswith("@"):
-            found |= {name} if name[1:].lower() in logins else set()
-        elif name.lower() in mails:
-            found.add(name)
-    return found
+    teams = [name for name in approvers if name.startswith("@") and "/" in name]
+    found = {
+        name
+        for name in approvers
+        if name not in teams
+        and (name.lower() in mails or (name[0] == "@" and name[1:].lower() in logins))
+    }
+    if found or not logins:
+        return found  # who is in a team not every token may see
+    return {name for name in teams if logins & {one.lower() for one in forge.members(name)}}
