@@ -105,16 +105,21 @@ _ACTS = (
         ("gitops verify",),
     ),
     Act(
-        "Environments are branches of a git remote. The first model goes to staging and production:"
-        " judged by the target's policy, its objects proven in the storage, then one atomic push of"
-        " branch, version, assignment and record.",
+        "Environments are branches of a git remote. The first model goes to staging: judged by the"
+        " target's policy, its objects proven in the storage, then one atomic push of branch,"
+        " version, assignment and record.",
         (
             "git init --quiet --bare ../flights.git",
             "git remote add origin ../flights.git",
             "git push --quiet --all origin",
             "gitops promote dev staging",
-            "gitops promote staging production --reason 'the first model'",
         ),
+    ),
+    Act(
+        "Production has a stricter policy, which finds that the model relies on months that its"
+        " training never saw.",
+        ("gitops promote staging production",),
+        code=1,
     ),
     Act(
         "A pull request with a better model: smaller steps, and without `month`, since the months"
@@ -179,19 +184,19 @@ _ACTS = (
         ),
     ),
     Act(
-        "Complaints? Production goes back to the exact bytes that ran before, and is held there.",
-        ("gitops rollback production --reason 'complaints'",),
+        "Complaints? Staging goes back to the exact bytes that ran before, and is held there.",
+        ("gitops rollback staging --reason 'complaints'",),
     ),
     Act(
         "Nothing undoes a rollback by accident.",
-        ("gitops promote staging production",),
+        ("gitops promote dev staging",),
         code=1,
     ),
     Act(
-        "The hold is lifted, and the better model goes to production again.",
+        "The hold is lifted, and the better model goes to staging again.",
         (
-            "gitops rollback production --release-hold --reason 'it was the weather'",
-            "gitops promote staging production",
+            "gitops rollback staging --release-hold --reason 'it was the weather'",
+            "gitops promote dev staging",
         ),
     ),
     Act(
