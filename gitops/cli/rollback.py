@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +10,10 @@ from gitops.cli import moves, screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
 from gitops.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+    from gitops.promote.world import World
 
 
 def register(app: typer.Typer) -> None:
@@ -57,12 +61,17 @@ def rollback(
     if reason is None and not dry_run:
         raise UsageError(
             "why? A rollback is looked at later",
-            fix=f'gitops rollback {environment} --reason "..."',
+            fix=f"gitops rollback {environment}{' --release-hold' if release_hold else ''}"
+            ' --reason "..."',
+        )
+    if release_hold and (to or model):
+        raise UsageError(
+            "--release-hold lifts the hold of the whole environment, and goes back to nothing",
+            fix=f'gitops rollback {environment} --release-hold --reason "..."',
         )
     world = worlds.read(root, remote)
     if release_hold:
-        name = engine.release_hold(world, config, environment, reason or "")
-        screen.document({"tag": name}) if as_json else screen.out(f"released: {name}")
+        _release(world, config, environment, reason or "", dry_run, as_json)
         return
     plan = engine.plan(world, config, environment, to=to, model=model)
     if dry_run:
@@ -72,3 +81,19 @@ def rollback(
         moves.show_plan(plan, as_json)
     done = engine.carry_out(world, plan, hands(root), why=reason or "", model=model)
     moves.show_done(done, as_json)
+
+
+def _release(
+    world: World, config: Config, environment: str, why: str, dry_run: bool, as_json: bool
+) -> None:
+    from gitops.promote import rollback as engine
+
+    if dry_run:
+        hold = engine.held(world, config, environment)
+        if as_json:
+            screen.document({"hold": hold.name, "who": hold.who, "why": hold.why, "at": hold.at})
+        else:
+            screen.out(f"would release {hold.name}: {hold.why} (by {hold.who}, {hold.at})")
+        return
+    name = engine.release_hold(world, config, environment, why)
+    screen.document({"tag": name}) if as_json else screen.out(f"released: {name}")

@@ -46,7 +46,7 @@ def status(remote: RemoteOption = None, as_json: JsonOption = False) -> None:
     if as_json:
         screen.document(_as_json(found, there, why))
         return
-    tree = f"{len(found.changes)} changed files" if found.changes else "clean"
+    tree = _count(len(found.changes), "changed file") if found.changes else "clean"
     screen.out(f"{found.project}: on {found.branch or 'a detached HEAD'}, {tree}")
     _rows(found, there)
     if there is None:
@@ -105,7 +105,11 @@ def _behind(one: Standing | None) -> str:
         return "-"
     if not one.commits and not one.versions:
         return "0"
-    return f"{one.commits} commits, {one.versions} versions"
+    return f"{_count(one.commits, 'commit')}, {_count(one.versions or 0, 'version')}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def _place(one: Place) -> None:

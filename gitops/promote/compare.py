@@ -166,7 +166,7 @@ def _delta(
         for side, closure in zip(sides, both, strict=True)
     ]
     data = _apart(*(_data(side.at, lock) for side, lock in zip(sides, locks, strict=True)))
-    parameters = _apart(*(lock.params if lock else {} for lock in locks))
+    parameters = _apart(*(_keys(lock.params if lock else {}) for lock in locks))
     files = {path for closure in both if closure for path in closure.files}
     packages = _apart(*(_packages(side, lock) for side, lock in zip(sides, locks, strict=True)))
     features, contract, unknown = _signatures(one, other, signatures)
@@ -201,6 +201,17 @@ def _apart(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Pair]:
     return {
         name: (old.get(name), new.get(name)) for name in names if old.get(name) != new.get(name)
     }
+
+
+def _keys(group: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values of nested parameters by dotted key."""
+    found: dict[str, Any] = {}
+    for name, value in group.items():
+        if isinstance(value, dict) and value:
+            found |= _keys(value, f"{above}{name}.")
+        else:
+            found[f"{above}{name}"] = value
+    return found
 
 
 def _data(at: git.Snapshot, lock: dvclock.Lock | None) -> dict[str, tuple[str, int | None]]:

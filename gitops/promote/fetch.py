@@ -96,7 +96,8 @@ def _told(
         allowed = graph.contents(world.root, [f"{tip}:{SIGNERS}"]).get(f"{tip}:{SIGNERS}")
         if allowed is None:
             continue
-        signed = signatures.check(world.root, one.object, texts.get(one.object, ""), allowed)
+        text = texts.get(one.object, "")
+        signed = signatures.check(world.root, one.tag.name, one.object, text, allowed)
         if signed.state != "good":
             raise AnswerNo(
                 f"the tag {one.tag.name} doesn't count: {signed.why}",

@@ -23,7 +23,6 @@ from gitops.promote.plan import (
     hotfix_stops,
     standing,
 )
-from gitops.promote.registry import Entry
 from gitops.promote.world import World, before
 
 # Those of an environment's approvers who approved the pull request whose head is this commit.
@@ -64,12 +63,12 @@ def plan(
     governing = settings.environment(environment)
     found = changes(world, at or tip, base, proposed, settings, target)
     beside = along(world.root, base, at or tip, found)
-    promoted = at is not None or _alone(world, settings, source, there, found, beside)
+    promoted = at is not None or _alone(world, settings, base, source, there, found, beside)
     stops = standing(world, governing, base)
     if at is not None:
         stops += hotfix_stops(world, base, at, governing)
     if promoted:
-        stops += chain_stops(world, settings, source, found)
+        stops += chain_stops(world, settings, source, found, world.signers(base))
     names, missing = approved(world, governing, base, at or tip, promoter)
     if missing and reviewers is not None:
         reviewed = [one for head in _heads(world, tip) for one in reviewers(head, governing)]
@@ -124,22 +123,16 @@ def _vouched_for(world: World, environment: Environment, tip: git.Snapshot) -> l
     signers = world.signers(git.snapshot(world.root, line[-1].id))
     found = []
     for past in reversed(rollback.history(world, environment.name, tip)):
-        if all(_vouched(world, entry, signers) for entry, _ in past.assigned.values()):
+        if all(signatures.counts(world.root, one, signers) for one, _ in past.assigned.values()):
             found.append(past.tip)
             signers = world.signers(git.snapshot(world.root, past.tip))
     return found
 
 
-def _vouched(world: World, entry: Entry, signers: bytes | None) -> bool:
-    if signers is None:
-        return True
-    text = write.tag_texts(world.root, [entry.object]).get(entry.object, "")
-    return signatures.check(world.root, entry.object, text, signers).state == "good"
-
-
 def _alone(
     world: World,
     settings: Config,
+    base: git.Snapshot,
     source: Environment,
     there: git.Snapshot,
     found: Sequence[Change],
@@ -151,7 +144,7 @@ def _alone(
         return False
     if before(settings, source) is None:
         return all(one.commit in world.history(there.commit) for one in found)
-    return not chain_stops(world, settings, source, found)
+    return not chain_stops(world, settings, source, found, world.signers(base))
 
 
 def _source(world: World, tip: git.Snapshot, source: git.Snapshot) -> git.Snapshot | None:

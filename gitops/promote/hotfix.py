@@ -41,6 +41,11 @@ def promotions(world: World) -> set[str]:
     return {Path(path).stem[-16:] for path in world.records.names("promotions")}
 
 
+def recorded(world: World) -> set[str]:
+    """Those, and the hotfixes that were judged and recorded where they are."""
+    return promotions(world) | {Path(path).stem[-16:] for path in world.records.names("hotfixes")}
+
+
 def shown(commit: Commit) -> str:
     """A commit in a line."""
     return f"{commit.id[:10]} {commit.message.splitlines()[0] if commit.message else ''}"

@@ -38,13 +38,11 @@ def hold(world: World, environment: str, allowed: bytes | None) -> Mark | None:
     for series in world.registry.series("hold", environment):
         text = write.tag_texts(world.root, [series.object]).get(series.object, "")
         mark = _mark(series.tag.name, text)
-        if mark is None:
+        if mark is None or mark.kind not in ("hold", "release"):
             return Mark(series.tag.name, "hold", "unknown", "its tag can't be read", "unknown")
         if mark.kind == "hold":
             return mark
-        if allowed is None:
-            return None
-        if signatures.check(world.root, series.object, text, allowed).state == "good":
+        if signatures.counts(world.root, series, allowed):
             return None
     return None
 
@@ -71,7 +69,7 @@ def approvals(
         if mark is None or mark.kind != "approval" or mark.tree != at.tree:
             faults.append(f"{name} doesn't approve this tree")
             continue
-        signed = signatures.check(world.root, series.object, text, allowed)
+        signed = signatures.of(world.root, series, allowed)
         known = [one for one in signed.principals if one in environment.approvers]
         if signed.state != "good":
             reason = f"there's no {SIGNERS} at the base" if allowed is None else signed.why

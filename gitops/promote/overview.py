@@ -91,7 +91,7 @@ def _places(
     here = world.root / configuration.FILE
     known = {here.read_bytes(): local} if here.is_file() else {}
     now, first = datetime.now(UTC), local.environments[0]
-    promoted: set[str] | None = None
+    moves: set[str] | None = None
     found = []
     for at, declared in enumerate(local.environments):
         tip = tips[declared.name]
@@ -103,8 +103,8 @@ def _places(
         moved = any(world.registry.assigned(one, declared.name) for one in world.registry.entries)
         recorded = None
         if tip and source and moved:
-            promoted = hotfix.promotions(world) if promoted is None else promoted
-            recorded = tip[:16] in promoted
+            moves = hotfix.recorded(world) if moves is None else moves
+            recorded = tip[:16] in moves
         found.append(
             Place(
                 environment=declared.name,

@@ -13,12 +13,12 @@ from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
 from gitops.git import write
-from gitops.promote import hotfix, marks, statement, untouched
+from gitops.promote import hotfix, marks, signatures, statement, untouched
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
 from gitops.promote.tags import Version
-from gitops.promote.world import World, before, pair
+from gitops.promote.world import SIGNERS, World, before, pair
 
 Kind = Literal["promotion", "rollback", "hotfix"]
 
@@ -92,9 +92,9 @@ def promotion(world: World, local: Config, source: str, target: str, *, promoter
     proposed = world.settings(at, one)
     found = changes(world, at, base, proposed, settings, other)
     stops = [*standing(world, governing, base), *hotfix_stops(world, base, at, governing)]
-    stops += chain_stops(world, settings, one, found)
+    stops += chain_stops(world, settings, one, found, world.signers(base))
     stops += _removed(settings, proposed)
-    names, missing = approved(world, governing, base, at, promoter)
+    names, missing = approved(world, governing, base, at, promoter, source)
     return Plan(
         kind="promotion",
         source=one,
@@ -162,16 +162,23 @@ def changes(
     given = {one: world.registry.assigned(one, target.name) for one in proposed.models}
     sure = {one for one in same_still if (was := given[one]) and world.registry.version_of(was)}
     asked = [one for one in proposed.models if one not in sure]
+    allowed = world.signers(base)
     _ahead(world, at, [proposed.models[one].path for one in asked], asked)
     found = []
     for model in asked:
         entry = given[model]
         closure = closure_of(at, proposed, model)
-        current = version_at(world, at, closure)
+        current = version_at(world, at, closure, allowed)
         there = world.registry.version_of(entry) if entry else None
         old = closure_of(base, settings, model) if model in settings.models else None
         same = old is not None and old.digest == closure.digest
-        if same and entry is not None and current is not None and entry.commit == current[1].commit:
+        if (
+            same
+            and entry is not None
+            and current is not None
+            and entry.commit == current[1].commit
+            and signatures.counts(world.root, entry, allowed)
+        ):
             continue
         require_built(closure, at)
         version, commit = (current[0], current[1].commit) if current else (None, at.commit)
@@ -186,11 +193,17 @@ def _ahead(world: World, at: git.Snapshot, folders: list[str], models: list[str]
     write.tag_texts(world.root, known)
 
 
-def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Version, Entry] | None:
+def version_at(
+    world: World, at: git.Snapshot, closure: Closure, allowed: bytes | None = None
+) -> tuple[Version, Entry] | None:
     """The version that a commit's model is: the highest with the same closure.
+
+    Where signers are `allowed`, the highest that one of them signed; if there's none of these, what
+    there is, so that whoever relies on it can say what is wrong with it.
 
     It needn't be in the commit's history: a model that was promoted alone leaves its commit behind.
     """
+    unsigned = None
     known = world.registry.versions(closure.model)
     texts = write.tag_texts(world.root, [one.object for one in known.values()]) if known else {}
     for version, one in known.items():
@@ -201,8 +214,10 @@ def version_at(world: World, at: git.Snapshot, closure: Closure) -> tuple[Versio
             one.commit == at.commit
             or _digest_at(world, one.commit, closure.model) == closure.digest
         ):
-            return version, one
-    return None
+            if signatures.counts(world.root, one, allowed):
+                return version, one
+            unsigned = unsigned or (version, one)
+    return unsigned
 
 
 def _digest_at(world: World, commit: str, model: str) -> str:
@@ -244,8 +259,9 @@ def chain_stops(
     settings: Config,
     source: Environment,
     found: Iterable[Change],
+    allowed: bytes | None,
 ) -> list[Stop]:
-    """Beyond the first environment only what the source was given goes on."""
+    """Beyond the first environment only what the source was given goes on, by a tag that counts."""
     if before(settings, source) is None:
         return []
     stops = []
@@ -258,6 +274,17 @@ def chain_stops(
                     f"{one.model} at the tip of {source.branch} was never promoted to"
                     f" {source.name}: it was committed or merged there by hand",
                     f"gitops promote --finish {source.name}, which judges and records it",
+                    one.model,
+                )
+            )
+        elif not signatures.counts(world.root, entry, allowed):
+            signed = signatures.of(world.root, entry, allowed)
+            stops.append(
+                Stop(
+                    "chain",
+                    f"that {one.model} was promoted to {source.name} says the tag"
+                    f" {entry.tag.name}, which doesn't count: {signed.why}",
+                    f"whoever is in {SIGNERS} promotes it to {source.name} again",
                     one.model,
                 )
             )
@@ -285,9 +312,14 @@ def _removed(settings: Config, proposed: Config) -> list[Stop]:
 
 
 def approved(
-    world: World, environment: Environment, base: git.Snapshot, at: git.Snapshot, promoter: str
+    world: World,
+    environment: Environment,
+    base: git.Snapshot,
+    at: git.Snapshot,
+    promoter: str,
+    source: str = "",
 ) -> tuple[tuple[str, ...], tuple[Stop, ...]]:
-    """Who approved this very tree, beside whoever promotes it."""
+    """Who approved this very tree, beside whoever promotes it; `source` "" for what is there."""
     if not environment.approvers:
         return (), ()
     found, faults = marks.approvals(world, environment, at, world.signers(base), promoter)
@@ -299,7 +331,7 @@ def approved(
             "approval",
             f"{environment.name} needs the approval of one of {wanted}"
             + (f" ({'; '.join(faults)})" if faults else ""),
-            f"one of them, who isn't the promoter: gitops promote SOURCE {environment.name}"
-            " --approve --reason WHY (a signed tag)",
+            "one of them, who isn't the promoter: gitops approve"
+            f" {f'{source} ' if source else ''}{environment.name} --reason WHY (a signed tag)",
         ),
     )

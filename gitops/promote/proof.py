@@ -125,7 +125,7 @@ def prove(
 
 def _branches(case: _Case) -> Iterator[Fault]:
     """The tip of every environment is one that a promotion has written."""
-    recorded = hotfix.promotions(case.world)
+    recorded = hotfix.recorded(case.world)
     named = {one.environment for one in case.events if one.environment}
     for environment in case.local.environments[1:]:
         if environment.name not in named:
@@ -157,7 +157,7 @@ def _signatures(case: _Case) -> Iterator[Fault]:
     def check(item: tuple[Event, bytes | None]) -> signatures.Signature:
         one, signers = item
         return signatures.check(
-            case.world.root, one.object, case.texts.get(one.object, ""), signers
+            case.world.root, one.tag, one.object, case.texts.get(one.object, ""), signers
         )
 
     with ThreadPoolExecutor(_PARALLEL) as pool:

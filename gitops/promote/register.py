@@ -8,7 +8,7 @@ from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo
 from gitops.git import write
-from gitops.promote import marks, release, run
+from gitops.promote import marks, release, run, signatures
 from gitops.promote.closure import of as closure_of
 from gitops.promote.closure import require_built
 from gitops.promote.plan import version_at
@@ -52,7 +52,8 @@ def register(
     for model in models:
         closure = closure_of(at, config, model)
         require_built(closure, at)
-        if (known := version_at(world, at, closure)) is not None:
+        known = version_at(world, at, closure, allowed)
+        if known is not None and signatures.counts(world.root, known[1], allowed):
             found[model] = (str(known[0]), "registered already")
             continue
         hands.say(f"{model}: proving its objects in the remote")

@@ -9,7 +9,7 @@ from gitops import git
 from gitops.forge import Forge
 from gitops.git import write
 from gitops.git.remote import Update
-from gitops.promote import partial, run
+from gitops.promote import marks, partial, run
 from gitops.promote.plan import Plan, require
 from gitops.promote.run import Hands, Judgement
 from gitops.promote.world import World
@@ -46,6 +46,10 @@ def propose(
         ToolError: the remote or the forge refuses.
     """
     require(replace(plan, stops=tuple(one for one in plan.stops if one.kind != "approval")))
+    allowed = world.signers(plan.base)
+    if any(one.version is None for one in plan.changes):
+        marks.require_signing(world, allowed, "versions")
+    run.require_signed(world, plan, allowed)
     verdicts = run.judged(plan, hands)
     releases = run.prepared(world, plan, hands)
     head = partial.tip(world, plan) if alone else run.promotion_commit(world.root, plan)

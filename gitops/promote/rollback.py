@@ -9,6 +9,7 @@ from typing import Any
 from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo, EvidenceError, UsageError
+from gitops.git import remote as gitremote
 from gitops.git import write
 from gitops.promote import marks, partial, run, statement
 from gitops.promote.plan import Change, Plan, changes
@@ -202,19 +203,27 @@ def _commit(world: World, going: Plan, why: str, model: str | None) -> str:
     return write.commit(world.root, going.at.tree, [going.base.commit], text)
 
 
+def held(world: World, local: Config, environment: str) -> marks.Mark:
+    """The hold that is in force.
+
+    Raises:
+        AnswerNo: there's none.
+    """
+    base = world.tip(local.environment(environment))
+    if (hold := marks.hold(world, environment, world.signers(base))) is None:
+        raise AnswerNo(f"{environment} is not held", fix="nothing to do: gitops status")
+    return hold
+
+
 def release_hold(world: World, local: Config, environment: str, why: str) -> str:
     """Lift the hold; the name of the tag that says so.
 
     Raises:
         AnswerNo: there's none.
     """
-    from gitops.git import remote as gitremote
-
-    target = local.environment(environment)
-    base = world.tip(target)
+    hold = held(world, local, environment)
+    base = world.tip(local.environment(environment))
     allowed = world.signers(base)
-    if (hold := marks.hold(world, environment, allowed)) is None:
-        raise AnswerNo(f"{environment} is not held", fix="nothing to do: gitops status")
     marks.require_signing(world, allowed, "releasing a hold")
     document = statement.mark("release", environment, world.root, why, releases=hold.name)
     update = marks.next_mark(world, "hold", environment, base.commit, document)

@@ -193,8 +193,7 @@ def require_signed(world: World, plan: Plan, allowed: bytes | None) -> None:
         if one.version is None:
             continue
         entry = world.registry.versions(one.model)[one.version]
-        text = write.tag_texts(world.root, [entry.object]).get(entry.object, "")
-        signed = signatures.check(world.root, entry.object, text, allowed)
+        signed = signatures.of(world.root, entry, allowed)
         if signed.state != "good":
             raise AnswerNo(
                 f"the tag {entry.tag.name} doesn't count: {signed.why}",

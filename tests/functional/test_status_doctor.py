@@ -38,7 +38,7 @@ def test_status_shows_where_each_model_stands(
     (light.root / "settings.json").write_text('{"seed": 2, "note": "second"}\n')
     done = gitops(light.root, "status")
     assert done.code == 0, done.err
-    assert done.out.splitlines()[0] == "churn: on main, 1 changed files"
+    assert done.out.splitlines()[0] == "churn: on main, 1 changed file"
     assert done.out.splitlines()[1].split() == [
         *("MODEL", "WHERE", "REVISION", "DATE", "STATE", "ACCURACY")
     ]

@@ -95,7 +95,7 @@ def test_an_approver_approves_and_somebody_else_promotes(
         object = remote_git(signed.origin, "rev-parse", f"refs/tags/{tag}")
         text = remote_git(signed.origin, "cat-file", "-p", tag)
         allowed = (signed.root / SIGNERS).read_bytes()
-        found = signatures.check(signed.root, object, text, allowed)
+        found = signatures.check(signed.root, tag, object, text, allowed)
         assert (found.state, found.principals) == ("good", ("ada@example.org",))
 
 
