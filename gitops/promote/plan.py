@@ -172,13 +172,7 @@ def changes(
         there = world.registry.version_of(entry) if entry else None
         old = closure_of(base, settings, model) if model in settings.models else None
         same = old is not None and old.digest == closure.digest
-        if (
-            same
-            and entry is not None
-            and current is not None
-            and entry.commit == current[1].commit
-            and signatures.counts(world.root, entry, allowed)
-        ):
+        if same and entry is not None and current is not None and entry.commit == current[1].commit:
             continue
         require_built(closure, at)
         version, commit = (current[0], current[1].commit) if current else (None, at.commit)
@@ -267,27 +261,26 @@ def chain_stops(
     stops = []
     for one in found:
         entry = world.registry.assigned(one.model, source.name)
-        if entry is None or entry.commit != one.commit or one.version is None:
-            stops.append(
-                Stop(
-                    "chain",
-                    f"{one.model} at the tip of {source.branch} was never promoted to"
-                    f" {source.name}: it was committed or merged there by hand",
-                    f"gitops promote --finish {source.name}, which judges and records it",
-                    one.model,
-                )
+        past = world.registry.assignments(one.model, source.name) if entry else []
+        counted = next((was for was in past if signatures.counts(world.root, was, allowed)), None)
+        if entry is not None and counted is None:
+            text = (
+                f"that {one.model} came to {source.name} says the tag {entry.tag.name}, which"
+                f" doesn't count: {signatures.of(world.root, entry, allowed).why}"
             )
-        elif not signatures.counts(world.root, entry, allowed):
-            signed = signatures.of(world.root, entry, allowed)
-            stops.append(
-                Stop(
-                    "chain",
-                    f"that {one.model} was promoted to {source.name} says the tag"
-                    f" {entry.tag.name}, which doesn't count: {signed.why}",
-                    f"whoever is in {SIGNERS} promotes it to {source.name} again",
-                    one.model,
-                )
+            fix = (
+                f"whoever is in {SIGNERS} does it again: gitops build --register, then gitops"
+                f" promote; or gitops promote --finish {source.name}"
             )
+        elif counted is None or counted.commit != one.commit or one.version is None:
+            text = (
+                f"{one.model} at the tip of {source.branch} was never promoted to"
+                f" {source.name}: it was committed or merged there by hand"
+            )
+            fix = f"gitops promote --finish {source.name}, which judges and records it"
+        else:
+            continue
+        stops.append(Stop("chain", text, fix, one.model))
     return stops
 
 

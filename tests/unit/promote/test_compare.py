@@ -45,6 +45,20 @@ def test_two_environments_with_intervals_of_the_verdicts(past: Line) -> None:
     assert auc.difference[0] == pytest.approx(auc.values[1] - auc.values[0], abs=1e-9)  # type: ignore[operator]
 
 
+def test_of_a_group_of_parameters_the_keys_that_differ(past: Line) -> None:
+    lock = (past.root / "dvc.lock").read_text()
+    group = '"train": {{"max_iter": {}, "tree": {{"leaves": 8, "bins": {}}}, "none": {{}}}}'
+    for name, values in (("Before", (96, [1, 2])), ("After", (90, [1, 3]))):
+        text = lock.replace('"train.depth": 4', group.format(*values))
+        assert text != lock
+        past.repo.write("dvc.lock", text)
+        past.repo.commit(name)
+    assert only(difference(past, "HEAD~1", "HEAD")).parameters == {
+        "params.yaml: train.max_iter": (96, 90),
+        "params.yaml: train.tree.bins": ([1, 2], [1, 3]),
+    }
+
+
 def test_code_data_and_dependencies(past: Line) -> None:
     past.repo.write("src/train.py", "# one\n# two\n")
     past.repo.write("notes.txt", "beside\n")

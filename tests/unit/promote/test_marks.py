@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from gitops.cli.hands import hands
 from gitops.errors import AnswerNo, ConfigError
-from gitops.promote import finish, marks, signatures
+from gitops.promote import finish, marks, register, signatures
 from gitops.promote.world import SIGNERS
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate.gate_repo import Made
@@ -81,8 +82,9 @@ def approve(line: Line) -> str:
 def test_an_approver_approves_and_somebody_else_promotes(
     signed: Line, people: dict[str, Person], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(AnswerNo, match=r"needs the approval of one of bob@example\.org"):
+    with pytest.raises(AnswerNo, match=r"needs the approval of one of bob@example\.org") as caught:
         signed.promote("dev", "staging")
+    assert "gitops approve dev staging --reason" in caught.value.fix
     people["bob"].acts(monkeypatch, signed)
     assert approve(signed) == "approval/staging/1"
     assert "bob@example.org is the promoter" in stops(signed, "Bob <bob@example.org>")
@@ -163,8 +165,14 @@ def test_a_version_that_a_stranger_registered_does_not_count(
     signed.git("tag", "-s", "demo@v1.0.0", "-m", "trust me", "origin/main")
     signed.git("push", "-q", "origin", "demo@v1.0.0")
     people["ada"].acts(monkeypatch, signed)
-    with pytest.raises(AnswerNo, match=r"the tag demo@v1\.0\.0 doesn't count"):
+    with pytest.raises(AnswerNo, match=r"the tag demo@v1\.0\.0 doesn't count") as caught:
         signed.promote("dev", "staging")
+    assert "gitops build --register" in caught.value.fix
+    tip = remote_git(signed.origin, "rev-parse", "main")
+    there = signed.world()
+    found = register.register(there, signed.config, tip, ["demo"], hands(signed.root))
+    assert found["demo"][0] == "v1.1.0"
+    assert signed.promote("dev", "staging").versions == {"demo": "v1.1.0"}
 
 
 def test_a_stranger_cannot_lift_a_hold(
@@ -180,6 +188,58 @@ def test_a_stranger_cannot_lift_a_hold(
     people["bob"].acts(monkeypatch, signed)
     assert signed.release_hold("staging") == "hold/staging/3"
     assert "held" not in stops(signed, "Test <test@example.org>")
+
+
+def test_what_was_signed_under_another_name_counts_for_nothing(
+    signed: Line, people: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people["bob"].acts(monkeypatch, signed)
+    document = {"version": 1, "kind": "hold", "who": "bob", "why": "x", "at": "now"}
+    for name, kind in (("hold/staging/1", "hold"), ("hold/staging/2", "release")):
+        text = json.dumps({**document, "kind": kind})
+        signed.git("tag", "-s", name, "-m", kind, "-m", text, "origin/main")
+        signed.git("push", "-q", "origin", name)
+    approval = json.dumps({**document, "kind": "approval", "tree": signed.tree("main")})
+    name = "approval/production/1"
+    signed.git("tag", "-s", name, "-m", "ok", "-m", approval, "origin/main")
+    people["eve"].acts(monkeypatch, signed)
+    signed.git("push", "-q", "origin", f"{name}:refs/tags/approval/staging/1")
+    found = stops(signed, "Test <test@example.org>")
+    assert f"approval/staging/1 doesn't count: what was signed is the tag {name}" in found
+    assert "held" not in found
+    text = json.dumps({**document, "who": "ada"})
+    signed.git("tag", "-a", "hold/staging/3", "-m", "hold", "-m", text, "origin/main")
+    signed.git("push", "-q", "origin", "hold/staging/3", "hold/staging/2:refs/tags/hold/staging/4")
+    assert "staging is held since now by ada" in stops(signed, "Test <test@example.org>")
+
+
+def test_a_stranger_cannot_say_that_it_was_in_staging(
+    signed: Line, people: dict[str, Person], better: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forged(counter: int, commit: str) -> None:
+        people["eve"].acts(monkeypatch, signed)
+        signed.git("tag", "-s", f"demo#staging#{counter}", "-m", "trust me", commit)
+        signed.git("push", "-q", "origin", f"demo#staging#{counter}")
+        people["ada"].acts(monkeypatch, signed)
+
+    def told() -> str:
+        (stop,) = signed.plan("staging", "production").stops
+        return stop.text
+
+    tip = signed.build(better, depth=4)
+    signed.git("push", "-q", "origin", f"{tip}:release/staging")
+    world, config = signed.world(), signed.config
+    register.register(world, config, tip, ["demo"], hands(signed.root))
+    forged(1, tip)
+    assert "the tag demo#staging#1, which doesn't count: No principal matched" in told()
+    people["bob"].acts(monkeypatch, signed)
+    there = signed.world()
+    found = finish.plan(there, config, "staging", promoter="Ada <ada@example.org>")
+    marks.approve(there, found.at, found.target, found.base, "looks right")
+    people["ada"].acts(monkeypatch, signed)
+    assert signed.finish("staging").tags == ("demo#staging#2",)  # as the fix says
+    forged(3, f"{tip}~1")  # and a stranger's tag on top takes nothing back
+    assert signed.promote("staging", "production").tags == ("demo#production#4",)
 
 
 def test_a_hold_tag_that_cannot_be_read_holds(running: Line) -> None:

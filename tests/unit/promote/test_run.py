@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
+
 import pytest
 
 from gitops.errors import AnswerNo, EvidenceError, UsageError
+from gitops.promote import audit, overview, proof
+from gitops.validate import verdict
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate.gate_repo import Made
 
@@ -93,6 +99,33 @@ def test_rolling_back_twice_goes_further_back(running: Line, good: Made, better:
         running.rollback("production", to="v9.9.9")
 
 
+def found_wrong(line: Line) -> list[proof.Fault]:
+    there = line.world()
+    events = audit.events(there, line.config)
+    return [one for one in proof.prove(there, line.config, events, verdict.prove) if one.wrong]
+
+
+def test_a_dry_run_of_a_release_lifts_no_hold(running: Line, better: Made) -> None:
+    running.build(better, depth=4)
+    running.promote("dev", "staging")
+    running.rollback("staging")
+    before = running.refs()
+
+    def release(*words: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "gitops", "rollback", "staging", "--release-hold", *words]
+        return subprocess.run(command, cwd=running.root, capture_output=True, text=True)
+
+    done = release("--dry-run")
+    assert (done.returncode, running.refs()) == (0, before)
+    assert "would release hold/staging/1: rolled back: a test" in done.stdout
+    assert json.loads(release("--dry-run", "--json").stdout)["hold"] == "hold/staging/1"
+    done = release()
+    assert done.returncode == 2
+    assert 'gitops rollback staging --release-hold --reason "..."' in done.stderr
+    assert release("--to", "v1.0.0", "--reason", "x").returncode == 2
+    assert running.refs() == before
+
+
 def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: Made) -> None:
     running.at("release/production")
     fix = running.build(better, depth=7, push=False)
@@ -107,6 +140,9 @@ def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: M
             running.promote("staging", "production")
         if running.runs("production") == "v1.0.0":
             assert running.finish("production").versions == {"demo": "v1.1.0"}
+            seen = overview.of(running.world(), running.config)
+            assert [one.recorded for one in seen.places] == [None, True, True]
+            assert not [one for one in found_wrong(running) if one.kind == "branch"]
     found = running.bring_forward("production")
     assert [one.id for one in found.hotfixes] == [fix]
     main = remote_git(running.origin, "show", "main:params.yaml")
