@@ -80,7 +80,7 @@ def promote(
         _no_more(f"--finish {finish}", source, target, model, pull_request, bring_forward)
         _finish(worlds.read(root, remote), config, finish, reason, dry_run, as_json)
     elif bring_forward:
-        _no_more("--bring-forward", target, model)
+        _no_more(f"{source or 'ENV'} --bring-forward", target, model)
         _bring_forward(worlds.read(root, remote), config, source, pull_request, dry_run, as_json)
     elif source is None or target is None:
         names = " ".join(one.name for one in config.environments[:2])
@@ -290,9 +290,10 @@ def _bring_forward(
     verb = "would bring" if dry_run else "brought"
     onto = update.ref.removeprefix("refs/heads/")
     screen.out(f"{verb} forward to {onto}: {found.update.new[:12]} {page}".rstrip())
-    screen.out(
-        "pull, and `gitops build`: what came back has yet to be built together with the rest"
-    )
+    if not dry_run:
+        screen.out(
+            "pull, and `gitops build`: what came back has yet to be built together with the rest"
+        )
 
 
 def _no_more(what: str, *others: object) -> None:

@@ -159,7 +159,8 @@ def push(root: Path, refs: Refs, updates: Sequence[Update]) -> Refs:
     raise ToolError(
         f"the remote {refs.remote} refused: {_said(done)}",
         fix="whoever pushes needs the right to update these refs:"
-        f" {', '.join(_short(one.ref) for one in updates)}; or open a pull request with --pr",
+        f" {', '.join(_short(one.ref) for one in updates)};"
+        " a promotion may go by a pull request instead: gitops promote --pr",
     )
 
 

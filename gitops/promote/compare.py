@@ -12,13 +12,13 @@ from typing import Any
 from gitops import config as configuration
 from gitops import dvclock, git
 from gitops.config import Config
-from gitops.errors import ConfigError, EvidenceError, UsageError
+from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
 from gitops.promote import statement, tags
 from gitops.promote.closure import Closure
 from gitops.promote.closure import of as closure_of
 from gitops.promote.plan import version_at
-from gitops.promote.world import World
+from gitops.promote.world import World, closure_at
 from gitops.signature import Input, Signature
 
 # The signature of a package (path and DVC's hash); raises EvidenceError or ToolError.
@@ -348,26 +348,18 @@ def _digests(world: World, side: Side, closure: Closure) -> list[str]:
         if one.tag.action == "assign"
     ]
     entries.sort(key=lambda one: one.tag.stage != side.environment)
-    same = {
-        commit: _build_at(world, commit, closure.model) == (closure.package, closure.evaluation)
+    there = {
+        commit: closure_at(world, commit, closure.model)
         for commit in {one.commit for one in entries}
     }
-    kept = [one for one in entries if same[one.commit]]
+    kept = [one for one in entries if _same_build(there[one.commit], closure)]
     texts = write.tag_texts(world.root, [one.object for one in kept]) if kept else {}
     told = [statement.of_stage(texts.get(one.object, ""), one.tag.name) for one in kept]
     return [str(one["predicate"]["gitops"]["verdict"]) for one in told if one]
 
 
-def _build_at(world: World, commit: str, model: str) -> tuple[str, str] | None:
-    """DVC's hashes of package and evaluation at a commit."""
-    try:
-        config = configuration.load_at(world.root, commit)
-        if model not in config.models:
-            return None
-        found = closure_of(git.snapshot(world.root, commit), config, model)
-    except (ConfigError, EvidenceError):
-        return None
-    return found.package, found.evaluation
+def _same_build(one: Closure | None, other: Closure) -> bool:
+    return one is not None and (one.package, one.evaluation) == (other.package, other.evaluation)
 
 
 def _measured(verdict: Mapping[str, Any] | None) -> dict[str, dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from gitops import git
 from gitops.config import Environment
-from gitops.errors import ConfigError
+from gitops.errors import AnswerNo, ConfigError
 from gitops.git import remote as gitremote
 from gitops.git import write
 from gitops.git.remote import Update
@@ -90,7 +90,8 @@ def approve(
 
     Raises:
         ConfigError: git has no key to sign with, or nobody could tell whose key it is.
-        AnswerNo, ToolError: as `remote.push`.
+        AnswerNo: it's the key of nobody who may; or as `remote.push`.
+        ToolError: as `remote.push`.
     """
     if world.signers(base) is None:
         raise ConfigError(
@@ -100,6 +101,12 @@ def approve(
     require_signing(world, b"", "an approval")
     document = statement.mark("approval", environment.name, world.root, why, tree=at.tree)
     update = next_mark(world, "approval", environment.name, at.commit, document)
+    signer = require_counting(world, [update], world.signers(base))
+    if not set(signer) & set(environment.approvers):
+        raise AnswerNo(
+            f"{', '.join(signer)} may not approve for {environment.name}",
+            fix=f"its `approvers` are: {', '.join(environment.approvers) or 'none'}",
+        )
     gitremote.push(world.root, world.refs, [update])
     name = update.ref.removeprefix("refs/tags/")
     write.keep_tags(world.root, {name: update.new})
@@ -126,6 +133,29 @@ def require_signing(world: World, allowed: bytes | None, what: str) -> None:
             f"{what} must be signed, and git has no key to sign with ({SIGNERS} is there)",
             fix="git config gpg.format ssh && git config user.signingKey ~/.ssh/id_ed25519.pub",
         )
+
+
+def require_counting(
+    world: World, updates: Sequence[Update], allowed: bytes | None
+) -> tuple[str, ...]:
+    """Whose key has signed the tags that are about to be pushed.
+
+    Raises:
+        ConfigError: it is in no list of the `allowed` signers, so that the tags would not count.
+    """
+    found: dict[str, None] = {}
+    for one in updates if allowed is not None else ():
+        name = one.ref.removeprefix("refs/tags/")
+        text = write.tag_texts(world.root, [one.new]).get(one.new, "")
+        signed = signatures.check(world.root, name, one.new, text, allowed)
+        if signed.state != "good":
+            raise ConfigError(
+                f"the tag {name} would not count, so nothing was pushed: {signed.why}",
+                fix=f"sign with a key of {SIGNERS} (git config user.signingKey), or have yours"
+                " merged into it",
+            )
+        found |= dict.fromkeys(signed.principals)
+    return tuple(found)
 
 
 def _mark(name: str, text: str) -> Mark | None:

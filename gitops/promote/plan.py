@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from gitops import config as configuration
 from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
@@ -18,7 +17,7 @@ from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
 from gitops.promote.tags import Version
-from gitops.promote.world import SIGNERS, World, before, pair
+from gitops.promote.world import SIGNERS, World, before, closure_at, pair
 
 Kind = Literal["promotion", "rollback", "hotfix"]
 
@@ -105,10 +104,20 @@ def promotion(world: World, local: Config, source: str, target: str, *, promoter
         proposed=proposed,
         changes=found,
         along=along(world.root, base, at, found),
-        fast_forward=git.is_ancestor(world.root, base.commit, at.commit),
+        fast_forward=_straight(world, base, at),
         stops=(*stops, *missing),
         approved=names,
     )
+
+
+def _straight(world: World, base: git.Snapshot, at: git.Snapshot) -> bool:
+    """Whether the source's own line, merges aside, goes on from the target's tip.
+
+    Where it merely has it (a hotfix came back by a merge), a fast-forward would make the source's
+    past the target's: what ran there would no longer be on its line, for a rollback to go back to.
+    """
+    line = write.chain(world.root, at.commit, without=[base.commit])
+    return at.commit == base.commit or bool(line and base.commit in line[-1].parents[:1])
 
 
 def standing(world: World, environment: Environment, base: git.Snapshot) -> list[Stop]:
@@ -204,21 +213,12 @@ def version_at(
         # What the tag claims saves reading the commit; that it fits is never taken from it.
         if statement.closure_in(texts.get(one.object, "")) not in ("", closure.digest):
             continue
-        if (
-            one.commit == at.commit
-            or _digest_at(world, one.commit, closure.model) == closure.digest
-        ):
+        there = closure if one.commit == at.commit else closure_at(world, one.commit, closure.model)
+        if there is not None and there.digest == closure.digest:
             if signatures.counts(world.root, one, allowed):
                 return version, one
             unsigned = unsigned or (version, one)
     return unsigned
-
-
-def _digest_at(world: World, commit: str, model: str) -> str:
-    config = configuration.load_at(world.root, commit)
-    if model not in config.models:
-        return ""
-    return closure_of(git.snapshot(world.root, commit), config, model).digest
 
 
 def along(

@@ -63,6 +63,7 @@ def register(
         found[model] = (str(one.version), one.bump)
     if made:
         updates = [one.tag for one in made]
+        marks.require_counting(world, updates, allowed)
         run.push(world, updates, dict(one.record for one in made), "Record builds")
         write.keep_tags(
             world.root, {one.ref.removeprefix("refs/tags/"): one.new for one in updates}

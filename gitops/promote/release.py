@@ -10,16 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gitops import config as configuration
 from gitops import dvc, git, objects, signature
 from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
 from gitops.git.remote import Update
 from gitops.promote import records, statement, tags
 from gitops.promote.closure import Closure, require_built
-from gitops.promote.closure import of as closure_of
 from gitops.promote.tags import Bump, Version
-from gitops.promote.world import World, revision
+from gitops.promote.world import World, closure_at, revision
 
 # The build record of a model by the SHA-256 of its dvc.lock; None if it wasn't built here.
 Builds = Callable[[str, str], Mapping[str, Any] | None]
@@ -142,10 +140,10 @@ def _compared(
         return "minor", "what the last version took isn't known"
     if told["predicate"]["gitops"]["schema"] != schema:
         return "major", "other inputs or classes"
-    config = configuration.load_at(world.root, commit)
-    if closure.model not in config.models:
+    before = closure_at(world, commit, closure.model)
+    if before is None:
         return "minor", "the model has moved"
-    old = closure_of(git.snapshot(world.root, commit), config, closure.model).recipe
+    old = before.recipe
     new = closure.recipe
     changed = sorted(path for path in old.keys() | new.keys() if old.get(path) != new.get(path))
     if not changed:

@@ -63,6 +63,7 @@ def propose(
     else:
         moves.append(Update(f"refs/heads/{branch}", there, head))
     documents = dict(one.record for one in releases.values())
+    marks.require_counting(world, [one.tag for one in releases.values()], allowed)
     if moves:
         run.push(world, moves, documents, f"Record builds for {plan.target.name}")
     versions = tuple(f"{one.model}@{one.version}" for one in releases.values())

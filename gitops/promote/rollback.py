@@ -227,6 +227,7 @@ def release_hold(world: World, local: Config, environment: str, why: str) -> str
     marks.require_signing(world, allowed, "releasing a hold")
     document = statement.mark("release", environment, world.root, why, releases=hold.name)
     update = marks.next_mark(world, "hold", environment, base.commit, document)
+    marks.require_counting(world, [update], allowed)
     gitremote.push(world.root, world.refs, [update])
     name = update.ref.removeprefix("refs/tags/")
     write.keep_tags(world.root, {name: update.new})

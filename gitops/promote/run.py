@@ -117,6 +117,12 @@ def carry_out(
         updates += [update, *([found.tag] if found else [])]
         names[one.model] = text
         documents |= _documents(plan, one, found, verdicts[one.model])
+    signer = marks.require_counting(world, updates, world.signers(plan.base))
+    if plan.approved and set(plan.approved) <= set(signer):
+        raise AnswerNo(
+            f"{', '.join(plan.approved)} approved it, and can't be who promotes it",
+            fix="somebody else promotes it, with a key of their own",
+        )
     # Merged by the forge, it has moved already: it must still be there.
     merged = world.refs.heads.get(plan.target.branch) == head
     branch = Update(f"refs/heads/{plan.target.branch}", head if merged else plan.base.commit, head)

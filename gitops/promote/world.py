@@ -148,5 +148,20 @@ def closures(root: Path, at: git.Snapshot, config: Config) -> dict[str, Closure]
     return {model: closure_of(at, config, model) for model in config.models}
 
 
+def closure_at(world: World, commit: str, model: str) -> Closure | None:
+    """A model where a tag stands, which may be anywhere: None if it isn't there, or can't be read.
+
+    Other tools, and earlier times, have tags on commits without gitops.yaml, or on no commit.
+    """
+    if git.find(world.root, commit) is None:
+        return None
+    try:
+        return closure_of(
+            git.snapshot(world.root, commit), configuration.load_at(world.root, commit), model
+        )
+    except (ConfigError, EvidenceError, UsageError):
+        return None
+
+
 def revision(at: git.Snapshot) -> Revision:
     return Revision(at.commit, at.tree)

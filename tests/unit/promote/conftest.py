@@ -119,7 +119,7 @@ def made_past(tmp_path_factory: pytest.TempPathFactory, good: Made, better: Made
 
 
 @pytest.fixture
-def past(made_past: Line, tmp_path: Path) -> Line:
+def past(made_past: Line, tmp_path: Path, plain: None) -> Line:
     """A copy of it, with a remote and a storage of its own."""
     shutil.copytree(made_past.root.parent, tmp_path, dirs_exist_ok=True, symlinks=True)
     line = Line(GateRepo(tmp_path / "repo"))

@@ -133,15 +133,23 @@ def test_approvals_that_do_not_count(
     reason: str,
 ) -> None:
     people[who].acts(monkeypatch, signed, signing=signing)
-    if signing:
+    before = signed.refs()
+    with pytest.raises((AnswerNo, ConfigError)):
         approve(signed)
-    else:
-        tree = signed.tree("main")
-        text = json.dumps(
-            {"version": 1, "kind": "approval", "who": "bob", "why": "", "at": "", "tree": tree}
-        )
-        signed.git("tag", "-a", "approval/staging/1", "-m", "ok", "-m", text, "origin/main")
-        signed.git("push", "-q", "origin", "approval/staging/1")
+    assert signed.refs() == before
+    text = json.dumps(
+        {
+            "version": 1,
+            "kind": "approval",
+            "who": who,
+            "why": "",
+            "at": "",
+            "tree": signed.tree("main"),
+        }
+    )
+    words = ["tag", "-s" if signing else "-a", "approval/staging/1", "-m", "ok", "-m", text]
+    signed.git(*words, "origin/main")
+    signed.git("push", "-q", "origin", "approval/staging/1")
     assert reason in stops(signed, "Test <test@example.org>")
 
 
@@ -154,6 +162,22 @@ def test_where_signatures_are_required_nothing_is_promoted_without(
     with pytest.raises(ConfigError, match="must be signed, and git has no key") as caught:
         signed.promote("dev", "staging")
     assert "user.signingKey" in caught.value.fix
+
+
+def test_a_key_that_is_no_signers_promotes_nothing(
+    signed: Line, people: dict[str, Person], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people["bob"].acts(monkeypatch, signed)
+    approve(signed)
+    before, tags = signed.refs(), signed.git("tag", "--list")
+    people["eve"].acts(monkeypatch, signed)
+    with pytest.raises(ConfigError, match="would not count, so nothing was pushed"):
+        signed.promote("dev", "staging")
+    # Whoever approved can't promote by saying that they are somebody else.
+    signed.git("config", "user.signingKey", f"{people['bob'].key}.pub")
+    with pytest.raises(AnswerNo, match=r"bob@example\.org approved it, and can't be who promotes"):
+        signed.promote("dev", "staging")
+    assert (signed.refs(), signed.git("tag", "--list")) == (before, tags)
 
 
 def test_a_version_that_a_stranger_registered_does_not_count(
@@ -185,6 +209,9 @@ def test_a_stranger_cannot_lift_a_hold(
         signed.git("tag", "-s", name, "-m", kind, "-m", text, "origin/main")
         signed.git("push", "-q", "origin", name)
     assert "staging is held since now by ada: x" in stops(signed, "Test <test@example.org>")
+    people["eve"].acts(monkeypatch, signed)
+    with pytest.raises(ConfigError, match=r"the tag hold/staging/3 would not count"):
+        signed.release_hold("staging")
     people["bob"].acts(monkeypatch, signed)
     assert signed.release_hold("staging") == "hold/staging/3"
     assert "held" not in stops(signed, "Test <test@example.org>")

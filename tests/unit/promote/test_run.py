@@ -99,6 +99,24 @@ def test_rolling_back_twice_goes_further_back(running: Line, good: Made, better:
         running.rollback("production", to="v9.9.9")
 
 
+def test_tags_from_before_and_on_no_commit_stop_nothing(line: Line, good: Made) -> None:
+    empty = line.git("mktree")
+    old = line.git("commit-tree", "-m", "Before gitops", empty)
+    blob = line.git("rev-parse", "HEAD:gitops.yaml")
+    for name, there in (
+        ("demo@v0.9.0", old),
+        ("demo#production#1", old),
+        ("demo@v1.1.0", blob),
+        ("demo#staging#2", blob),
+    ):
+        line.git("tag", "-a", name, "-m", "by another tool", there)
+        line.git("push", "-q", "origin", name)
+    line.build(good)
+    assert line.promote("dev", "staging").versions == {"demo": "v1.2.0"}
+    assert line.promote("staging", "production").tags == ("demo#production#4",)
+    assert line.runs("production") == "v1.2.0"
+
+
 def found_wrong(line: Line) -> list[proof.Fault]:
     there = line.world()
     events = audit.events(there, line.config)
@@ -154,6 +172,9 @@ def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: M
     assert running.tree("release/production") == running.tree("main")
     with pytest.raises(AnswerNo, match="no hotfix"):
         running.bring_forward("production")
+    # What ran before was the hotfix, though main has it by a merge only.
+    assert running.rollback("production").versions == {"demo": "v1.1.0"}
+    assert running.tree("release/production") == running.tree(fix)
 
 
 def test_a_hotfix_in_conflict_names_the_files_and_changes_nothing(
