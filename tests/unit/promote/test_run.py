@@ -144,7 +144,9 @@ def test_a_dry_run_of_a_release_lifts_no_hold(running: Line, better: Made) -> No
     assert running.refs() == before
 
 
-def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: Made) -> None:
+def test_a_hotfix_is_named_recorded_and_brought_forward(
+    running: Line, good: Made, better: Made
+) -> None:
     running.at("release/production")
     fix = running.build(better, depth=7, push=False)
     running.git("push", "-q", "origin", "HEAD:release/production")
@@ -167,8 +169,9 @@ def test_a_hotfix_is_named_recorded_and_brought_forward(running: Line, better: M
     assert main == "train: {depth: 7}"
     assert remote_git(running.origin, "show", "main:notes.md") == "more"
     running.git("pull", "-q", "origin", "main")
+    running.build(good, depth=5)
     running.promote("dev", "staging")
-    running.promote("staging", "production")
+    assert running.promote("staging", "production").versions == {"demo": "v1.2.0"}
     assert running.tree("release/production") == running.tree("main")
     with pytest.raises(AnswerNo, match="no hotfix"):
         running.bring_forward("production")
