@@ -104,20 +104,10 @@ def promotion(world: World, local: Config, source: str, target: str, *, promoter
         proposed=proposed,
         changes=found,
         along=along(world.root, base, at, found),
-        fast_forward=_straight(world, base, at),
+        fast_forward=git.is_ancestor(world.root, base.commit, at.commit),
         stops=(*stops, *missing),
         approved=names,
     )
-
-
-def _straight(world: World, base: git.Snapshot, at: git.Snapshot) -> bool:
-    """Whether the source's own line, merges aside, goes on from the target's tip.
-
-    Where it merely has it (a hotfix came back by a merge), a fast-forward would make the source's
-    past the target's: what ran there would no longer be on its line, for a rollback to go back to.
-    """
-    line = write.chain(world.root, at.commit, without=[base.commit])
-    return at.commit == base.commit or bool(line and base.commit in line[-1].parents[:1])
 
 
 def standing(world: World, environment: Environment, base: git.Snapshot) -> list[Stop]:

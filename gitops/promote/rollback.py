@@ -9,8 +9,8 @@ from typing import Any
 from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo, EvidenceError, UsageError
+from gitops.git import graph, write
 from gitops.git import remote as gitremote
-from gitops.git import write
 from gitops.promote import marks, partial, run, statement
 from gitops.promote.plan import Change, Plan, changes
 from gitops.promote.registry import Entry
@@ -101,7 +101,11 @@ def carry_out(
 
 
 def history(world: World, environment: str, base: git.Snapshot) -> list[Past]:
-    """The promotions of an environment that its branch has, the newest first."""
+    """The promotions of an environment that its branch has, the newest first.
+
+    Each is an ancestor of the next. First parents alone would lose what a merge, or whoever made
+    one, has put aside: a hotfix that came back by the source, or the rules that were in force.
+    """
     found: dict[str, dict[str, tuple[Entry, dict[str, Any]]]] = {}
     for model in world.registry.entries:
         entries = world.registry.assignments(model, environment)
@@ -111,8 +115,8 @@ def history(world: World, environment: str, base: git.Snapshot) -> list[Past]:
             if told is not None:
                 tip = told["predicate"]["gitops"]["tip"]["commit"]
                 found.setdefault(tip, {})[model] = (one, told)
-    chain = write.chain(world.root, base.commit)
-    return [Past(one.id, found[one.id]) for one in chain if one.id in found]
+    known = graph.read(world.root, [base.commit]).parents
+    return [Past(one, found[one]) for one in known if one in found]
 
 
 def _chosen(

@@ -9,7 +9,7 @@ import sys
 import pytest
 
 from gitops.errors import AnswerNo, EvidenceError, UsageError
-from gitops.promote import audit, overview, proof
+from gitops.promote import audit, finish, overview, proof
 from gitops.validate import verdict
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate.gate_repo import Made
@@ -115,6 +115,17 @@ def test_tags_from_before_and_on_no_commit_stop_nothing(line: Line, good: Made) 
     assert line.promote("dev", "staging").versions == {"demo": "v1.2.0"}
     assert line.promote("staging", "production").tags == ("demo#production#4",)
     assert line.runs("production") == "v1.2.0"
+
+
+def test_a_merge_cannot_choose_the_rules_that_it_is_judged_by(running: Line, better: Made) -> None:
+    old = remote_git(running.origin, "rev-parse", "release/staging")
+    running.build(better, depth=4)
+    now = running.promote("dev", "staging").tip.commit
+    tree = running.tree("main")
+    merge = running.git("commit-tree", "-m", "Merge", "-p", f"{old}~1", "-p", now, tree)
+    running.git("push", "-q", "origin", f"{merge}:release/staging")
+    found = finish.plan(running.world(), running.config, "staging", promoter="Test")
+    assert found.base.commit == now
 
 
 def found_wrong(line: Line) -> list[proof.Fault]:
