@@ -141,9 +141,17 @@ def _chosen(
     # After a rollback, what came before that which it went back to.
     same = [at for at, one in enumerate(past) if trees[one.tip] == base.tree]
     for one in past[(same[-1] + 1) if same else 0 :]:
-        if trees[one.tip] != base.tree:
+        # What moved since may have been code alone: then the last promotion's models run still.
+        if trees[one.tip] != base.tree and not _runs(world, one):
             return one
     raise AnswerNo("there's no earlier promotion to go back to", fix=_LIST)
+
+
+def _runs(world: World, past: Past) -> bool:
+    """Whether all that a promotion assigned is what is assigned now."""
+    entries = [entry for entry, _ in past.assigned.values()]
+    present = [world.registry.assigned(one.tag.model, one.tag.stage) for one in entries]
+    return [one.commit for one in entries] == [one.commit if one else "" for one in present]
 
 
 def _earlier(world: World, environment: str, model: str, to: str | None) -> Entry:

@@ -80,6 +80,18 @@ def test_rollback_brings_the_exact_tree_back_and_holds(running: Line, better: Ma
     assert again.versions == {"demo": "v1.1.0"}
 
 
+def test_a_rollback_goes_back_to_another_model_past_moves_of_code(
+    running: Line, better: Made
+) -> None:
+    running.build(better, depth=4)
+    running.promote("dev", "staging")
+    running.repo.write("notes.md", "more\n")
+    running.repo.commit("Notes")
+    running.git("push", "-q", "origin", "main")
+    assert running.promote("dev", "staging").versions == {}
+    assert running.rollback("staging").versions == {"demo": "v1.0.0"}
+
+
 def test_rolling_back_twice_goes_further_back(running: Line, good: Made, better: Made) -> None:
     trees = [running.tree("release/production")]
     for made, depth in ((better, 4), (good, 5)):
