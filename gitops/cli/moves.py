@@ -60,6 +60,10 @@ def show_plan(plan: Plan, wanted: bool) -> None:
         screen.out(f"along with it: {', '.join(plan.along[:5])}{more}")
     if plan.approved:
         screen.out(f"approved by {', '.join(plan.approved)}")
+
+
+def show_stops(plan: Plan) -> None:
+    """What a dry run is told; otherwise the error says it."""
     for stop in plan.stops:
         screen.out(f"{screen.style('stop:', 'red')} {stop.text}")
         screen.out(f"  {screen.style('fix:', 'green')} {stop.fix}")

@@ -162,8 +162,7 @@ def _promote(
     if dry_run or not as_json:
         moves.show_plan(plan, as_json)
     if dry_run:
-        if plan.stops:
-            raise typer.Exit(1)
+        _told(plan, as_json)
         return
     alone = model is not None and len(plan.proposed.models) > 1
     if pull_request:
@@ -240,7 +239,15 @@ def _finish(
         why = moves.reason_or(reason, f"merged into {plan.target.branch}")
         done = run.run(world, plan, hands(world.root), why=why, tip=tip.commit)
         moves.show_done(done, as_json)
-    elif plan.stops:
+    else:
+        _told(plan, as_json)
+
+
+def _told(plan: Plan, as_json: bool) -> None:
+    """End a dry run: exit code 1 if something stands in the way."""
+    if plan.stops:
+        if not as_json:
+            moves.show_stops(plan)
         raise typer.Exit(1)
 
 
