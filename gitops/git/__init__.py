@@ -32,9 +32,6 @@ _HOOK_VARIABLES = (
 )
 
 
-# A repository that nobody here vouches for: no hooks, and no transport that runs a command.
-_WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
-_QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 # Small blobs that were read before, by repository and id: they never change.
 _small: dict[tuple[Path, str], bytes] = {}
 _SMALL, _MANY = 1 << 16, 2000
@@ -159,62 +156,6 @@ def _blobs(root: Path, wanted: Sequence[str]) -> dict[str, bytes]:
                 found[name] = data[at : at + size]
             at += size + 1
     return found
-
-
-def past_blobs(root: Path, paths: Sequence[str]) -> frozenset[str]:
-    """Ids of every content that the history of HEAD has had at `paths`."""
-    command = ["git", "log", "--format=", "--raw", "--no-abbrev", "--no-renames", "-m", "HEAD"]
-    listed = proc.run([*command, "--", *paths], cwd=root, check=False).out
-    ids = {one for line in listed.splitlines() if line[:1] == ":" for one in line.split()[2:4]}
-    return frozenset(one for one in ids if one.strip("0"))
-
-
-def fetch_blobs(root: Path, ids: Iterable[str]) -> None:
-    """Ask the remotes for blobs that a shallow or partial clone lacks, and then for all history.
-
-    Whether that helped, `blobs` tells.
-    """
-    wanted = sorted(set(ids))
-    quiet = {"GIT_TERMINAL_PROMPT": "0"}
-    base = ["git", "fetch", "--quiet", "--no-tags"]
-    for remote in remotes(root):
-        proc.run(
-            [*base, "--no-write-fetch-head", remote, *wanted], cwd=root, env=quiet, check=False
-        )
-        if len(blobs(root, wanted)) < len(wanted) and is_shallow(root):
-            proc.run([*base, "--unshallow", remote], cwd=root, env=quiet, check=False)
-        if len(blobs(root, wanted)) == len(wanted):
-            return
-
-
-def blob_at(root: Path, revision: str, path: str) -> str | None:
-    """The id of the file `path` at `revision`; None if it isn't there."""
-    command = ["git", "rev-parse", "--verify", "--quiet", f"{revision}:{path}"]
-    return proc.run(command, cwd=root, check=False).out.strip() or None
-
-
-def keep_blobs(root: Path, files: Sequence[str]) -> None:
-    """Put the contents of `files` into the object store, unfiltered."""
-    if files:
-        command = ["git", "hash-object", "-w", "--no-filters", "--stdin-paths"]
-        proc.run(command, cwd=root, input="".join(f"{file}\n" for file in files))
-
-
-def merge_file(root: Path, yours: Path, base: Path, theirs: Path) -> bool:
-    """Merge the changes from `base` to `theirs` into the file `yours`; whether without conflict.
-
-    Conflicts are marked in it, as between `yours` and `gitops`.
-
-    Raises:
-        ToolError: git can't merge them (they are binary).
-    """
-    labels = [part for label in ("yours", "before", "gitops") for part in ("-L", label)]
-    files = [str(file) for file in (yours, base, theirs)]
-    command = ["git", "merge-file", "--quiet", *labels, *files]
-    done = proc.run(command, cwd=root, check=False)
-    if done.code < 0 or done.code > 127:
-        raise proc.failed(command, done)
-    return done.code == 0
 
 
 def files(root: Path) -> tuple[str, ...]:
@@ -496,54 +437,6 @@ def _repository_errors() -> Iterator[None]:
     except GitError as error:
         said = str(getattr(error, "stderr", "") or error).strip().removeprefix("stderr: ")
         raise ToolError(f"git refused: {said.strip(chr(39)).strip()}") from error
-
-
-def is_repository(place: str) -> bool:
-    """Whether a local folder is a git repository by itself, with a work tree or bare."""
-    folder = Path(place)
-    bare = (folder / "HEAD").is_file() and (folder / "refs").is_dir()
-    return bare or (folder / ".git").exists()
-
-
-def refs_elsewhere(url: str) -> dict[str, str]:
-    """Branches and tags of a repository elsewhere: full name -> commit (of an annotated tag too).
-
-    Raises:
-        ToolError: it can't be reached.
-    """
-    listed = proc.run([*_WARY, "ls-remote", "--", url], env=_QUIET).out
-    found: dict[str, str] = {}
-    for line in listed.splitlines():
-        commit, name = line.split("\t", 1)
-        found[name.removesuffix("^{}")] = commit  # the peeled tag comes after the tag
-    return found
-
-
-def take(url: str, revision: str, store: Path) -> str:
-    """Fetch a revision of a repository elsewhere into the new bare repository `store`; its commit.
-
-    Nothing of it is checked out: no hook, filter or submodule runs.
-
-    Raises:
-        ToolError: it can't be reached.
-        UsageError: there's no such revision.
-    """
-    proc.run([*_WARY, "init", "--quiet", "--bare", "--template=", str(store)])
-    get = [*_WARY, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]
-    shallow = [*get, "--depth", "1", "--", url, revision]
-    if proc.run(shallow, cwd=store, env=_QUIET, check=False).code == 0:
-        return proc.run(
-            ["git", "rev-parse", "--verify", "FETCH_HEAD^{commit}"], cwd=store
-        ).out.strip()
-    # A commit that the server gives only with all of its history, or no such revision.
-    everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    proc.run([*get, "--", url, *everything], cwd=store, env=_QUIET)
-    commit = find(store, revision)
-    if commit is None:
-        raise UsageError(
-            f"{url} has no revision {revision!r}", fix="name a branch, a tag or a commit of it"
-        )
-    return commit
 
 
 def modes(store: Path, commit: str) -> dict[str, str]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from gitops import git
+from gitops.git import merging
 from gitops.scaffold.lock import blob
 
 BASES = PurePosixPath(".gitops/base")
@@ -42,7 +43,7 @@ class Bases:
         self.known |= git.blobs(self.root, self._missing(wanted))
         self.known |= self._evened_out(self._missing(wanted))
         if self.fetch and (missing := self._missing(wanted)):
-            git.fetch_blobs(self.root, missing)
+            merging.fetch_blobs(self.root, missing)
             self.known |= git.blobs(self.root, missing)
 
     def get(self, one: str) -> bytes | None:
@@ -56,7 +57,7 @@ class Bases:
         paths = [self.places[one] for one in wanted if one in self.places]
         if not paths:
             return {}
-        past = git.blobs(self.root, git.past_blobs(self.root, paths)).values()
+        past = git.blobs(self.root, merging.past_blobs(self.root, paths)).values()
         ended = (_as_crlf(_as_lf(content)) for content in past)
         return {blob(content): content for content in ended if blob(content) in wanted}
 
@@ -98,7 +99,7 @@ def merge(root: Path, yours: bytes, base: bytes, new: bytes) -> tuple[bytes, boo
         files = [Path(folder, name) for name in ("yours", "base", "new")]
         for file, content in zip(files, sides, strict=True):
             file.write_bytes(content)
-        clean = git.merge_file(root, *files)
+        clean = merging.merge_file(root, *files)
         merged = files[0].read_bytes()
     return _as_crlf(merged) if crlf else merged, not clean
 

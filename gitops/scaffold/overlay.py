@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from gitops import content, git
 from gitops.errors import AnswerNo, ConfigError, UsageError, Where
+from gitops.git import elsewhere
 from gitops.scaffold import generator, paths
 from gitops.scaffold import lock as locks
 from gitops.scaffold.render import Rendered
@@ -77,7 +78,7 @@ def origin(text: str, revision: str | None, base: Path) -> Origin:
     # A folder under development is taken as it is, unless a revision of it is asked for.
     if revision is None and (folder / below / "generator.yaml").is_file():
         return Origin(str(folder / below if below else folder))
-    if git.is_repository(str(folder)):
+    if elsewhere.is_repository(str(folder)):
         return Origin(str(folder), below.strip("/"), revision)
     if revision is not None:
         raise UsageError(
@@ -101,7 +102,7 @@ def opened(source: Origin) -> Iterator[tuple[Generator, Origin]]:
         return
     with tempfile.TemporaryDirectory(prefix="gitops-overlay-") as temporary:
         store, tree = Path(temporary) / "store", Path(temporary) / "tree"
-        commit = git.take(source.place, source.revision or "HEAD", store)
+        commit = elsewhere.take(source.place, source.revision or "HEAD", store)
         _write(store, commit, source, tree)
         found = _checked(generator.load(tree))
         yield found, replace(source, commit=commit)
@@ -158,7 +159,7 @@ def require_unmoved(source: Origin, *, accept: bool) -> None:
     """Raise AnswerNo if the tag that was asked for is another commit now: tags don't move."""
     if source.commit is None or source.revision is None or accept:
         return
-    now = git.refs_elsewhere(source.place).get(f"refs/tags/{source.revision}")
+    now = elsewhere.refs(source.place).get(f"refs/tags/{source.revision}")
     if now is not None and now != source.commit:
         raise AnswerNo(
             f"the tag {source.revision} of {source.text} has moved:"

@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 
 from gitops import config, git
 from gitops.errors import AnswerNo
+from gitops.git import merging
 from gitops.scaffold import apply, desired, disk, journal, merge
 from gitops.scaffold import lock as locks
 from gitops.scaffold.lock import GeneratorLock, Lock
@@ -179,7 +180,7 @@ def _waiting(root: Path, work: Path) -> journal.Journal | None:
         return None
     path = str(locks.PATH)
     if path in [step.path for step in done.steps]:
-        waits = git.blob_at(root, "HEAD", path) != done.note["lock"]
+        waits = merging.blob_at(root, "HEAD", path) != done.note["lock"]
         # After a reset or on another branch it's another lock: what was written isn't here.
         here = journal.look(root / path).blob == done.note["lock"]
     else:
@@ -239,7 +240,7 @@ def _keep_pristine(root: Path, found: Reconciled) -> None:
         made = found.lock.files.get(entry.file.path)
         if made and entry.state != "delete" and locks.blob(entry.file.content) == made.blob:
             written.append(str(entry.file.path))
-    git.keep_blobs(root, written)
+    merging.keep_blobs(root, written)
 
 
 def _back(path: PurePosixPath, now: str | None, old: Path) -> journal.Change:

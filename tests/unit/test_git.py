@@ -6,6 +6,7 @@ import pytest
 
 from gitops import git, proc
 from gitops.errors import ConfigError, EvidenceError, ToolError, UsageError
+from gitops.git import merging
 
 
 @pytest.fixture
@@ -115,13 +116,13 @@ def test_blobs_by_their_ids(tmp_path: Path) -> None:
     git.init(tmp_path, "main")
     (tmp_path / "a").write_bytes(b"a\r\n\0")
     (tmp_path / "empty").write_bytes(b"")
-    git.keep_blobs(tmp_path, ["a", "empty"])
+    merging.keep_blobs(tmp_path, ["a", "empty"])
     ids = ["4fbdc5a5f6ff8c2c9aa6d4f1b1a9c3c7d0b1b2a3", "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"]
     assert git.blobs(tmp_path, ids) == {ids[1]: b""}
     assert git.blobs(tmp_path, []) == {}
     made = proc.run(["git", "hash-object", "--no-filters", "a"], cwd=tmp_path).out.strip()
     assert git.blobs(tmp_path, [made, *ids]) == {made: b"a\r\n\0", ids[1]: b""}
-    assert git.blob_at(tmp_path, "HEAD", "a") is None
+    assert merging.blob_at(tmp_path, "HEAD", "a") is None
 
 
 def test_a_merge_of_three_files(tmp_path: Path) -> None:
@@ -133,8 +134,8 @@ def test_a_merge_of_three_files(tmp_path: Path) -> None:
     ):
         for file, content in zip(files, contents, strict=True):
             file.write_bytes(content)
-        assert git.merge_file(tmp_path, *files) is clean
+        assert merging.merge_file(tmp_path, *files) is clean
     assert files[0].read_bytes() == b"<<<<<<< yours\nx\n=======\nz\n>>>>>>> gitops\n"
     files[0].write_bytes(b"\0")
     with pytest.raises(ToolError, match="merge-file"):
-        git.merge_file(tmp_path, *files)
+        merging.merge_file(tmp_path, *files)
