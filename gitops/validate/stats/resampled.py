@@ -118,13 +118,11 @@ def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
                 noise, mean = resampler.errors(units, many, bins[rows], off[rows] / total, BINS)
                 means.append(mean)
                 noises.append(noise)
-            folded = [
-                inverted(mean, noise, _total, _spread(mean, noise))
-                for mean, noise in zip(means, noises, strict=True)
-            ]
-            errors = [one for one, _ in folded]
-            if len(folded) == 2:
-                errors.append(_coupled(*folded[0]) - _coupled(*folded[1]))
+            both = list(zip(means, noises, strict=True))
+            errors = [inverted(*one, _total, _spread(*one)) for one in both]
+            if len(errors) == 2:
+                ours, theirs = map(_coupled, errors, means, noises)
+                errors.append(ours - theirs)
             yield at, np.array([np.abs(mean).sum() for mean in means]), errors
 
     why = np.full((2, cut.size), "", object)
@@ -150,29 +148,26 @@ def inverted(
     shape: Array | None = None,
     *,
     strictly: bool = False,
-) -> tuple[Array, Array]:
-    """Errors of `size(mean)` (a norm, 0 at best): by inversion, and at one likely truth.
+) -> Array:
+    """Errors of `size(mean)` (a norm, 0 at best), by inversion.
 
     `noise` (k, resamples): errors of `mean` (k). The truths tried are multiples of `shape`, or of
     `mean`: each is asked how often it would give a size as large as the one seen. That is a
-    confidence distribution of the truth, whose quantiles are the bounds. The second errors are
-    those at the multiple whose expected size is the one seen. `strictly`: ask for larger sizes
-    only, as an upper bound must where equal sizes are likely (a gap of nothing among few rows).
+    confidence distribution of the truth, whose quantiles are the bounds. `strictly`: ask for larger
+    sizes only, as an upper bound must where equal sizes are likely (a gap of nothing among few
+    rows).
     """
     seen = float(size(mean))
     if shape is None:
         shape = mean if seen > 0 else noise[:, 0]
     shape = shape / (float(size(shape)) or 1.0)
     truths = np.linspace(0.0, seen + 1.5 * float(np.quantile(size(noise), 0.999)), _TRUTHS)
-    larger, expected = [], []
+    larger = []
     for truth in truths:
         sizes = size(truth * shape[:, None] + noise)
         larger.append(float((sizes > seen if strictly else sizes >= seen).mean()))
-        expected.append(float(sizes.mean()))
     steps = (np.arange(noise.shape[1]) + 0.5) / noise.shape[1]
-    errors = seen - np.interp(steps, np.maximum.accumulate(larger), truths)
-    likely = float(np.interp(seen, np.maximum.accumulate(expected), truths))
-    return errors, size(likely * shape[:, None] + noise) - likely
+    return np.asarray(seen - np.interp(steps, np.maximum.accumulate(larger), truths))
 
 
 def _spread(mean: Array, noise: Array) -> Array:
@@ -187,10 +182,21 @@ def _total(means: Array) -> Array:
     return np.asarray(np.abs(means).sum(axis=0))
 
 
-def _coupled(inverted: Array, errors: Array) -> Array:
-    """The inverted errors in the order of the resamples': two models' then go together."""
-    found = np.empty_like(errors)
-    found[np.argsort(errors, kind="stable")] = np.sort(inverted)
+def _coupled(inverted: Array, mean: Array, noise: Array) -> Array:
+    """The inverted errors in the order of the resamples': two models' then go together.
+
+    Ordered by the size around a calibration curve smoothed over three bins (in logits, which are
+    the mean over the variance). One model's rows are in neighbouring bins of the other's: where the
+    signs of single bins are noise, the two would seem to have little to do with each other.
+    """
+    variance = noise.var(axis=1)
+    near = np.ones(3)
+    spread = np.convolve(variance, near, "same")
+    shift = np.convolve(mean, near, "same") / np.where(spread > 0, spread, 1.0)
+    smooth = variance * shift
+    smooth *= _total(mean) / (_total(smooth) or 1.0)
+    found = np.empty_like(inverted)
+    found[np.argsort(_total(smooth[:, None] + noise), kind="stable")] = np.sort(inverted)
     return found
 
 
