@@ -11,7 +11,6 @@ from pathlib import Path
 
 from gitops.config import Environment
 from gitops.validate import judge_metrics, policy, reports, stats, verdict
-from gitops.validate.judge import LEVEL
 from gitops.validate.judge_metrics import Numbers
 from gitops.validate.model import Judged, Slice, Table, TestSet, Verdict
 
@@ -47,7 +46,7 @@ def judged(table: Table) -> Verdict:
     asked = rules.of(table.task)
     sized = stats.slices_of(table, list(table.columns))
     each = [one.slice for one in sized if not one.why]
-    measured = stats.measure(table, METRICS, [Slice(), *each], seed=1, level=LEVEL)
+    measured = stats.measure(table, METRICS, [Slice(), *each], seed=1)
     found = {(one.measure.metric, one.measure.slice): one for one in measured}
     numbers = Numbers(found, each, len(sized) - len(each), compared=True)
     answers = tuple(judge_metrics.check(one, numbers, table) for one in asked)

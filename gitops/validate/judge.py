@@ -25,7 +25,6 @@ from gitops.validate.policy_kinds import CRITERIA
 from gitops.validate.verdict import answer, sealed
 
 Say = Callable[[str], None]
-LEVEL = 0.9  # of the intervals that reports show: both ends at a one-sided 95 %
 SHOWN: dict[Task, tuple[str, ...]] = {
     "binary": ("roc_auc", "accuracy", "f1", "log_loss", "brier"),
     "multiclass": ("balanced_accuracy", "accuracy", "f1", "log_loss"),
@@ -150,7 +149,7 @@ def _numbers(
         groups.setdefault(tuple(cuts), []).append(name)
     found = {}
     for together, names in groups.items():
-        for one in stats.measure(table, names, together, seed=seed, level=LEVEL):
+        for one in stats.measure(table, names, together, seed=seed):
             found[one.measure.metric, one.measure.slice] = one
     return Numbers(found, each, small, table.champion is not None)
 

@@ -45,7 +45,7 @@ def answer(checks: Iterable[Check]) -> tuple[State, bool]:
 
 def sealed(verdict: Verdict) -> Verdict:
     """The verdict with its digest."""
-    return replace(verdict, digest=digest_of(document(verdict)))
+    return replace(verdict, digest=digest_of(_parts(verdict)))
 
 
 def document(verdict: Verdict) -> Json:
@@ -54,6 +54,14 @@ def document(verdict: Verdict) -> Json:
     Raises:
         EvidenceError: it breaks the contract, which is a bug of ours.
     """
+    found = _parts(verdict)
+    found["digest"] = verdict.digest or digest_of(found)
+    contracts.validate("verdict", found, Where(f"verdict of {verdict.model}"))
+    return found
+
+
+def _parts(verdict: Verdict) -> Json:
+    """The document but for its digest."""
     told = [one for one in verdict.checks if not one.measured]
     state, passed = answer(told)
     found: Json = {
@@ -96,7 +104,6 @@ def document(verdict: Verdict) -> Json:
         ],
         "changes": list(verdict.changes),
     }
-    found["digest"] = verdict.digest or digest_of(found)
     if verdict.date:
         found["date"] = verdict.date
     measured = [one for one in verdict.checks if one.measured]
@@ -107,7 +114,6 @@ def document(verdict: Verdict) -> Json:
             "checks": [_check(one) for one in measured],
             "costs": costs,
         }
-    contracts.validate("verdict", found, Where(f"verdict of {verdict.model}"))
     return found
 
 

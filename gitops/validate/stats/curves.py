@@ -53,8 +53,8 @@ def _all(table: Table, side: Predictions, of: Of) -> Iterator[Curve]:
         if not 0 < hits < total:
             continue
         order = np.argsort(-score, kind="stable")
-        ranked, mass = score[order], weight[order]
-        true = np.cumsum(mass * positive[order])
+        ranked, mass, up = score[order], weight[order], positive[order]
+        true = np.cumsum(mass * up)
         seen = np.cumsum(mass)
         last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))
         at = last[_spread(len(last))]
@@ -67,7 +67,7 @@ def _all(table: Table, side: Predictions, of: Of) -> Iterator[Curve]:
         edges = np.searchsorted(seen, np.linspace(0, total, _BINS + 1)[1:-1])
         rows = [part for part in np.split(np.arange(len(ranked)), edges) if len(part)]
         middle = np.array([np.average(ranked[part], weights=mass[part]) for part in rows])
-        share = np.array([np.average(positive[order][part], weights=mass[part]) for part in rows])
+        share = np.array([np.average(up[part], weights=mass[part]) for part in rows])
         yield _curve("calibration", of, name, middle[::-1], share[::-1])
         if table.task == "binary":
             height, ends = np.histogram(

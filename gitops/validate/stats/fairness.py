@@ -187,8 +187,8 @@ class _Asked:
         seen = float(size(centre))
         if not np.isfinite(noise).all():
             return Interval(seen, level=self.level)
-        near, _ = inverted(centre, noise, size, size.apart(centre))
-        far, _ = inverted(centre, noise, size, size.alone(centre), strictly=True)
+        near = inverted(centre, noise, size, size.apart(centre))
+        far = inverted(centre, noise, size, size.alone(centre), strictly=True)
         low = seen - np.quantile(near, (1 + self.level) / 2)
         high = seen - np.quantile(far, (1 - self.level) / 2)
         return Interval(seen, max(float(low), 0.0), float(max(low, high)), self.level)

@@ -161,10 +161,10 @@ def _sums(
     by_unit = (lambda values: values) if cut.unit is None else cut.by_unit
 
     def add(values: Array | None) -> Array:
-        return np.bincount(units, values, cut.size + 1)[: cut.size]
+        return cut.sums(values, units)
 
     x = np.full((3, 10, cut.size), np.nan)
-    each = [one - middle for one, middle in zip(losses, centre, strict=False)]
+    each = [one - middle if middle else one for one, middle in zip(losses, centre, strict=False)]
     if weight is not None:
         each = [one * weight for one in each]
     each = [by_unit(one) for one in each]

@@ -76,8 +76,7 @@ def ranked(score: Array, label: Array, weight: Array | None) -> Ranked:
         size = np.diff(first, append=rows)
         positive = np.add.reduceat(heavy, first, dtype=np.float64)
         every = size.astype(np.float64) if weight is None else np.add.reduceat(weight, first)
-    positive_upto = np.cumsum(positive, dtype=np.float64)
-    upto = np.cumsum(every)
+    positive_upto, upto = _running(positive), _running(every)
     positives, total = float(positive_upto[-1]), float(upto[-1])
     positive_upto -= positive
     upto -= every
@@ -85,6 +84,15 @@ def ranked(score: Array, label: Array, weight: Array | None) -> Ranked:
         label, weight, size, positive, every, positive_upto, upto, positives,
         max(total - positives, 0.0) if many < rows else 0.0, (many, rows - many),
     )  # fmt: skip
+
+
+def _running(values: Array) -> Array:
+    """Running sums (float64); of ones, and of what is so or not, without a sum of floats."""
+    if not values.strides[0]:
+        return np.arange(1, len(values) + 1, dtype=np.float64)
+    if values.dtype == bool:
+        return np.cumsum(values.view(np.int8), dtype=np.int32).astype(np.float64)
+    return np.cumsum(values)
 
 
 def by_slice(cut: Cut, ordered: Sorted) -> Iterator[tuple[int, Array, Ranked]]:

@@ -36,28 +36,34 @@ class Resampler:
 
     @cached_property
     def counts(self) -> Array:
-        """(resamples, UNITS), minus the expected 1."""
+        """(UNITS, resamples), minus the expected 1; float32 holds whole numbers below 2 ** 24."""
         resamples = min(self.resamples, _RESAMPLES)
-        return np.random.default_rng(self.seed).poisson(1.0, (resamples, UNITS)) - 1.0
+        drawn = np.random.default_rng(self.seed).poisson(1.0, (resamples, UNITS)) - 1
+        return np.ascontiguousarray(drawn.T, np.float32)
 
     def errors(
         self, units: Array, many: int, cell: Array, weight: Array | None, size: int
     ) -> tuple[Array, Array]:
-        """Errors (resamples, size) of the sums over the cells, and these sums (size).
+        """Errors (size, resamples) of the sums over the cells, and these sums (size).
 
         Each row is in one of `many` `units`, and in a `cell`.
         """
-        counts = self.counts[:, :many]
         total = np.bincount(cell, weight, size).astype(np.float64)
-        if len(cell) == many:  # each row is a unit: nothing to be summed up first
-            found = np.empty((len(counts), size))
-            for at, drawn in enumerate(counts):
-                by_row = drawn[units]
-                found[at] = np.bincount(cell, by_row if weight is None else by_row * weight, size)
+        if len(cell) == many:  # each row is a unit: added up in the order of the cells
+            order = np.argsort(cell)
+            drawn = self.counts[units[order]]
+            if weight is not None:
+                drawn = drawn * weight[order, None]
+            rows = np.bincount(cell, minlength=size)
+            there = np.flatnonzero(rows)
+            found = np.zeros((size, drawn.shape[1]))
+            found[there] = np.add.reduceat(drawn, (np.cumsum(rows) - rows)[there])
             return found, total
-        sums = np.bincount(units * size + cell, weight, many * size).reshape(many, size)
-        exact = np.float32 if weight is None else np.float64  # whole numbers below 2 ** 24
-        return np.asarray(counts.astype(exact) @ sums.astype(exact)), total
+        sums = np.bincount(cell * many + units, weight, size * many).reshape(size, many)
+        counts = self.counts[:many]
+        if weight is None:
+            return np.asarray(sums.astype(np.float32) @ counts, np.float64), total
+        return np.asarray(sums @ counts.astype(np.float64)), total
 
 
 def _pieces(cut: Cut) -> Iterator[tuple[int, Array, Array, int]]:
@@ -111,14 +117,12 @@ def calibration_error(table: Table, cut: Cut, resampler: Resampler) -> Moments:
             for bins, off in sides:
                 noise, mean = resampler.errors(units, many, bins[rows], off[rows] / total, BINS)
                 means.append(mean)
-                noises.append(np.ascontiguousarray(noise.T))
-            folded = [
-                inverted(mean, noise, _total, _spread(mean, noise))
-                for mean, noise in zip(means, noises, strict=True)
-            ]
-            errors = [one for one, _ in folded]
-            if len(folded) == 2:
-                errors.append(_coupled(*folded[0]) - _coupled(*folded[1]))
+                noises.append(noise)
+            both = list(zip(means, noises, strict=True))
+            errors = [inverted(*one, _total, _spread(*one)) for one in both]
+            if len(errors) == 2:
+                ours, theirs = map(_coupled, errors, means, noises)
+                errors.append(ours - theirs)
             yield at, np.array([np.abs(mean).sum() for mean in means]), errors
 
     why = np.full((2, cut.size), "", object)
@@ -144,29 +148,26 @@ def inverted(
     shape: Array | None = None,
     *,
     strictly: bool = False,
-) -> tuple[Array, Array]:
-    """Errors of `size(mean)` (a norm, 0 at best): by inversion, and at one likely truth.
+) -> Array:
+    """Errors of `size(mean)` (a norm, 0 at best), by inversion.
 
     `noise` (k, resamples): errors of `mean` (k). The truths tried are multiples of `shape`, or of
     `mean`: each is asked how often it would give a size as large as the one seen. That is a
-    confidence distribution of the truth, whose quantiles are the bounds. The second errors are
-    those at the multiple whose expected size is the one seen. `strictly`: ask for larger sizes
-    only, as an upper bound must where equal sizes are likely (a gap of nothing among few rows).
+    confidence distribution of the truth, whose quantiles are the bounds. `strictly`: ask for larger
+    sizes only, as an upper bound must where equal sizes are likely (a gap of nothing among few
+    rows).
     """
     seen = float(size(mean))
     if shape is None:
         shape = mean if seen > 0 else noise[:, 0]
     shape = shape / (float(size(shape)) or 1.0)
     truths = np.linspace(0.0, seen + 1.5 * float(np.quantile(size(noise), 0.999)), _TRUTHS)
-    larger, expected = [], []
+    larger = []
     for truth in truths:
         sizes = size(truth * shape[:, None] + noise)
         larger.append(float((sizes > seen if strictly else sizes >= seen).mean()))
-        expected.append(float(sizes.mean()))
     steps = (np.arange(noise.shape[1]) + 0.5) / noise.shape[1]
-    errors = seen - np.interp(steps, np.maximum.accumulate(larger), truths)
-    likely = float(np.interp(seen, np.maximum.accumulate(expected), truths))
-    return errors, size(likely * shape[:, None] + noise) - likely
+    return np.asarray(seen - np.interp(steps, np.maximum.accumulate(larger), truths))
 
 
 def _spread(mean: Array, noise: Array) -> Array:
@@ -181,10 +182,21 @@ def _total(means: Array) -> Array:
     return np.asarray(np.abs(means).sum(axis=0))
 
 
-def _coupled(inverted: Array, errors: Array) -> Array:
-    """The inverted errors in the order of the resamples': two models' then go together."""
-    found = np.empty_like(errors)
-    found[np.argsort(errors, kind="stable")] = np.sort(inverted)
+def _coupled(inverted: Array, mean: Array, noise: Array) -> Array:
+    """The inverted errors in the order of the resamples': two models' then go together.
+
+    Ordered by the size around a calibration curve smoothed over three bins (in logits, which are
+    the mean over the variance). One model's rows are in neighbouring bins of the other's: where the
+    signs of single bins are noise, the two would seem to have little to do with each other.
+    """
+    variance = noise.var(axis=1)
+    near = np.ones(3)
+    spread = np.convolve(variance, near, "same")
+    shift = np.convolve(mean, near, "same") / np.where(spread > 0, spread, 1.0)
+    smooth = variance * shift
+    smooth *= _total(mean) / (_total(smooth) or 1.0)
+    found = np.empty_like(inverted)
+    found[np.argsort(_total(smooth[:, None] + noise), kind="stable")] = np.sort(inverted)
     return found
 
 
@@ -212,7 +224,7 @@ def with_ks_bias(
         for rank, of in zip(ranks, models, strict=True):
             bins = _grid(rank[rows], scores(of)[rows])
             noise, total = resampler.errors(units, many, up * GRID + bins, weight, 2 * GRID)
-            errors.append(_largest(total.reshape(2, GRID), noise.reshape(-1, 2, GRID)))
+            errors.append(_largest(total.reshape(2, GRID, 1), noise.reshape(2, GRID, -1)))
         each = [*errors, errors[0] - errors[1]] if len(errors) == 2 else errors
         for which, one in enumerate(each):
             # Resamples that all agree know less than the variance: that stays.
@@ -249,19 +261,19 @@ def _grid(rank: Array, score: Array) -> Array:
 def _largest(mass: Array, noise: Array) -> Array:
     """Errors (resamples) of the largest distance of two distribution functions.
 
-    `mass` (2, GRID) and its `noise` (resamples, 2, GRID). The noise is added to a smoothed
+    `mass` (2, GRID, 1) and its `noise` (2, GRID, resamples). The noise is added to a smoothed
     distance: the bumps of the one that was seen would hide part of the bias.
     """
     distance = _distance(mass)
     smooth = SMOOTH @ distance
     noisy = _distance(mass + noise) - distance
-    return np.asarray(np.abs(smooth + noisy).max(axis=-1) - np.abs(smooth).max())
+    return np.asarray(np.abs(smooth + noisy).max(axis=0) - np.abs(smooth).max())
 
 
 def _distance(mass: Array) -> Array:
-    running = np.cumsum(mass, axis=-1)
-    share = running / running[..., -1:]
-    return np.asarray(np.nan_to_num(share[..., 0, :] - share[..., 1, :]))
+    running = np.cumsum(mass, axis=1)
+    share = running / running[:, -1:]
+    return np.asarray(np.nan_to_num(share[0] - share[1]))
 
 
 def _smoother(window: float) -> Array:

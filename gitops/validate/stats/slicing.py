@@ -72,9 +72,10 @@ def _counted(table: Table, columns: Sequence[Column]) -> tuple[Array, Array, Arr
         code = code.astype(np.int64) * len(column.values) + column.codes
         span *= len(column.values)
     if span <= 4 * table.rows + 100_000:
-        rows = np.bincount(code, minlength=span)
+        by_class = np.bincount(code.astype(np.int64) * 2 + (table.label == 1), minlength=2 * span)
+        rows, positive = by_class.reshape(span, 2).sum(axis=1), by_class[1::2]
         keys = np.flatnonzero(rows)
-        return keys, rows[keys], np.bincount(code, table.label == 1, span)[keys].astype(np.int64)
+        return keys, rows[keys], positive[keys]
     keys, place, rows = np.unique(code, return_inverse=True, return_counts=True)
     return keys, rows, np.bincount(place, table.label == 1).astype(np.int64)
 

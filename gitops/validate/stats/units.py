@@ -40,9 +40,16 @@ class Cut:
         """The codes in the narrowest type: a stable sort of these is a radix sort."""
         return self.code.astype(np.min_scalar_type(self.size))
 
+    @cached_property
+    def whole(self) -> bool:
+        """Is it one slice of all rows?"""
+        return self.size == 1 and int(self.rows[0]) == len(self.code)
+
     def sums(self, values: Array | None, code: Array | None = None) -> Array:
         """Sums by slice (float64, `size`); of None the counts."""
         code = self.code if code is None else code
+        if self.whole:
+            return np.array([len(code) if values is None else values.sum(dtype=np.float64)])
         return np.bincount(code, values, self.size + 1)[: self.size]
 
     def by_unit(self, values: Array | None) -> Array:

@@ -37,6 +37,22 @@ def test_intervals_hold_what_they_promise(scenario: str, metrics: str, samples: 
         assert max(each for each in wrong if each is not None) < 0.06 + off, one
 
 
+def test_calibration_errors_of_two_models_share_their_noise() -> None:
+    """Labels that make one overconfident model look worse make a second one do so too, and an
+    underconfident one look better: a difference is narrower than of strangers, or wider."""
+    scenario, ratio = SCENARIOS["ten-classes"], {"equal": 0.0, "worse": 0.0}
+    for seed in range(6):
+        drawn = scenario.draw(np.random.default_rng(seed), 2000)
+        for name, candidate in (("equal", drawn.equal), ("worse", drawn.worse)):
+            table = Table("multiclass", tuple("0123456789"), drawn.label, candidate, drawn.champion)
+            (found,) = measure(table, ["calibration_error"], [Slice()], seed=1)
+            assert found.candidate and found.champion and found.difference
+            alone = found.candidate.se**2 + found.champion.se**2
+            ratio[name] += found.difference.se**2 / alone / 6
+    assert ratio["equal"] < 0.83
+    assert ratio["worse"] > 1.17
+
+
 @pytest.mark.parametrize(
     ("worse", "least_passed", "most_passed", "least_failed", "most_failed"),
     [(0.0, 0.5, 0.68, 0.0, 0.02), (0.02, 0.0, 0.02, 0.25, 0.6), (0.01, 0.02, 0.08, 0.02, 0.08)],
