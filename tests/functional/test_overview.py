@@ -93,7 +93,7 @@ def test_status_by_the_remote(promoted: Repository, gitops: Gitops, git: Command
     assert answer["remote"]["name"] == "origin" and answer["local"] is None
     shown = gitops(promoted.root, "status")
     assert shown.code == 0, shown.err
-    assert "BEHIND" in shown.out and "1 versions" in shown.out
+    assert "BEHIND" in shown.out and "1 version" in shown.out
     assert "  production: release/production" in shown.out
 
 
