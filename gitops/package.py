@@ -20,7 +20,7 @@ import polars as pl
 from gitops import csvtext, onnxfile, rows
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.reference import read as read_reference
-from gitops.signature import Input, Signature
+from gitops.signature import Input, Signature, package_digest
 from gitops.signature import read as read_signature
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ class Package:
     @property
     def digest(self) -> str:
         """SHA-256 over what `sha256sum` prints for the files, sorted by path."""
-        lines = [f"{self.files[path]}  {path}\n" for path in sorted(self.files)]
-        return hashlib.sha256("".join(lines).encode()).hexdigest()
+        return package_digest(self.files)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -62,6 +64,12 @@ class Signature:
         if self.task == "binary":
             return ("score",)
         return tuple(f"score_{name}" for name in self.classes)
+
+
+def package_digest(files: Mapping[str, str]) -> str:
+    """SHA-256 over what `sha256sum` prints for a package's files, sorted by path."""
+    lines = "".join(f"{files[path]}  {path}\n" for path in sorted(files))
+    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def read(path: Path) -> Signature:

@@ -286,7 +286,7 @@ def _bring_forward(
                 "target": found.target.name,
                 "hotfixes": [one.id for one in found.hotfixes],
                 "commit": found.update.new,
-                "branch": update.ref.removeprefix("refs/heads/"),
+                "branch": update.name,
                 "url": page or None,
                 "pushed": not dry_run,
             }
@@ -295,7 +295,7 @@ def _bring_forward(
     for one in found.hotfixes:
         screen.out(f"  {hotfix.shown(one)}")
     verb = "would bring" if dry_run else "brought"
-    onto = update.ref.removeprefix("refs/heads/")
+    onto = update.name
     screen.out(f"{verb} forward to {onto}: {found.update.new[:12]} {page}".rstrip())
     if not dry_run:
         screen.out(

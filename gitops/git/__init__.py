@@ -134,26 +134,29 @@ def blobs(root: Path, ids: Iterable[str]) -> dict[str, bytes]:
     """The contents of those blobs that the repository has."""
     wanted = set(ids)
     found = {one: _small[root, one] for one in wanted if (root, one) in _small}
-    found |= _blobs(root, sorted(wanted - found.keys()))
+    others = batch(root, sorted(wanted - found.keys()))
+    found |= {one: raw for one, (kind, raw) in others.items() if kind == "blob"}
     if len(_small) > _MANY:
         _small.clear()
     _small.update({(root, one): raw for one, raw in found.items() if len(raw) <= _SMALL})
     return found
 
 
-def _blobs(root: Path, wanted: Sequence[str]) -> dict[str, bytes]:
+def batch(root: Path, names: Iterable[str]) -> dict[str, tuple[str, bytes]]:
+    """Kind and contents of those objects that are there, named by id or as `<commit>:<path>`."""
+    wanted = [name for name in dict.fromkeys(names) if "\n" not in name]
     if not wanted:
         return {}
-    command = ["git", "cat-file", "--batch"]
-    data = proc.output(command, cwd=root, input="\n".join(wanted).encode() + b"\n")
+    lines = "".join(f"{name}\n" for name in wanted).encode()
+    data = proc.output(["git", "cat-file", "--batch"], cwd=root, input=lines)
     found, at = {}, 0
     for name in wanted:
-        line = data.index(b"\n", at)
-        head, at = data[at:line].split(), line + 1
-        if len(head) == 3:  # else: `<id> missing`
+        end = data.index(b"\n", at)
+        head, at = data[at:end].rsplit(b" ", 2), end + 1
+        # Else git says `<name> missing`, or that it is ambiguous.
+        if len(head) == 3 and head[1] in (b"blob", b"tree", b"commit", b"tag"):
             size = int(head[2])
-            if head[1] == b"blob":
-                found[name] = data[at : at + size]
+            found[name] = head[1].decode(), data[at : at + size]
             at += size + 1
     return found
 

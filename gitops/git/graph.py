@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitops import proc
+from gitops import git, proc
 
 
 @dataclass(frozen=True)
@@ -72,21 +72,8 @@ def read(root: Path, tips: Sequence[str]) -> Graph:
 
 def contents(root: Path, names: Iterable[str]) -> dict[str, bytes]:
     """The bytes of those files, named `<commit>:<path>`, that are there."""
-    wanted = [name for name in dict.fromkeys(names) if "\n" not in name]
-    if not wanted:
-        return {}
-    lines = "".join(f"{name}\n" for name in wanted).encode()
-    data = proc.output(["git", "cat-file", "--batch"], cwd=root, input=lines)
-    found, at = {}, 0
-    for name in wanted:
-        end = data.index(b"\n", at)
-        head, at = data[at:end].rsplit(b" ", 2), end + 1
-        if len(head) == 3 and head[1] in (b"blob", b"tree", b"commit", b"tag"):
-            size = int(head[2])
-            if head[1] == b"blob":
-                found[name] = data[at : at + size]
-            at += size + 1
-    return found
+    found = git.batch(root, names)
+    return {name: raw for name, (kind, raw) in found.items() if kind == "blob"}
 
 
 def dates(root: Path, commits: Iterable[str]) -> dict[str, str]:

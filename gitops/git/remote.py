@@ -50,6 +50,11 @@ class Update:
     old: str | None
     new: str
 
+    @property
+    def name(self) -> str:
+        """The branch or tag without `refs/heads/` or `refs/tags/`."""
+        return _short(self.ref)
+
 
 def choose(root: Path, wanted: str | None = None) -> str:
     """The remote to work with: `wanted`, `origin`, or the only one.
@@ -159,7 +164,7 @@ def push(root: Path, refs: Refs, updates: Sequence[Update]) -> Refs:
     raise ToolError(
         f"the remote {refs.remote} refused: {_said(done)}",
         fix="whoever pushes needs the right to update these refs:"
-        f" {', '.join(_short(one.ref) for one in updates)};"
+        f" {', '.join(one.name for one in updates)};"
         " a promotion may go by a pull request instead: gitops promote --pr",
     )
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from gitops import proc
+from gitops import git, proc
 from gitops.errors import ToolError
 
 
@@ -135,21 +135,10 @@ _MANY = 500
 
 def tag_texts(root: Path, objects: Sequence[str]) -> dict[str, str]:
     """The raw text of tag objects, header, message and signature, by id."""
-    wanted = sorted(set(objects) - _texts.keys())
-    if not wanted:
-        return {one: _texts[one] for one in objects}
-    data = proc.output(
-        ["git", "cat-file", "--batch"], cwd=root, input="".join(f"{o}\n" for o in wanted).encode()
-    )
-    found, at = {}, 0
-    for name in wanted:
-        line = data.index(b"\n", at)
-        head, at = data[at:line].split(), line + 1
-        if len(head) == 3:
-            size = int(head[2])
-            if head[1] == b"tag":
-                found[name] = data[at : at + size].decode("utf-8", "replace")
-            at += size + 1
+    read = git.batch(root, sorted(set(objects) - _texts.keys()))
+    found = {
+        one: raw.decode("utf-8", "replace") for one, (kind, raw) in read.items() if kind == "tag"
+    }
     if len(found) <= _MANY:  # by their ids: they never change
         _texts.update(found)
     return found | {one: _texts[one] for one in objects if one in _texts}

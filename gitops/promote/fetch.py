@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops import config as configuration
-from gitops import dvc, git, objects
+from gitops import dvc, git, objects, signature
 from gitops.config import Config
 from gitops.errors import AnswerNo, EvidenceError, UsageError, Where
 from gitops.git import graph, write
@@ -76,7 +76,7 @@ def choose(
     told = _told(world, local, where, entry, assignment)
     files = _recorded(world, told)
     package = _package(told)
-    if files and release.package_digest(files) != package:
+    if files and signature.package_digest(files) != package:
         raise EvidenceError(
             f"the build record of {entry.tag.name} has another package than the tag",
             fix="gitops log --verify names what was altered",
@@ -173,7 +173,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _require(chosen: Chosen, files: Mapping[str, str]) -> None:
     """Raise EvidenceError unless these are the files that were registered."""
-    if release.package_digest(files) == chosen.package:
+    if signature.package_digest(files) == chosen.package:
         return
     paths = sorted(chosen.files.keys() | files.keys())
     wrong = [one for one in paths if chosen.files.get(one) != files.get(one)]
@@ -195,7 +195,7 @@ def there(chosen: Chosen, target: Path) -> bool:
     if target.is_dir() and not target.is_symlink():
         if not any(target.iterdir()):
             return False
-        if release.package_digest(digests(target)) == chosen.package:
+        if signature.package_digest(digests(target)) == chosen.package:
             return True
     raise AnswerNo(
         f"{target} is there, and isn't {chosen.model} {chosen.version}",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from gitops import git
 from gitops.git import write
 from gitops.git.write import Commit
 from gitops.promote.world import World
@@ -49,8 +48,3 @@ def recorded(world: World) -> set[str]:
 def shown(commit: Commit) -> str:
     """A commit in a line."""
     return f"{commit.id[:10]} {commit.message.splitlines()[0] if commit.message else ''}"
-
-
-def files(root: Path, commit: Commit) -> tuple[str, ...]:
-    """What a hotfix changed."""
-    return tuple(git.changed(root, commit.parents[0], commit.id))

@@ -107,10 +107,14 @@ def approve(
             f"{', '.join(signer)} may not approve for {environment.name}",
             fix=f"its `approvers` are: {', '.join(environment.approvers) or 'none'}",
         )
+    return put(world, update)
+
+
+def put(world: World, update: Update) -> str:
+    """Push a tag of its own, and keep it here; its name. Raises as `remote.push`."""
     gitremote.push(world.root, world.refs, [update])
-    name = update.ref.removeprefix("refs/tags/")
-    write.keep_tags(world.root, {name: update.new})
-    return name
+    write.keep_tags(world.root, {update.name: update.new})
+    return update.name
 
 
 def next_mark(
@@ -145,7 +149,7 @@ def require_counting(
     """
     found: dict[str, None] = {}
     for one in updates if allowed is not None else ():
-        name = one.ref.removeprefix("refs/tags/")
+        name = one.name
         text = write.tag_texts(world.root, [one.new]).get(one.new, "")
         signed = signatures.check(world.root, name, one.new, text, allowed)
         if signed.state != "good":

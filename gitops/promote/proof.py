@@ -8,11 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from gitops import signature
 from gitops.config import Config, Environment
 from gitops.errors import EvidenceError, Where
 from gitops.git import graph, write
 from gitops.git.graph import Graph
-from gitops.promote import hotfix, release, signatures, statement, tags
+from gitops.promote import hotfix, signatures, statement, tags
 from gitops.promote.audit import Event
 from gitops.promote.world import SIGNERS, World, before
 
@@ -220,7 +221,7 @@ def _packages(record: Mapping[str, Any]) -> set[str]:
         for item in (outputs if isinstance(outputs, list) else ())
         if isinstance(item, dict)
     ]
-    return {release.package_digest(one) for one in files if isinstance(one, dict) and one}
+    return {signature.package_digest(one) for one in files if isinstance(one, dict) and one}
 
 
 # ---------------------------------------------------------------- assignments

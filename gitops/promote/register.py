@@ -65,7 +65,5 @@ def register(
         updates = [one.tag for one in made]
         marks.require_counting(world, updates, allowed)
         run.push(world, updates, dict(one.record for one in made), "Record builds")
-        write.keep_tags(
-            world.root, {one.ref.removeprefix("refs/tags/"): one.new for one in updates}
-        )
+        write.keep_tags(world.root, {one.name: one.new for one in updates})
     return found

@@ -69,7 +69,7 @@ def prepare(
             fix=f"gitops build {closure.model}",
         )
     version, why = next_version(world, at, closure, schema, wanted)
-    digest = package_digest(files)
+    digest = signature.package_digest(files)
     path = records.build_path(at.tree, closure.model)
     document = statement.provenance(
         model=closure.model,
@@ -150,12 +150,6 @@ def _compared(
         return "patch", "the same recipe, built again"
     more = f" and {len(changed) - 3} more" if len(changed) > 3 else ""
     return "minor", f"{', '.join(changed[:3])}{more} changed"
-
-
-def package_digest(files: Mapping[str, str]) -> str:
-    """SHA-256 over what `sha256sum` prints for the files, sorted by path; see `package.Package`."""
-    lines = "".join(f"{files[path]}  {path}\n" for path in sorted(files))
-    return hashlib.sha256(lines.encode()).hexdigest()
 
 
 def package_path(closure: Closure) -> str:

@@ -10,7 +10,6 @@ from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo, EvidenceError, UsageError
 from gitops.git import graph, write
-from gitops.git import remote as gitremote
 from gitops.promote import marks, partial, run, statement
 from gitops.promote.plan import Change, Plan, changes
 from gitops.promote.registry import Entry
@@ -240,7 +239,4 @@ def release_hold(world: World, local: Config, environment: str, why: str) -> str
     document = statement.mark("release", environment, world.root, why, releases=hold.name)
     update = marks.next_mark(world, "hold", environment, base.commit, document)
     marks.require_counting(world, [update], allowed)
-    gitremote.push(world.root, world.refs, [update])
-    name = update.ref.removeprefix("refs/tags/")
-    write.keep_tags(world.root, {name: update.new})
-    return name
+    return marks.put(world, update)

@@ -129,7 +129,7 @@ def carry_out(
     path = records.move_path(plan.kind, there.tree, plan.target.name, head)
     documents[path] = _record(world, plan, revision(there), names, verdicts, why)
     push(world, [branch, *updates], documents, f"Record a {plan.kind} to {plan.target.name}")
-    written = {one.ref.removeprefix("refs/tags/"): one.new for one in updates}
+    written = {one.name: one.new for one in updates}
     write.keep_tags(world.root, written)
     return Promoted(
         plan.kind,
