@@ -453,8 +453,3 @@ def is_ancestor(root: Path, one: str, other: str) -> bool:
     """Whether `one` is in the history of `other` (or is it)."""
     command = ["git", "merge-base", "--is-ancestor", one, other]
     return proc.run(command, cwd=root, check=False).code == 0
-
-
-def history(root: Path, commit: str) -> frozenset[str]:
-    """The ids of all commits that `commit` descends from, and its own."""
-    return frozenset(proc.run(["git", "rev-list", commit], cwd=root).out.split())

@@ -96,8 +96,7 @@ def _told(
         allowed = graph.contents(world.root, [f"{tip}:{SIGNERS}"]).get(f"{tip}:{SIGNERS}")
         if allowed is None:
             continue
-        text = texts.get(one.object, "")
-        signed = signatures.check(world.root, one.tag.name, one.object, text, allowed)
+        signed = signatures.of(world.root, one, allowed)
         if signed.state != "good":
             raise AnswerNo(
                 f"the tag {one.tag.name} doesn't count: {signed.why}",

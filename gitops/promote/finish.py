@@ -143,7 +143,7 @@ def _alone(
     if not found or beside or len(known) < len(found):
         return False
     if before(settings, source) is None:
-        return all(one.commit in world.history(there.commit) for one in found)
+        return all(git.is_ancestor(world.root, one.commit, there.commit) for one in found)
     return not chain_stops(world, settings, source, found, world.signers(base))
 
 

@@ -36,7 +36,7 @@ def register(
     """
     first = local.environments[0]
     tip = world.tip(first)
-    if commit not in world.history(tip.commit):
+    if not git.is_ancestor(world.root, commit, tip.commit):
         raise AnswerNo(
             f"{commit[:12]} is not on {world.refs.remote}/{first.branch}: versions are given to"
             " what was merged",

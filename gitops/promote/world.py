@@ -42,16 +42,6 @@ class World:
     def url(self) -> str:
         return gitremote.url(self.root, self.refs.remote)
 
-    @cached_property
-    def _histories(self) -> dict[str, frozenset[str]]:
-        return {}
-
-    def history(self, commit: str) -> frozenset[str]:
-        """The ids of all commits that `commit` descends from, and its own."""
-        if commit not in self._histories:
-            self._histories[commit] = git.history(self.root, commit)
-        return self._histories[commit]
-
     def tip(self, environment: Environment) -> git.Snapshot:
         """The tip of an environment's branch.
 
