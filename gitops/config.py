@@ -12,26 +12,17 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
+from gitops.config_base import Frozen, Several
+from gitops.config_serving import Listen, Rollout, Serve
 from gitops.errors import ConfigError, UsageError, Where
 
 FILE = "gitops.yaml"
 
-_T = TypeVar("_T")
 _M = TypeVar("_M", bound=BaseModel)
-# A list without repetition, kept as a tuple.
-Several = Annotated[tuple[_T, ...], *values.SEVERAL]
+PORT = 8080  # of the first environment; each further one has the next
 
 
-class _Frozen(BaseModel):
-    """What all parts share: nothing unknown, nothing converted, nothing changed later."""
-
-    # Each part's own validator is built only if it is asked for: every command pays for this.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True
-    )
-
-
-class Environment(_Frozen):
+class Environment(Frozen):
     """A branch that models move to, judged by a policy."""
 
     name: values.EnvironmentName = Field(description="The name that commands and tags use.")
@@ -47,6 +38,12 @@ class Environment(_Frozen):
         default=(),
         description="Weekly windows, by the wall clock of a zone, in which nothing is promoted.",
     )
+    listen: Listen | None = Field(
+        default=None,
+        description="Where the local target answers; by default only this machine is answered, on"
+        " port 8080, 8081, ... in the order of the environments.",
+    )
+    rollout: Rollout = Rollout()
 
 
 def _only_with(field: str, scheme: str) -> dict[str, Any]:
@@ -55,7 +52,7 @@ def _only_with(field: str, scheme: str) -> dict[str, Any]:
     return {"if": given, "then": remote}
 
 
-class Storage(_Frozen):
+class Storage(Frozen):
     """Where data and models are kept; DVC moves them."""
 
     model_config = ConfigDict(
@@ -93,7 +90,7 @@ class Storage(_Frozen):
         return self
 
 
-class Tool(_Frozen):
+class Tool(Frozen):
     """How CI gets this tool."""
 
     source: Literal["vendored", "index"] = Field(
@@ -102,7 +99,7 @@ class Tool(_Frozen):
     )
 
 
-class Reproduce(_Frozen):
+class Reproduce(Frozen):
     """What building the same commit again must give."""
 
     level: Literal["bytes", "parameters", "predictions"] = Field(
@@ -116,7 +113,7 @@ class Reproduce(_Frozen):
     )
 
 
-class Wrap(_Frozen):
+class Wrap(Frozen):
     """Training code that was there before: what it reads, and what it writes."""
 
     command: values.Command | None = Field(
@@ -171,7 +168,7 @@ class Wrap(_Frozen):
         return self
 
 
-class Deploy(_Frozen):
+class Deploy(Frozen):
     """Where a model is served."""
 
     target: Literal["local", "kubernetes", "azureml", "iotedge"] = Field(
@@ -179,7 +176,7 @@ class Deploy(_Frozen):
     )
 
 
-class Model(_Frozen):
+class Model(Frozen):
     """One model: where its code is, what it predicts, and what building it writes."""
 
     path: values.Folder = Field(
@@ -213,6 +210,7 @@ class Model(_Frozen):
     )
     reproduce: Reproduce = Reproduce()
     wrap: Wrap | None = None
+    serve: Serve = Serve()
     deploy: Deploy = Deploy()
 
 
@@ -229,7 +227,7 @@ def _no_boolean(value: object) -> object:
     return value
 
 
-class Config(_Frozen):
+class Config(Frozen):
     """What models there are, where they go, and how they are judged."""
 
     version: Annotated[Literal[1], BeforeValidator(_no_boolean)] = Field(
@@ -278,6 +276,18 @@ class Config(_Frozen):
             if environment.name == name:
                 return environment
         raise _unknown("environment", name, [each.name for each in self.environments])
+
+    def listen(self, name: str) -> tuple[str, int]:
+        """Host and port at which the local target of an environment answers.
+
+        Raises:
+            UsageError: there's no such environment.
+        """
+        environment = self.environment(name)
+        if environment.listen is not None:
+            host, _, port = environment.listen.rpartition(":")
+            return host.strip("[]"), int(port)
+        return "127.0.0.1", PORT + self.environments.index(environment)
 
 
 def load(root: Path) -> Config:
