@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gitops import config_values as values
-from gitops.config import Several
+from gitops.config_base import Several
 from gitops.validate import expression
 from gitops.validate.model import Task
 from gitops.validate.policy_kinds import (
