@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,8 +69,7 @@ class Tensors:
         ]
         self.times = [(at, item) for at, item in inputs if item.type == "datetime"]
         self.number_names = [item.tensor for _, item in self.numbers]
-        self.ranged = [(at, item) for at, item in self.numbers if item.type == "number"]
-        self.usual = all(item.minimum is not None for _, item in [*self.ranged, *self.times])
+        self.ranged = [(at, *_ends(item)) for at, item in self.numbers if item.type == "number"]
         self.low, self.high = _limits([item for _, item in self.numbers])
 
     def rows(
@@ -130,18 +130,17 @@ class Tensors:
         """The tensors of one row as the training data had them, in a third of the time; None if
         anything is missing, strange or wrong: then the long way says what."""
         feed: dict[str, Array] = {}
-        if not self.usual:
-            return None
-        for at, item in self.ranged:
+        for at, low, high in self.ranged:
             value = row[at]
-            if value is None or not item.minimum <= value <= item.maximum:  # type: ignore[operator]
+            if value is None or not low <= value <= high:
                 return None
         if self.numbers:
             values = np.array([row[at] for at, _ in self.numbers], dtype=np.float32)
             feed.update(zip(self.number_names, values.reshape(-1, 1, 1), strict=True))
         for at, item in self.times:
+            low, high = _ends(item)
             seconds = instant(row[at]) if row[at] else None
-            if seconds is None or not item.minimum <= seconds <= item.maximum:
+            if seconds is None or not low <= seconds <= high:
                 return None
             feed[item.tensor] = np.array([[seconds]])
         for at, item, known, _ in self.texts:
