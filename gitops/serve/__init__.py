@@ -1,0 +1,1 @@
+"""Packages that answer over HTTP: `gitops serve`."""
