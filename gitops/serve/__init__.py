@@ -1,1 +1,1 @@
-"""Serving: answers over HTTP, and the log of what was answered."""
+"""Packages that answer over HTTP, and the log of what was answered: `gitops serve`."""
