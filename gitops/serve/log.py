@@ -13,9 +13,9 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
 
 import msgspec
 
@@ -26,6 +26,7 @@ from gitops.serve.writer import Writer
 if TYPE_CHECKING:
     from gitops.config_serving import Log
 
+T = TypeVar("T")
 Variant = Literal["champion", "challenger", "shadow"]
 LONGEST_FEATURES = 1_000_000  # bytes; longer ones are left out of the line
 _MB = 1_000_000
@@ -47,7 +48,7 @@ class Prediction(msgspec.Struct, frozen=True, gc=False):
     release: str
     variant: Variant
     key: str | None
-    share: Annotated[int, msgspec.Meta(ge=0, le=100)] | None
+    share: Annotated[float, msgspec.Meta(ge=0, le=100)] | None
     salt: str | None
     rows: Annotated[int, msgspec.Meta(ge=0)]
     features: msgspec.Raw
@@ -86,7 +87,7 @@ def line(
     scores: Sequence[float | Sequence[float]] | None,
     ms: float,
     key: str | None = None,
-    share: int | None = None,
+    share: float | None = None,
     salt: str | None = None,
     status: int = 200,
     error: str | None = None,
@@ -197,14 +198,31 @@ def read(
     segments, so lines of several processes aren't sorted by time. What is no line of ours is
     skipped and counted in `Position.bad`; a line without its end isn't read yet.
     """
+    return decoded(_DECODER, folder, since, most)
+
+
+def everything(folder: Path) -> Iterator[Prediction]:
+    """All lines of a model's log, one after the other."""
+    position = Position()
+    while True:
+        found, position = read(folder, position)
+        if not found:
+            return
+        yield from found
+
+
+def decoded(
+    decoder: msgspec.json.Decoder[T], folder: Path, since: Position | None, most: int
+) -> tuple[list[T], Position]:
+    """What `read` says, for lines of any kind."""
     start = since or Position()
     while True:
         raw, position = segments.read(folder, start, most)
         found, bad = [], position.bad
         for text in raw:
             try:
-                found.append(_DECODER.decode(text))
-            except msgspec.MsgspecError:
+                found.append(decoder.decode(text))
+            except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
                 bad += 1
         position = Position(position.offsets, bad)
         if found or not raw:

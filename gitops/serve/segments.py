@@ -11,7 +11,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -73,6 +73,24 @@ def create(folder: Path, after: int) -> tuple[int, str, int]:
         (folder / name).unlink(missing_ok=True)
         raise
     return number, name, file
+
+
+def write(folder: Path, lines: Iterable[bytes]) -> None:
+    """Write a segment in one go: whole and on the disk, or not at all.
+
+    Raises:
+        OSError: it can't be written.
+    """
+    _, name, file = create(folder, 0)
+    try:
+        with os.fdopen(file, "wb") as opened:
+            opened.writelines(lines)
+            opened.flush()
+            os.fsync(file)
+    except BaseException:
+        with suppress(OSError):
+            (folder / name).unlink()
+        raise
 
 
 def sync_folder(folder: Path) -> None:
