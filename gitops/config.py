@@ -13,13 +13,12 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
-from gitops.config_serving import Listen, Rollout, Serve
+from gitops.config_serving import PORT, Listen, Rollout, Serve
 from gitops.errors import ConfigError, UsageError, Where
 
 FILE = "gitops.yaml"
 
 _M = TypeVar("_M", bound=BaseModel)
-PORT = 8080  # of the first environment; each further one has the next
 
 
 class Environment(Frozen):

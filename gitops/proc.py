@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -205,6 +206,82 @@ def _stop(process: subprocess.Popen[str]) -> None:
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that outlives us. `since` tells it from another one that has got its number."""
+
+    pid: int
+    since: str
+
+
+def detached(
+    command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> Started:
+    """Start a process in a session of its own, which goes on when we end; it writes to `log`.
+
+    Raises:
+        ToolError: the program is missing, or ended at once.
+    """
+    with log.open("ab") as file:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise _missing(command[0], cwd) from error
+    _detached.append(process)
+    began = since(process.pid)
+    if began is None:
+        raise ToolError(f"{_shown(command)} ended at once", fix=f"see {log}")
+    return Started(process.pid, began)
+
+
+_detached: list[subprocess.Popen[bytes]] = []  # our children: looked at, so that none is a zombie
+
+
+def since(pid: int) -> str | None:
+    """When a process started, in words that no other process of that number ever has; None: gone.
+
+    Linux counts clock ticks since the boot (proc(5), field 22 of stat), other systems say a date.
+    """
+    _detached[:] = [one for one in _detached if one.poll() is None]
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        if Path("/proc/self").exists():
+            return None
+        told = run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], check=False).out.strip()
+        return None if not told or told.startswith("Z") else told.partition(" ")[2].strip()
+    return None if stat[0] in "ZX" else f"{boot} {stat[19]}"
+
+
+def is_alive(one: Started) -> bool:
+    """Whether it is still this process."""
+    return since(one.pid) == one.since
+
+
+def end(one: Started, seconds: float = _GRACE_SECONDS) -> None:
+    """End it: it is asked to, and after so many seconds made to, with all of its session."""
+    if not is_alive(one):
+        return
+    with suppress(ProcessLookupError):
+        os.kill(one.pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while is_alive(one):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.02)
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:

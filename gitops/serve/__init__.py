@@ -1,1 +1,1 @@
-"""Packages that answer over HTTP: `gitops serve`."""
+"""Packages that answer over HTTP, and the log of what was answered: `gitops serve`."""

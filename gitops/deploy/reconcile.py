@@ -1,0 +1,281 @@
+"""The target runs what the environment's branch says: every model, step by step, safely.
+
+The order of writes is what makes a kill harmless: the plan says what is served, and is right
+whatever else was not written yet; what is under way is known before its first step is taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from gitops import package as packages
+from gitops.deploy import decide, record, smoke, target
+from gitops.deploy.book import Book
+from gitops.deploy.decide import Decision
+from gitops.deploy.model import Desired, Plan, Release, Served, Source, Under, Variant, Wanted
+from gitops.deploy.record import Happened
+from gitops.deploy.state import State, digest_of, remove
+from gitops.deploy.target import Target
+from gitops.errors import EvidenceError, GitopsError, ToolError
+
+Json = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """`target` serves what `state` has, for one environment; `source` says what that should be."""
+
+    state: State
+    target: Target
+    source: Source
+    book: Book
+    say: Callable[[str], None]
+    faults: dict[str, GitopsError] = field(default_factory=dict)
+
+    def heal(self) -> bool:
+        """Serve what the state folder says, without asking anybody; False: it says nothing.
+
+        Raises:
+            EvidenceError, ToolError: as `Target.apply`.
+        """
+        plan = self.state.plan()
+        if plan is None or not plan.models:
+            return False
+        if self._apart(plan):
+            self.say("starting what the state folder says")
+            self.target.apply(plan)
+        return True
+
+    def reconcile(self, desired: Desired) -> None:
+        """Make the target what is desired, as far as that is done at once: a rollout is begun.
+
+        A model that can't be deployed doesn't keep others from it: `faults` has them.
+
+        Raises:
+            ConfigError: the environment is for a target that isn't there.
+        """
+        target.require_known(desired)
+        self.target.place(desired.listen)
+        self.faults.clear()
+        self.faults.update(desired.faults)
+        for note in desired.notes:
+            self.say(note)
+        plan = self.state.plan()
+        running = set(plan.models) if plan else set()
+        for model in sorted(running | set(desired.models)):
+            if model in desired.faults:
+                continue
+            try:
+                self._model(desired, model)
+            except (EvidenceError, ToolError) as error:
+                self.faults[model] = error
+        plan = self.state.plan()
+        if plan and plan.models and self._apart(plan):
+            self.target.apply(plan)
+        self._tidy()
+
+    def _apart(self, plan: Plan) -> bool:
+        """Whether the target doesn't serve this plan where it should."""
+        now = self.target.observe()
+        return now.generation != plan.generation or now.listen != self.target.listening()
+
+    def _model(self, desired: Desired, model: str) -> None:
+        wanted = desired.models.get(model)
+        plan = self.state.plan()
+        served = plan.models.get(model) if plan else None
+        under = self.state.under_way().get(model)
+        serve = self._serve(wanted) if wanted else {}
+        found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
+        if under and found.gone:
+            self._end(under, found.gone)
+        if found.kind == "remove":
+            self.say(f"{model}: {found.why}")
+            self._apply(desired, model, None)
+            return
+        if wanted is None:
+            return
+        if found.kind in ("nothing", "go_on", "undo"):
+            self._keep(wanted)
+            return
+        self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
+        started = record.now()
+        try:
+            self._change(desired, wanted, served, under, found, serve)
+        except (EvidenceError, ToolError) as error:
+            self._failed(desired, wanted, served, error, started)
+            raise
+
+    def _change(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served | None,
+        under: Under | None,
+        found: Decision,
+        serve: Json,
+    ) -> None:
+        release, started = wanted.release, under.started if under else record.now()
+        variant = self._laid_out(wanted)
+        if found.kind == "roll_out" and served is not None:
+            self._begin(desired, wanted, served, variant, serve, started)
+            return
+        if found.kind == "first":
+            names = (desired.project, desired.environment)
+            trial = decide.with_model(None, release.model, decide.alone(variant, serve), names)
+            with self.target.aside(trial) as at:
+                self._test(at, wanted, variant)
+        elif found.kind == "swap" and served is not None:
+            self._apply(desired, release.model, decide.loaded(served, variant, serve))
+            self._test(self.target, wanted, variant)
+        self._apply(desired, release.model, decide.alone(variant, serve))
+        self.state.put_under_way(release.model, None)
+        before = served.champion.package if served else ""
+        self.running(release, started, before if before != release.package else "")
+
+    def _begin(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served,
+        variant: Variant,
+        serve: Json,
+        started: str,
+    ) -> None:
+        """Load the challenger, test it, and let it have the first step's traffic."""
+        release = wanted.release
+        under = Under(release, served.champion, desired.rollout, "testing", started)
+        self.state.put_under_way(release.model, under)
+        served = decide.loaded(served, variant, serve)
+        self._apply(desired, release.model, served)
+        self._test(self.target, wanted, variant)
+        under = replace(under, phase="stepping", since=self.target.mark(release.model))
+        self.state.put_under_way(release.model, under)
+        self._apply(desired, release.model, decide.stepped(served, under))
+        self.say(f"{release.name}: {decide.shown(under)}")
+
+    def running(self, release: Release, started: str, replaces: str) -> None:
+        """It answers everybody: say so, and record it."""
+        self.say(f"{release.name} runs (package {release.package[:12]})")
+        self.note("running", release, started, replaces)
+
+    def note(
+        self, happened: Happened, release: Release, started: str, replaces: str = "", why: str = ""
+    ) -> None:
+        """Put on record what became of an assignment."""
+        self.book.note(
+            happened,
+            release,
+            endpoint=self.target.listening(),
+            by=self.source.who(),
+            started=started,
+            replaces=replaces,
+            why=why,
+        )
+
+    def _failed(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served | None,
+        error: GitopsError,
+        started: str,
+    ) -> None:
+        """What ran goes on alone; what failed is on record."""
+        release = wanted.release
+        plan = self.state.plan()
+        now = plan.models.get(release.model) if plan else None
+        if served is None and now is not None:
+            self._put_back(desired, release.model, None)
+        elif served is not None and now != decide.alone(served.champion, served.serve):
+            self._put_back(desired, release.model, decide.alone(served.champion, served.serve))
+        self.state.put_under_way(release.model, None)
+        replaces = served.champion.package if served else ""
+        self.note("failed", release, started, replaces, error.message)
+
+    def _put_back(self, desired: Desired, model: str, served: Served | None) -> None:
+        try:
+            self._apply(desired, model, served)
+        except (EvidenceError, ToolError) as error:
+            self.say(f"{model}: what ran before can't be served either: {error.message}")
+
+    def _end(self, under: Under, why: str) -> None:
+        """A challenger that was under way and is no longer wanted: on record, and forgotten."""
+        self.say(f"{under.release.name}: {why}")
+        self.note("rolled_back", under.release, under.started, under.champion.package, why)
+        self.state.put_under_way(under.release.model, None)
+
+    # ------------------------------------------------------------ plan, files, tests
+
+    def _apply(self, desired: Desired, model: str, served: Served | None) -> None:
+        """Serve this plan of one model beside the others'; nothing left to serve is a stop."""
+        names = (desired.project, desired.environment)
+        plan = decide.with_model(self.state.plan(), model, served, names)
+        if plan.models:
+            self.target.apply(plan)
+        else:
+            self.target.stop()
+            self.state.put_plan(plan)
+
+    def _serve(self, wanted: Wanted) -> Json:
+        """How the model answers, as the contract `serving` says it."""
+        told = wanted.serve.model_dump(mode="json")
+        workdir = str(self.state.checkout(wanted.release.commit)) if wanted.code else None
+        return {**told, "workdir": workdir}
+
+    def _laid_out(self, wanted: Wanted) -> Variant:
+        """The package, and where it needs them the release's files, on this disk, proven."""
+        release = wanted.release
+        folder = self.state.package(release.package)
+        self._keep(wanted)
+        return Variant(release.name, release.assignment, str(folder), release.package)
+
+    def _keep(self, wanted: Wanted) -> None:
+        """Fetch what isn't here, and what was altered here."""
+        release = wanted.release
+        folder = self.state.package(release.package)
+        found = digest_of(folder)
+        if found != release.package:
+            if found:
+                self.say(f"{release.name}: the package on this disk was altered, so it goes")
+                remove(folder)
+            self.source.fetch(release, folder)
+        if wanted.code and not self.state.checkout(release.commit).is_dir():
+            self.source.checkout(release.commit, self.state.checkout(release.commit))
+
+    def _test(self, at: Target, wanted: Wanted, variant: Variant) -> None:
+        """The contract tests, against a version that has no traffic.
+
+        Raises:
+            EvidenceError: it fails them.
+        """
+        release = wanted.release
+        found = packages.read(self.state.package(variant.package))
+        rows = smoke.drawn(found.signature, found.reference, seed=release.package)
+        expected = None if wanted.serve.script else self.source.scored(release, found, rows)
+        smoke.require(
+            lambda body: at.ask(release.model, release.version, body),
+            found.signature,
+            rows,
+            expected,
+        )
+
+    def _tidy(self) -> None:
+        """Keep what is served, what is under way, and what ran before."""
+        plan = self.state.plan()
+        served = list(plan.models.values()) if plan else []
+        variants = [one for each in served for one in (each.champion, each.challenger) if one]
+        kept = {one.package for one in variants} | set(self.book.previous().values())
+        kept |= {one.release.package for one in self.state.under_way().values()}
+        code = {str(each.serve.get("workdir") or "").rpartition("/")[2] for each in served}
+        code |= {one.release.commit for one in self.state.under_way().values()}
+        self.state.tidy(kept, code)
+
+
+_WORDS = {
+    "first": "tested aside, then served",
+    "settle": "alone again",
+    "swap": "at once, after its tests",
+    "roll_out": "step by step, after its tests",
+}

@@ -1,0 +1,169 @@
+"""The reconciler at work: once, until the verdict, or for ever."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from gitops.deploy.model import Desired
+from gitops.deploy.reconcile import Reconciler
+from gitops.deploy.traffic import Progress, Traffic
+from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
+
+Json = dict[str, Any]
+TICK = 2.0  # seconds between two looks at server and evidence
+LOOK = 15.0  # seconds between two looks at the remote
+AGAIN = 60.0  # seconds until what failed is tried again
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A model at the end of a look: what is assigned, what answers, and how far a rollout is."""
+
+    model: str
+    state: Literal["running", "rolling_out", "undoing", "rolled_back", "failed"]
+    release: str
+    package: str
+    why: str = ""
+    progress: Progress | None = None
+
+
+@dataclass
+class Watcher:
+    """One reconciler over its life. `rolled_back` has what was rolled back by its own traffic."""
+
+    reconciler: Reconciler
+    traffic: Traffic
+    show: Callable[[list[Standing]], None]
+    rolled_back: dict[str, str] = field(default_factory=dict)
+    desired: Desired | None = None
+    looked: float = 0.0
+    tried: float = 0.0
+
+    def look(self) -> None:
+        """What the state folder says, then what the remote says.
+
+        Raises:
+            ToolError: the remote can't be read; what the state folder says runs even so.
+            GitopsError: as `Source.desired`, `Reconciler.reconcile`.
+        """
+        healed = self._healed()
+        try:
+            self.desired = self.reconciler.source.desired()
+        except ToolError as error:
+            if healed:
+                error.message += "; what ran before runs, by the state folder"
+            raise
+        finally:
+            self.looked = time.monotonic()
+        self.reconciler.reconcile(self.desired)
+
+    def tick(self) -> None:
+        """One look at the evidence of every rollout, and what follows from it."""
+        for model, under in self.reconciler.state.under_way().items():
+            try:
+                if why := self.traffic.advance(model, under):
+                    self.rolled_back[model] = why
+            except (EvidenceError, ToolError, AnswerNo) as error:
+                self.reconciler.faults[model] = error
+        self.show(self.standings())
+
+    def once(self) -> bool:
+        """Exactly one reconciliation; whether all records could be pushed."""
+        self.look()
+        self.tick()
+        return self._sent()
+
+    def until_verdict(self, timeout: float | None) -> bool:
+        """Until no rollout is under way; whether all records could be pushed.
+
+        Raises:
+            AnswerNo: `timeout` seconds are over before.
+        """
+        deadline = time.monotonic() + timeout if timeout is not None else None
+        done = self.once()
+        while self.reconciler.state.under_way():
+            if deadline is not None and time.monotonic() > deadline:
+                raise AnswerNo(
+                    f"no verdict within {timeout:g} seconds: the rollout stands where it is",
+                    fix="gitops deploy goes on with it; gitops deploy --watch shows what it needs",
+                )
+            time.sleep(TICK)
+            self._again()
+            self.tick()
+            done = self._sent()
+        return done
+
+    def follow(self) -> None:
+        """For ever: whatever fails is said, and tried again."""
+        while True:
+            try:
+                if self.desired is None:
+                    self.look()
+                else:
+                    self._again()
+                self.tick()
+                self._sent()
+            except (AnswerNo, ConfigError, EvidenceError, ToolError) as error:
+                self.reconciler.say(error.message)
+            for model, fault in self.reconciler.faults.items():
+                self.reconciler.say(f"{model}: {fault.message}")
+            time.sleep(TICK)
+
+    def standings(self) -> list[Standing]:
+        """Every model that is served, or should be."""
+        plan = self.reconciler.state.plan()
+        under, found = self.reconciler.state.under_way(), []
+        names = set(plan.models if plan else ()) | set(self.reconciler.faults)
+        for model in sorted(names):
+            champion = plan.models[model].champion if plan and model in plan.models else None
+            release = champion.release if champion else ""
+            package = champion.package if champion else ""
+            if model in self.reconciler.faults:
+                fault = self.reconciler.faults[model].message
+                found.append(Standing(model, "failed", release, package, fault))
+            elif model in under:
+                one = under[model]
+                state: Literal["undoing", "rolling_out"] = (
+                    "undoing" if one.phase == "undoing" else "rolling_out"
+                )
+                progress = self.traffic.progress.get(model)
+                found.append(Standing(model, state, release, package, one.why, progress))
+            elif model in self.rolled_back:
+                why = self.rolled_back[model]
+                found.append(Standing(model, "rolled_back", release, package, why))
+            else:
+                found.append(Standing(model, "running", release, package))
+        return found
+
+    # ------------------------------------------------------------ steps
+
+    def _healed(self) -> bool:
+        try:
+            return self.reconciler.heal()
+        except (EvidenceError, ToolError) as error:
+            self.reconciler.say(f"what the state folder says can't be served: {error.message}")
+            return False
+
+    def _again(self) -> None:
+        """Heal; and where it is time for it, ask the remote."""
+        self._healed()
+        now = time.monotonic()
+        if now - self.looked < LOOK:
+            return
+        self.looked = now
+        try:
+            moved = self.reconciler.source.changed()
+        except ToolError as error:
+            self.reconciler.say(error.message)
+            return
+        if moved or (self.reconciler.faults and now - self.tried > AGAIN):
+            self.tried = now
+            self.look()
+        elif self.desired is not None:
+            self.reconciler.reconcile(self.desired)
+
+    def _sent(self) -> bool:
+        return self.reconciler.book.send(self.reconciler.source, self.reconciler.say)
