@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from gitops.serve import metrics, route
 from gitops.serve.journal import Journal, Line
 from gitops.serve.loaded import Route
+from gitops.serve.log import Variant
 from gitops.serve.model import Answers, Model
 from gitops.serve.options import Options
 from gitops.serve.refusal import Refusal
@@ -41,7 +42,7 @@ class Request:
 class Answered:
     id: str
     model: Model
-    variant: str
+    variant: Variant
     rows: Rows
     answers: Answers
 
@@ -94,7 +95,7 @@ class Desk:
             tried = await self._try(challenger, request, decode, line)
             if tried is not None:
                 return tried
-        variant = "challenger" if model is challenger else "champion"
+        variant: Variant = "challenger" if model is challenger else "champion"
         answered = await self._answered(model, variant, rows, request, line)
         if request.only is None and to.shadow is not None:
             self.journal.shadow(line, to.shadow, decode, request.size)
@@ -115,7 +116,7 @@ class Desk:
             return None
 
     async def _answered(
-        self, model: Model, variant: str, rows: Rows, request: Request, line: Line
+        self, model: Model, variant: Variant, rows: Rows, request: Request, line: Line
     ) -> Answered:
         """The answer of one variant, written down; so is its failure."""
         try:

@@ -50,6 +50,7 @@ class Follower:
             try:
                 await self.look()
                 self._app.keys.follow()
+                self._journal.look()
             except GitopsError as error:  # the keys' file: those that were read stay
                 say("keys", level="error", error=str(error))
             except OSError as error:  # the state folder's disk: what is served is served on

@@ -24,7 +24,8 @@ from gitops.serve.segments import Position
 from gitops.serve.writer import Writer
 
 if TYPE_CHECKING:
-    from gitops.config_serving import Log
+    from gitops import config_serving
+    from gitops.serve import plan
 
 T = TypeVar("T")
 Variant = Literal["champion", "challenger", "shadow"]
@@ -65,7 +66,7 @@ _ROWS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _COLUMNS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def open(state: Path, model: str, settings: Log) -> Writer:
+def open(state: Path, model: str, settings: config_serving.Log | plan.Log) -> Writer:
     """The writer of a model's log in a state folder; touches the disk at the first line."""
     return Writer(
         state / "log" / model,
