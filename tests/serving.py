@@ -6,6 +6,7 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -166,3 +167,28 @@ def variant(folder: Path, release: str, assignment: str = "") -> plans.Variant:
 
 def plan(generation: int = 1, **models: plans.Served) -> plans.Plan:
     return plans.Plan(generation, "flights", "production", models)
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], object], task: str = "binary") -> Path:
+    """A copy of a package with another signature.json."""
+    shutil.copytree(PACKAGES / task / "package", folder)
+    document = json.loads((folder / "signature.json").read_text("utf-8"))
+    change(document)
+    (folder / "signature.json").write_text(json.dumps(document), "utf-8")
+    return folder
+
+
+def stricter(folder: Path) -> Path:
+    """A package of `binary` that takes no missing delay, and is positive from 0.9 on."""
+
+    def change(document: dict[str, Any]) -> None:
+        document["threshold"] = 0.9
+        next(item for item in document["inputs"] if item["name"] == "delay")["nullable"] = False
+
+    return changed(folder, change)
+
+
+def lines(state: Path, model: str = "binary") -> list[dict[str, Any]]:
+    """The lines of a model's prediction log, in no order."""
+    found = sorted((state / "log" / model).glob("*.jsonl"))
+    return [json.loads(line) for path in found for line in path.read_text().splitlines()]

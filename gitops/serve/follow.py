@@ -26,7 +26,7 @@ class Follower:
         self._app = app
         self._journal = journal
         self._options = app.options
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] | None = ()
         self._tried = 0.0
         self._closing: set[asyncio.Task[None]] = set()
         self.generation: int | None = None
