@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import re
 import shutil
 import signal
@@ -125,17 +124,23 @@ def until(condition: Callable[[], object], seconds: float = 30) -> None:
 
 @contextmanager
 def serving(
-    folder: Path, *arguments: str | Path, ready: bool = True, **env: str
+    folder: Path, *arguments: str | Path, ready: bool = True, code: str = ""
 ) -> Iterator[Server]:
-    """`gitops serve ARGUMENTS` on a free port, its state in `folder`, until the block ends."""
+    """`gitops serve ARGUMENTS` on a free port, its state in `folder`, until the block ends.
+
+    `code`: a program that does it instead.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     log, state = folder / "server.log", folder / "state"
     words = [*map(str, arguments), "--state", str(state), "--listen", "127.0.0.1:0"]
     with log.open("wb") as file:
+        program = ["-c", code] if code else ["-m", "gitops"]
         process = subprocess.Popen(
-            [sys.executable, "-m", "gitops", "serve", *words],
-            stdin=subprocess.DEVNULL, stdout=file, stderr=file, env={**os.environ, **env},
-        )  # fmt: skip
+            [sys.executable, *program, "serve", *words],
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+        )
     server = Server(process, log, state)
 
     def listening() -> bool:
