@@ -146,6 +146,56 @@ def stream(
     return process.returncode
 
 
+class Process:
+    """A process that runs beside us."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code (-n: killed by signal n); None while it runs."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+def start(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start a process that writes where we write; the caller ends it.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    try:
+        return Process(
+            subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(pass_fds),
+            )
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+
+
 def _stop(process: subprocess.Popen[str]) -> None:
     """End a session: as Ctrl-C does, so that DVC frees its locks, then for good."""
     try:

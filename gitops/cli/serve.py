@@ -1,0 +1,109 @@
+"""`gitops serve`: packages that answer over HTTP."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitops.cli import screen
+from gitops.errors import ToolError, UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+def register(app: typer.Typer) -> None:
+    app.command()(serve)
+
+
+def serve(
+    packages: Annotated[
+        list[Path] | None, typer.Argument(metavar="[PACKAGE]...", help="Folders of packages.")
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option("--plan", help="Follow this serving plan instead.")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option("--state", help="Keep the prediction log and the workers' state here."),
+    ] = None,
+    listen: Annotated[
+        str, typer.Option("--listen", help="HOST:PORT; port 0 is any free one.")
+    ] = "127.0.0.1:8080",
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
+    max_rows: Annotated[
+        int, typer.Option("--max-rows", min=1, help="Rows in one request.")
+    ] = 10_000,
+    max_body: Annotated[
+        int, typer.Option("--max-body", min=1, help="Megabytes of one request.")
+    ] = 8,
+    timeout: Annotated[
+        float, typer.Option("--timeout", min=0.1, help="Seconds for one request.")
+    ] = 30.0,
+    api_keys: Annotated[
+        Path | None, typer.Option("--api-keys", help="File of SHA-256 hashes of the keys.")
+    ] = None,
+    tls_cert: Annotated[Path | None, typer.Option("--tls-cert", help="Certificate, PEM.")] = None,
+    tls_key: Annotated[Path | None, typer.Option("--tls-key", help="Its key, PEM.")] = None,
+    client_ca: Annotated[
+        Path | None,
+        typer.Option("--client-ca", help="Let in only clients that this CA vouches for."),
+    ] = None,
+    otlp: Annotated[
+        str | None, typer.Option("--otlp", help="Send traces to this OTLP/HTTP address.")
+    ] = None,
+) -> None:
+    """Answer predictions over HTTP, by packages or by a plan that says which.
+
+    Rows are checked by the package's signature, and answered as `gitops predict` answers them. The
+    page /docs shows how to ask; the Open Inference Protocol (/v2) is spoken too.
+
+    Examples:
+
+        gitops serve models/package
+
+        gitops serve models/late/package models/fare/package --listen 127.0.0.1:9000 --workers 2
+
+        gitops serve --plan state/serving.json --state state
+    """
+    _require_extra()
+    from gitops.serve import start
+
+    if bool(packages) == (plan is not None):
+        raise UsageError(
+            "give packages, or a plan",
+            fix="gitops serve models/package, or gitops serve --plan FILE",
+        )
+    if plan is not None and state is None:
+        raise UsageError("a plan needs a state folder", fix="add --state DIR")
+    start.serve(
+        packages or [],
+        plan=plan,
+        state=state,
+        listen=listen,
+        settings={
+            "workers": workers,
+            "max_rows": max_rows,
+            "max_body": max_body << 20,
+            "timeout": timeout,
+            "api_keys": api_keys,
+            "tls_cert": tls_cert,
+            "tls_key": tls_key,
+            "client_ca": client_ca,
+            "otlp": otlp,
+        },
+        say=screen.say,
+    )
+
+
+def _require_extra() -> None:
+    from importlib.util import find_spec
+
+    needed = ("uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client")
+    if absent := [name for name in needed if find_spec(name) is None]:
+        raise ToolError(
+            f"serving needs {', '.join(absent)}, which is not installed",
+            fix="install gitops-ml[serve]",
+        )

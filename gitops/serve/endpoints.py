@@ -1,0 +1,83 @@
+"""Which paths there are."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from typing import Any
+
+from gitops.serve import http, metrics, native
+from gitops.serve.app import App, Call, Endpoint, Endpoints
+from gitops.serve.loaded import Route
+from gitops.serve.model import Model
+from gitops.serve.refusal import Refusal
+
+
+def endpoints(app: App) -> Endpoints:
+    """All paths of what an application serves now."""
+    found = {
+        "/v2/health/live": Endpoint("GET", _live, guarded=False, plain=True),
+        "/v2/health/ready": Endpoint("GET", partial(_ready, app), guarded=False, plain=True),
+        "/metrics": Endpoint("GET", _metrics),
+        "/gitops/state": Endpoint("GET", partial(_state, app)),
+    }
+    for route in app.loaded.routes.values() if app.loaded else ():
+        found |= _of_model(app, route)
+    return found
+
+
+def _of_model(app: App, route: Route) -> dict[str, Endpoint]:
+    found = {}
+    asked: list[tuple[str, Model | None]] = [("", None)]
+    for _, model in route.variants:
+        asked.append((f"/versions/{model.variant.version}", model))
+    for tail, only in asked:
+        predict = partial(native.predict, app, route=route, only=only)
+        found[f"/models/{route.name}{tail}/predict"] = Endpoint("POST", predict)
+    return found
+
+
+async def _live(call: Call) -> None:
+    await call.answer({"live": True})
+
+
+async def _ready(app: App, call: Call) -> None:
+    ready = app.loaded is not None and not app.draining
+    await call.answer({"ready": ready}, 200 if ready else 503)
+
+
+async def _metrics(call: Call) -> None:
+    await http.answer(call.send, 200, metrics.text(), metrics.CONTENT_TYPE)
+
+
+async def _state(app: App, call: Call) -> None:
+    client = call.scope.get("client")
+    if not app.keys.needed and (client is None or client[0] not in ("127.0.0.1", "::1")):
+        raise Refusal(403, "only this machine is told", fix="ask from the server's own machine")
+    await call.answer({"pid": os.getpid(), **app.status(), **state(app)})
+
+
+def state(app: App) -> dict[str, Any]:
+    """What is served, for programs."""
+    if app.loaded is None:
+        return {"project": None, "environment": None, "models": {}}
+    plan = app.loaded.plan
+    models = {
+        name: {
+            "share": route.served.share,
+            "shadow": route.served.shadow,
+            "key": route.served.key,
+            **{called: _variant(model) for called, model in route.variants},
+        }
+        for name, route in app.loaded.routes.items()
+    }
+    return {"project": plan.project, "environment": plan.environment, "models": models}
+
+
+def _variant(model: Model) -> dict[str, str]:
+    return {
+        "release": model.variant.release,
+        "assignment": model.variant.assignment,
+        "package": model.variant.package,
+        "version": model.variant.version,
+    }

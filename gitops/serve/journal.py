@@ -1,0 +1,174 @@
+"""What is written down of answers: the prediction log, the metrics, and what a shadow would say."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from gitops.serve import metrics, route
+from gitops.serve.http import encode
+from gitops.serve.loaded import Loaded, Route
+from gitops.serve.model import Answers, Model
+from gitops.serve.plan import Log
+from gitops.serve.refusal import Refusal
+from gitops.serve.rows import Rows
+from gitops.serve.say import bug
+
+_SHADOWS = 256  # requests that may wait for a shadow
+_SHADOW_BYTES = 32 << 20
+
+
+class Writer(Protocol):
+    """One model's prediction log."""
+
+    def add(self, line: bytes) -> None:
+        """Take a line; returns at once."""
+
+    async def durable(self) -> None:
+        """Until all that was added is on the disk."""
+
+    def close(self) -> None: ...
+
+
+Decode = Callable[[Model], Rows]
+Opener = Callable[[Path, str, Log], Writer]
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """What all lines of one request have in common."""
+
+    route: Route
+    id: str
+    key: str | None
+    started: float
+
+
+class Journal:
+    """Writes lines; asks shadows when there is time."""
+
+    def __init__(self, state: Path, open_log: Opener | None, timeout: float) -> None:
+        self._state = state
+        self._open_log = open_log
+        self._timeout = timeout
+        self._writers: dict[str, tuple[Log, Writer]] = {}
+        self._shadows: asyncio.Queue[tuple[Line, Model, Decode, int]] = asyncio.Queue(_SHADOWS)
+        self._bytes = 0
+        self._thread = ThreadPoolExecutor(1, "shadow")
+
+    def follow(self, loaded: Loaded) -> None:
+        """Have a writer for each model of a plan that is logged."""
+        for name, route_ in loaded.routes.items():
+            settings = route_.served.serve.log
+            old = self._writers.get(name)
+            if old is not None and old[0] == settings:
+                continue
+            if old is not None:
+                del self._writers[name]
+                old[1].close()
+            if settings.sample and self._open_log is not None:
+                self._writers[name] = (settings, self._open_log(self._state, name, settings))
+
+    def line(
+        self, line: Line, model: Model, variant: str, rows: Rows | None, answers: Answers | None,
+        refusal: Refusal | None = None,
+    ) -> bytes | None:  # fmt: skip
+        """A line of the contract `prediction`; None if the request isn't in the sample."""
+        settings = line.route.served.serve.log
+        if model.name not in self._writers or not route.is_logged(line.id, settings.sample):
+            return None
+        split = line.route.challenger is not None
+        return encode(
+            {
+                "v": 1,
+                "id": line.id,
+                "at": time.time(),
+                "model": model.name,
+                "release": model.variant.release,
+                "variant": variant,
+                "key": line.key,
+                "share": line.route.served.share if split else None,
+                "salt": line.route.served.salt if split else None,
+                "rows": 0 if rows is None else rows.height,
+                "features": None if rows is None else {"columns": rows.features(settings.redact)},
+                "predictions": [] if answers is None else answers.predictions,
+                "scores": None if answers is None else answers.scores,
+                "ms": round((time.monotonic() - line.started) * 1e3, 3),
+                "status": 200 if refusal is None else refusal.status,
+                "error": None if refusal is None else refusal.message,
+            }
+        )
+
+    async def answered(
+        self, line: Line, model: Model, variant: str, rows: Rows, text: bytes | None
+    ) -> None:
+        """Write down an answer; waits for the disk where the settings ask for it."""
+        self._count(line, model, variant, rows)
+        if text is None or (found := self._writers.get(model.name)) is None:
+            return
+        settings, writer = found
+        writer.add(text)
+        if settings.sync_seconds == 0:
+            await writer.durable()
+
+    def failed(
+        self, line: Line, model: Model, variant: str, rows: Rows | None, refusal: Refusal
+    ) -> None:
+        """Write down a model's failure; rows that only a challenger refuses are its failure too."""
+        if refusal.status < 500:
+            refusal = Refusal(500, refusal.text())
+        metrics.variant(model.name, model.variant.version, variant).failed(refusal.status)
+        text = self.line(line, model, variant, rows, None, refusal)
+        if text is not None and (found := self._writers.get(model.name)):
+            found[1].add(text)
+
+    def _count(self, line: Line, model: Model, variant: str, rows: Rows) -> None:
+        of = metrics.variant(model.name, model.variant.version, variant)
+        of.answered(time.monotonic() - line.started, rows.height)
+        for column, kind, number in rows.surprises:
+            metrics.surprise(model.name, column, kind, number)
+
+    # ------------------------------------------------------------ shadows
+
+    def shadow(self, line: Line, model: Model, decode: Decode, size: int) -> None:
+        """Ask a shadow later; if too many wait already, never."""
+        if self._shadows.full() or self._bytes + size > _SHADOW_BYTES:
+            metrics.shadow_dropped(model.name)
+            return
+        self._bytes += size
+        self._shadows.put_nowait((line, model, decode, size))
+
+    async def ask_shadows(self) -> None:
+        """Works off what `shadow` put down, one by one; runs as long as the server."""
+        loop = asyncio.get_running_loop()
+        while True:
+            line, model, decode, size = await self._shadows.get()
+            self._bytes -= size
+            line = Line(line.route, line.id, line.key, time.monotonic())
+            rows = None
+            try:
+                async with asyncio.timeout(self._timeout):
+                    rows = await loop.run_in_executor(self._thread, decode, model)
+                    if model.runner is None:
+                        answers = await loop.run_in_executor(self._thread, model.predict, rows)
+                    else:
+                        answers = await model.runner.answer(rows)
+                    text = self.line(line, model, "shadow", rows, answers)
+                await self.answered(line, model, "shadow", rows, text)
+            except Refusal as refusal:
+                self.failed(line, model, "shadow", rows, refusal)
+            except TimeoutError:
+                self.failed(line, model, "shadow", rows, Refusal(504, "the answer took too long"))
+            except Exception as error:
+                bug(error)
+                self.failed(line, model, "shadow", rows, Refusal(500, "the model failed"))
+
+    def close(self) -> None:
+        self._thread.shutdown(wait=False, cancel_futures=True)
+        for _, writer in self._writers.values():
+            writer.close()

@@ -1,0 +1,107 @@
+"""From the command line to a running server."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from gitops import package
+from gitops.errors import ConfigError, UsageError, Where
+from gitops.serve import plan as plans
+from gitops.serve import supervisor
+from gitops.serve.keys import Keys
+from gitops.serve.options import Options
+
+
+def serve(
+    packages: Sequence[Path],
+    *,
+    plan: Path | None,
+    state: Path | None,
+    listen: str,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Serve until told to end.
+
+    Raises:
+        GitopsError: nothing can be served so.
+    """
+    host, port = address(listen)
+    with _folder(state) as folder:
+        made = None if plan is not None else plan_of(packages, logged=state is not None)
+        if made is not None:
+            plans.write(folder / plans.NAME, made)
+        options = Options(
+            plan=(plan or folder / plans.NAME).absolute(), state=folder.absolute(), **settings
+        )
+        _check(options)
+        listening = supervisor.listen(host, port)
+        supervisor.raise_limit(options.connections)
+        scheme = "http" if options.tls_cert is None else "https"
+        shown = f"[{host}]" if ":" in host else host
+        url = f"{scheme}://{shown}:{listening.getsockname()[1]}"
+        say(f"listening on {url} ({url}/docs shows how to ask); Ctrl-C ends it")
+        with listening:
+            supervisor.Supervisor(options, listening).run()
+
+
+def plan_of(folders: Sequence[Path], *, logged: bool) -> plans.Plan:
+    """Each package is its model's champion.
+
+    Raises:
+        EvidenceError: a package is broken.
+        UsageError: two are of one model.
+    """
+    models: dict[str, plans.Served] = {}
+    for folder in folders:
+        found = package.read(folder)
+        name = found.signature.model
+        if name in models:
+            raise UsageError(
+                f"two packages are of the model {name!r}: {models[name].champion.folder}, {folder}",
+                fix="serve one of them, or write a plan with a champion and a challenger",
+            )
+        log = plans.Log(sample=1.0 if logged else 0.0)
+        release = f"{name}@{found.digest[:12]}"
+        variant = plans.Variant(release, "", folder.absolute(), found.digest)
+        models[name] = plans.Served(variant, serve=plans.Serve(log=log, workdir=Path.cwd()))
+    return plans.Plan(0, "local", "local", models)
+
+
+def address(text: str) -> tuple[str, int]:
+    """Host and port of HOST:PORT; a host of IPv6 is in brackets.
+
+    Raises:
+        UsageError: it is none.
+    """
+    host, _, port = text.rpartition(":")
+    host = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise UsageError(f"{text!r} is no address", fix="write HOST:PORT, such as 127.0.0.1:8080")
+    return host, int(port)
+
+
+def _check(options: Options) -> None:
+    Keys(options.api_keys)
+    if (options.tls_cert is None) != (options.tls_key is None) or (
+        options.client_ca is not None and options.tls_cert is None
+    ):
+        raise UsageError("TLS needs a certificate and its key", fix="give --tls-cert and --tls-key")
+    for path in (options.tls_cert, options.tls_key, options.client_ca):
+        if path is not None and not path.is_file():
+            fix = "check the path"
+            raise ConfigError("there is no such file", fix=fix, where=Where(path))
+
+
+@contextmanager
+def _folder(state: Path | None) -> Iterator[Path]:
+    if state is not None:
+        state.mkdir(parents=True, exist_ok=True)
+        yield state
+        return
+    with tempfile.TemporaryDirectory(prefix="gitops-serve-") as folder:
+        yield Path(folder)
