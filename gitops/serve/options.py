@@ -42,12 +42,11 @@ class Options:
 
     def text(self) -> str:
         """For a worker's command line; `parse` reads it."""
-        return json.dumps(
-            {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-        )
+        return json.dumps(asdict(self), default=str)
 
 
 def parse(text: str) -> Options:
     """What `Options.text` wrote."""
     found: dict[str, Any] = json.loads(text)
-    return Options(**{k: Path(v) if k in _PATHS and v is not None else v for k, v in found.items()})
+    paths: dict[str, Any] = {name: Path(found[name]) for name in _PATHS if found[name]}
+    return Options(**found | paths)
