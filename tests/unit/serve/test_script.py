@@ -136,7 +136,9 @@ def test_a_broken_script_is_not_served(text: str, why: str, tmp_path: Path) -> N
 
 def children() -> list[str]:
     """Processes below us that run a worker."""
-    told = subprocess.run(["ps", "-eo", "ppid=,args="], capture_output=True, text=True).stdout
+    told = subprocess.run(
+        ["ps", "-eww", "-o", "ppid=,args="], capture_output=True, text=True
+    ).stdout
     return [
         line
         for line in told.splitlines()
