@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+import sys
+import sysconfig
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,13 @@ def project(folder: Path, **files: str) -> Path:
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     return folder
+
+
+def with_our_libraries(root: Path) -> Path:
+    """The project's Python finds what the tests have: polars, without a download."""
+    (root / ".python-version").write_text("{}.{}\n".format(*sys.version_info))
+    (root / "build.env").write_text(f"PYTHONPATH={sysconfig.get_path('purelib')}\n")
+    return root
 
 
 def as_command(folder: Path, task: str, command: list[str]) -> Path:
