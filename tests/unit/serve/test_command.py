@@ -81,10 +81,10 @@ def test_requests_that_wait_are_answered_by_one_run(tmp_path: Path) -> None:
         first = asyncio.create_task(ask(runner, made, 1024))
         while not (tmp_path / "project" / "runs.txt").exists():
             await asyncio.sleep(0.01)
-        several = await asyncio.gather(*(ask(runner, made, n, 1.5 * n) for n in range(2000, 2010)))
+        several = await asyncio.gather(*(ask(runner, made, n, 2 * n) for n in range(2000, 2010)))
         assert (await first).scores == [0.125]
         assert [one.scores for one in several] == [
-            [n / 8192, 1.5 * n / 8192] for n in range(2000, 2010)
+            [n / 8192, 2 * n / 8192] for n in range(2000, 2010)
         ]
         assert (await ask(runner, made, 6000)).predictions == ["true"]
 
