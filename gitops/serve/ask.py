@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gitops.serve import metrics, route
+from gitops.serve import explain, metrics, route
 from gitops.serve.journal import Journal, Line
 from gitops.serve.loaded import Route
 from gitops.serve.log import Variant
@@ -71,12 +72,24 @@ class Desk:
         """
         if request.size <= self.options.small:
             return await self._ask(to, request, decode)
+        with self._queued():
+            return await self._ask(to, request, decode)
+
+    async def explain(self, answered: Answered, request: Request) -> list[dict[str, Any]]:
+        """What made the answer. Raises as `explain.of`, or Refusal 503 if too many wait."""
+        large = replace(request, size=self.options.small + 1)  # it takes as long as a large one
+        with self._queued():
+            return await self._here(large, explain.of, answered.model, answered.rows, answered.id)
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        """A place among the large requests. Raises Refusal, 503, if there is none."""
         if self._waiting >= self.options.queue:
             raise Refusal(503, "too many large requests are waiting", fix="try again in a second")
         self._waiting += 1
         metrics.queued.set(self._waiting)
         try:
-            return await self._ask(to, request, decode)
+            yield
         finally:
             self._waiting -= 1
             metrics.queued.set(self._waiting)

@@ -79,7 +79,7 @@ def _predict(route: Route, only: Model | None, prefix: str) -> Json:
     return {
         "post": {
             "summary": f"Predict {model.signature.target} {what}",
-            "parameters": headers,
+            "parameters": [*headers, _EXPLAIN],
             "requestBody": {
                 "required": True,
                 "content": {
@@ -160,6 +160,7 @@ def _answer(signature: Signature) -> Json:
         "variant": {"enum": ["champion", "challenger"]},
         "predictions": {"type": "array", "items": prediction},
         "warnings": {"type": "array", "items": text},
+        "explanations": {"type": "array", "items": {"type": "object"}},
     }
     required = ["id", "model", "release", "variant", "predictions"]
     if signature.classes:
@@ -209,6 +210,12 @@ def _object(fields: Mapping[str, Json], required: list[str] | None = None) -> Js
     }
 
 
+_EXPLAIN: Json = {
+    "name": "explain",
+    "in": "query",
+    "description": "true: say what each input contributed",
+    "schema": {"const": "true"},
+}
 _EXTRA: Json = {"description": "Taken, but not seen by the model"}
 _ID: Json = {"type": "string", "minLength": 1, "maxLength": 128, "pattern": "^[!-~]+$"}
 _REF_ID: Json = {"$ref": "#/components/schemas/Id"}
