@@ -11,8 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops.errors import ToolError
+
+if TYPE_CHECKING:
+    import asyncio
 
 _GRACE_SECONDS = 10.0
 
@@ -282,6 +286,37 @@ def end(one: Started, seconds: float = _GRACE_SECONDS) -> None:
                 os.killpg(one.pid, signal.SIGKILL)
             deadline = float("inf")
         time.sleep(0.02)
+
+
+async def connected(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> asyncio.subprocess.Process:
+    """Start a process whose stdin and stdout are ours, in a session of its own; `end_session`.
+
+    What it writes to stderr goes where ours does.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    import asyncio
+
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+
+
+def end_session(leader: int) -> None:
+    """End the process that was started in a session of its own, and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:

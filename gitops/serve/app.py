@@ -52,15 +52,12 @@ Handler = Callable[[Call], Awaitable[None]]
 class Endpoint:
     """What answers a path. `guarded`: needs a key, where the server has keys."""
 
-    __slots__ = ("guarded", "handler", "method", "plain")
+    __slots__ = ("guarded", "handler", "method")
 
-    def __init__(
-        self, method: str, handler: Handler, *, guarded: bool = True, plain: bool = False
-    ) -> None:
+    def __init__(self, method: str, handler: Handler, *, guarded: bool = True) -> None:
         self.method = method
         self.handler = handler
         self.guarded = guarded
-        self.plain = plain  # errors as the Open Inference Protocol has them
 
 
 Endpoints = Mapping[str, Endpoint]
@@ -114,7 +111,7 @@ class App:
                     self.keys.check(call.headers)
             await endpoint.handler(call)
         except Refusal as refusal:
-            plain = endpoint is not None and endpoint.plain
+            plain = scope["path"].startswith("/v2")
             if refusal.status < 500 or refusal.status == 503:
                 metrics.refused(refusal.status)
             await http.refuse(send, refusal, None if call is None else call.id, plain=plain)

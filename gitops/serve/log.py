@@ -15,16 +15,13 @@ import os
 import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TypeVar
+from typing import Annotated, Literal, Protocol, TypeVar
 
 import msgspec
 
 from gitops.serve import segments
 from gitops.serve.segments import Position
 from gitops.serve.writer import Writer
-
-if TYPE_CHECKING:
-    from gitops.config_serving import Log
 
 T = TypeVar("T")
 Variant = Literal["champion", "challenger", "shadow"]
@@ -65,7 +62,18 @@ _ROWS = msgspec.json.Decoder(list[dict[str, msgspec.Raw]])
 _COLUMNS = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def open(state: Path, model: str, settings: Log) -> Writer:
+class Settings(Protocol):
+    """What `serve.log` of gitops.yaml says."""
+
+    @property
+    def sync_seconds(self) -> float: ...
+    @property
+    def segment_mb(self) -> int: ...
+    @property
+    def keep_mb(self) -> int: ...
+
+
+def open(state: Path, model: str, settings: Settings) -> Writer:
     """The writer of a model's log in a state folder; touches the disk at the first line."""
     return Writer(
         state / "log" / model,

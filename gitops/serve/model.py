@@ -90,18 +90,22 @@ class Model:
 async def open_runner(model: Model, serve: Serve) -> Runner | None:
     """Who answers in another process, started and ready; None: the model itself answers.
 
-    The modules `script` (code of the user's around a model) and `command` (a declared command, in
-    `serve.workdir`) have `start(model, serve) -> Runner`.
+    A script goes around whatever answers: the model, or its declared command.
 
     Raises:
         GitopsError: it can't be started.
     """
-    if serve.script is None and model.package.session is not None:
-        return None
-    raise EvidenceError(
-        f"{model.name} runs code of its own, which this server can't start",
-        fix="serve a package whose model is ONNX, without a script",
-    )
+    from gitops.serve import command, script
+
+    runner = None if model.package.session is not None else await command.start(model, serve)
+    if serve.script is None:
+        return runner
+    try:
+        return await script.start(model, serve, runner)
+    except BaseException:
+        if runner is not None:
+            await runner.close()
+        raise
 
 
 def decide(values: Array, signature: Signature) -> Answers:

@@ -14,13 +14,15 @@ _PATHS = ("plan", "state", "api_keys", "tls_cert", "tls_key", "client_ca")
 class Options:
     """Sizes are bytes, times seconds; limits hold for each worker.
 
-    `small`: bodies up to here are answered by the event loop itself, larger ones by a thread.
-    `active`: requests under way beyond which new ones are turned away; `queue`: the same of large
-    ones. `head_timeout` and `body_timeout`: how long a request's head and body may take to come.
+    `kept`: the state folder outlives the server. `small`: bodies up to here are answered by the
+    event loop itself, larger ones by a thread. `active`: requests under way beyond which new ones
+    are turned away; `queue`: the same of large ones. `head_timeout` and `body_timeout`: how long a
+    request's head and body may take to come.
     """
 
     plan: Path
     state: Path
+    kept: bool = True
     workers: int = 1
     max_body: int = 8 << 20
     max_rows: int = 10_000
@@ -42,12 +44,11 @@ class Options:
 
     def text(self) -> str:
         """For a worker's command line; `parse` reads it."""
-        return json.dumps(
-            {k: str(v) if isinstance(v, Path) else v for k, v in asdict(self).items()}
-        )
+        return json.dumps(asdict(self), default=str)
 
 
 def parse(text: str) -> Options:
     """What `Options.text` wrote."""
     found: dict[str, Any] = json.loads(text)
-    return Options(**{k: Path(v) if k in _PATHS and v is not None else v for k, v in found.items()})
+    paths: dict[str, Any] = {name: Path(found[name]) for name in _PATHS if found[name]}
+    return Options(**found | paths)

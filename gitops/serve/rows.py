@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -84,11 +83,8 @@ class Tensors:
         Raises:
             Refusal: 422; no time where one must be, or a value that the policy refuses.
         """
-        if (
-            height == 1
-            and self.usual
-            and (plain := self._plain_row([values[0] for values in columns]))
-        ):
+        plain = self._plain_row([values[0] for values in columns]) if height == 1 else None
+        if plain is not None:
             return Rows(self.signature, columns, height, plain, key, request_id)
         feed: dict[str, Array] = {}
         strange: list[_Strange] = []
@@ -246,7 +242,9 @@ def _limits(items: list[Input]) -> tuple[Array, Array]:
 
 
 def _ends(item: Input) -> tuple[float, float]:
-    assert item.minimum is not None and item.maximum is not None  # noqa: S101
+    """The training range; where every value was missing nothing is within it."""
+    if item.minimum is None or item.maximum is None:
+        return np.inf, -np.inf
     return item.minimum, item.maximum
 
 

@@ -36,7 +36,10 @@ def serve(
         if made is not None:
             plans.write(folder / plans.NAME, made)
         options = Options(
-            plan=(plan or folder / plans.NAME).absolute(), state=folder.absolute(), **settings
+            plan=(plan or folder / plans.NAME).absolute(),
+            state=folder.absolute(),
+            kept=state is not None,
+            **settings,
         )
         _check(options)
         listening = supervisor.listen(host, port)

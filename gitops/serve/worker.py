@@ -40,7 +40,7 @@ class Server(uvicorn.Server):
 
 async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     """Serve until told to end; what is under way is finished first."""
-    journal = Journal(options.state, None, options.timeout)
+    journal = Journal(options.state, options.timeout)
     desk = Desk(options, journal)
     app = App(options, desk, Keys(options.api_keys), endpoints)
     follower = Follower(app, journal)
