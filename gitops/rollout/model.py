@@ -32,8 +32,9 @@ class Rows:
     `unit`: the sticky key, or the request's id. `request`: the request's id. `row`: its position
     within the request. `at`: when it was answered, in seconds. `arm`: 0 the champion answered, 1
     the challenger, 2 its answer in the shadow of the champion's. `share`: the challenger's share
-    in [0, 1] at that moment; NaN in a shadow step. `failed`: no answer. `slow`: too late an
-    answer. `outcome`: more is better; NaN while there is no label. `known`: when the label came.
+    in [0, 1] at that moment; NaN: no share decided. `failed`: no answer (one row of the request).
+    `slow`: too late an answer. `outcome`: more is better; NaN while there is no label. `known`:
+    when the label came.
     """
 
     unit: NDArray[np.generic]

@@ -19,22 +19,22 @@ def gather(rows: Rows) -> Evidence:
     A unit is a sticky key or else a request. It is judged once, by the mean over the labelled rows
     of its first request that has a label: what follows from the same key depends on it. In the
     arms it counts once, by its first answer. For guardrails each key counts once in an hour, so
-    that one key can't break them alone and a failure that comes late is still seen.
+    that one key can't break them alone and a failure that comes late is still seen. Answers that
+    no share decided (a version that was asked for by its name, say) don't count.
     """
     unit = np.unique(rows.unit, return_inverse=True)[1]
     request = np.unique(rows.request, return_inverse=True)[1]
     order = np.lexsort((rows.row, rows.at))
-    split = np.flatnonzero(np.isfinite(rows.share) & (rows.arm != SHADOWED))
-    shadow = np.flatnonzero(np.isnan(rows.share) & (rows.arm == CHAMPION))
-    first = _firsts(unit, order[np.isin(order, split, assume_unique=True)])
-    theirs = order[rows.arm[order] != CHAMPION]
+    random = (rows.share > 0) & (rows.share < 1) & (rows.arm != SHADOWED)
+    first = _firsts(unit, order[random[order]])
+    theirs = order[((rows.arm == SHADOWED) | (random & (rows.arm == CHALLENGER)))[order]]
     hours = np.floor((rows.at - rows.at.min()) / HOUR) if len(rows.at) else rows.at
     counted = theirs[_new(np.column_stack([unit[theirs], hours[theirs].astype(np.int64)]))]
     return Evidence(
         arms=_arms(rows.share[first], rows.arm[first] == CHALLENGER),
-        shadowed=len(np.unique(unit[shadow])),
-        split=_split(rows, unit, request, split),
-        pairs=_pairs(rows, unit, request, shadow),
+        shadowed=len(np.unique(unit[rows.arm == SHADOWED])),
+        split=_split(rows, unit, request, np.flatnonzero(random)),
+        pairs=_pairs(rows, unit, request),
         answers=len(counted),
         failed=int(rows.failed[counted].sum()),
         slow=int(rows.slow[counted].sum()),
@@ -84,13 +84,13 @@ def _split(rows: Rows, unit: Index, request: Index, among: Index) -> Split:
     return Split(challenger, rows.share[first], outcome)
 
 
-def _pairs(rows: Rows, unit: Index, request: Index, among: Index) -> Pairs:
+def _pairs(rows: Rows, unit: Index, request: Index) -> Pairs:
     """Rows that both have answered; unit and request are the champion's."""
     width = int(rows.row.max()) + 1 if len(rows.row) else 1
     place = request * width + rows.row
-    shadows = np.flatnonzero(rows.arm == SHADOWED)
-    _, ours, theirs = np.intersect1d(place[among], place[shadows], return_indices=True)
-    among, other = among[ours], shadows[theirs]
+    first, shadows = (np.flatnonzero(rows.arm == arm) for arm in (CHAMPION, SHADOWED))
+    _, ours, theirs = np.intersect1d(place[first], place[shadows], return_indices=True)
+    among, other = first[ours], shadows[theirs]
     there = np.isfinite(rows.outcome[among]) & np.isfinite(rows.outcome[other])
     champion, challenger = np.full((2, len(rows.at)), np.nan)
     champion[among[there]] = rows.outcome[among[there]]

@@ -76,7 +76,7 @@ def test_a_shadow_is_paired_row_by_row() -> None:
     )
     assert found.pairs.challenger.tolist() == [0.4, 0.5]
     assert found.pairs.champion.tolist() == [0.2, 1.0]
-    assert (found.shadowed, found.answers, found.arms) == (3, 2, {})
+    assert (found.shadowed, found.answers, found.arms) == (2, 2, {})
 
 
 def test_nothing_answered_is_no_evidence() -> None:
