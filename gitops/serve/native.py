@@ -32,6 +32,8 @@ async def predict(app: App, call: Call, route: Route, only: Model | None) -> Non
     request = Request(call.id, call.key, len(body), call.started, only)
     try:
         answered = await app.desk.ask(route, request, lambda model: model.decode(body))
+        if app.tracer is not None:
+            call.note(answered)
         made = _document(answered)
         if call.scope["query_string"] == b"explain=true":
             made.explanations = await app.desk.explain(answered, request)

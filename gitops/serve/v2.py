@@ -90,6 +90,8 @@ async def infer(app: App, call: Call, route: Route, only: Model | None) -> None:
     asked, binary = _parsed(body, length)
     request = Request(asked.id or call.id, call.key, len(body), call.started, only)
     answered = await app.desk.ask(route, request, lambda model: rows(asked, binary, model))
+    if app.tracer is not None:
+        call.note(answered)
     head, tail = _answer(asked, answered)
     if not tail:
         await http.answer(call.send, 200, head)
