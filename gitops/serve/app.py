@@ -7,10 +7,10 @@ import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from itertools import count
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from gitops.serve import http, metrics
-from gitops.serve.ask import Desk
+from gitops.serve.ask import Answered, Desk
 from gitops.serve.http import Gone, Headers, Receive, Scope, Send
 from gitops.serve.keys import Keys
 from gitops.serve.loaded import Loaded
@@ -18,11 +18,14 @@ from gitops.serve.options import Options
 from gitops.serve.refusal import Refusal
 from gitops.serve.say import bug
 
+if TYPE_CHECKING:
+    from gitops.serve.traces import Tracer
+
 
 class Call:
     """One request under way."""
 
-    __slots__ = ("headers", "id", "receive", "scope", "send", "started")
+    __slots__ = ("headers", "id", "noted", "receive", "scope", "send", "started")
 
     def __init__(self, scope: Scope, receive: Receive, send: Send, made: str) -> None:
         self.scope = scope
@@ -30,6 +33,7 @@ class Call:
         self.send = send
         self.started = time.monotonic()
         self.headers: Headers = dict(scope["headers"])
+        self.noted: dict[str, str | int] = {}  # for the trace
         given = self.headers.get(b"x-request-id")
         self.id = made if given is None else _text(given, "x-request-id", 128)
 
@@ -42,6 +46,16 @@ class Call:
     async def body(self, most: int) -> bytes:
         return await http.body_of(self.headers, self.receive, most)
 
+    def note(self, answered: Answered) -> None:
+        """Who answered, for the trace."""
+        self.noted = {
+            "gitops.model": answered.model.name,
+            "gitops.release": answered.model.variant.release,
+            "gitops.variant": answered.variant,
+            "gitops.rows": answered.rows.height,
+            "http.response.status_code": 200,
+        }
+
     async def answer(self, document: object, status: int = 200) -> None:
         await http.answer(self.send, status, http.encode(document))
 
@@ -52,15 +66,12 @@ Handler = Callable[[Call], Awaitable[None]]
 class Endpoint:
     """What answers a path. `guarded`: needs a key, where the server has keys."""
 
-    __slots__ = ("guarded", "handler", "method", "plain")
+    __slots__ = ("guarded", "handler", "method")
 
-    def __init__(
-        self, method: str, handler: Handler, *, guarded: bool = True, plain: bool = False
-    ) -> None:
+    def __init__(self, method: str, handler: Handler, *, guarded: bool = True) -> None:
         self.method = method
         self.handler = handler
         self.guarded = guarded
-        self.plain = plain  # errors as the Open Inference Protocol has them
 
 
 Endpoints = Mapping[str, Endpoint]
@@ -76,6 +87,7 @@ class App:
         self.desk = desk
         self.keys = keys
         self.loaded: Loaded | None = None
+        self.tracer: Tracer | None = None
         self.draining = False
         self.status: Callable[[], dict[str, Any]] = dict
         self.active = 0
@@ -112,9 +124,12 @@ class App:
                     raise Refusal(503, "the server is busy", fix="try again in a second")
                 if self.keys.needed:
                     self.keys.check(call.headers)
-            await endpoint.handler(call)
+            if self.tracer is None:
+                await endpoint.handler(call)
+            else:
+                await self._traced(self.tracer, call, endpoint.handler)
         except Refusal as refusal:
-            plain = endpoint is not None and endpoint.plain
+            plain = scope["path"].startswith("/v2")
             if refusal.status < 500 or refusal.status == 503:
                 metrics.refused(refusal.status)
             await http.refuse(send, refusal, None if call is None else call.id, plain=plain)
@@ -127,6 +142,16 @@ class App:
             failed = Refusal(500, "the server failed", fix="see the server's log")
             metrics.refused(500)
             await http.refuse(send, failed, None if call is None else call.id, plain=False)
+
+    async def _traced(self, tracer: Tracer, call: Call, handler: Handler) -> None:
+        with tracer.span(call.scope["method"], call.scope["path"], call.headers) as span:
+            try:
+                await handler(call)
+            except Refusal as refusal:
+                call.noted["http.response.status_code"] = refusal.status
+                raise
+            finally:
+                span.set_attributes(call.noted)
 
     def _check_method(self, right: str, given: str) -> None:
         if not (right == "GET" and given == "HEAD"):

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from gitops.serve import metrics, route
+from gitops.serve import explain, metrics, route
 from gitops.serve.journal import Journal, Line
 from gitops.serve.loaded import Route
+from gitops.serve.log import Variant
 from gitops.serve.model import Answers, Model
 from gitops.serve.options import Options
 from gitops.serve.refusal import Refusal
@@ -41,7 +43,7 @@ class Request:
 class Answered:
     id: str
     model: Model
-    variant: str
+    variant: Variant
     rows: Rows
     answers: Answers
 
@@ -70,12 +72,24 @@ class Desk:
         """
         if request.size <= self.options.small:
             return await self._ask(to, request, decode)
+        with self._queued():
+            return await self._ask(to, request, decode)
+
+    async def explain(self, answered: Answered, request: Request) -> list[dict[str, Any]]:
+        """What made the answer. Raises as `explain.of`, or Refusal 503 if too many wait."""
+        large = replace(request, size=self.options.small + 1)  # it takes as long as a large one
+        with self._queued():
+            return await self._here(large, explain.of, answered.model, answered.rows, answered.id)
+
+    @contextmanager
+    def _queued(self) -> Iterator[None]:
+        """A place among the large requests. Raises Refusal, 503, if there is none."""
         if self._waiting >= self.options.queue:
             raise Refusal(503, "too many large requests are waiting", fix="try again in a second")
         self._waiting += 1
         metrics.queued.set(self._waiting)
         try:
-            return await self._ask(to, request, decode)
+            yield
         finally:
             self._waiting -= 1
             metrics.queued.set(self._waiting)
@@ -94,7 +108,7 @@ class Desk:
             tried = await self._try(challenger, request, decode, line)
             if tried is not None:
                 return tried
-        variant = "challenger" if model is challenger else "champion"
+        variant: Variant = "challenger" if model is challenger else "champion"
         answered = await self._answered(model, variant, rows, request, line)
         if request.only is None and to.shadow is not None:
             self.journal.shadow(line, to.shadow, decode, request.size)
@@ -115,7 +129,7 @@ class Desk:
             return None
 
     async def _answered(
-        self, model: Model, variant: str, rows: Rows, request: Request, line: Line
+        self, model: Model, variant: Variant, rows: Rows, request: Request, line: Line
     ) -> Answered:
         """The answer of one variant, written down; so is its failure."""
         try:

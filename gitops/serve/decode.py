@@ -41,6 +41,7 @@ class Decoder:
     ) -> None:
         self.signature = signature
         self.most_rows = most_rows
+        self.key = key
         self.tensors = Tensors(signature, policy)
         self.names = [item.name for item in signature.inputs]
         known = extras | ({key} if key else frozenset()) | ({signature.id} - {None})
@@ -74,16 +75,17 @@ class Decoder:
         if given[0] == "row":
             return tuple((value,) for value in as_tuple(parsed.row)), 1
         if given[0] == "rows":
-            self._count(len(parsed.rows))
+            self.count(len(parsed.rows))
             return tuple(zip(*map(as_tuple, parsed.rows), strict=True)), len(parsed.rows)
         columns = as_tuple(parsed.columns)
         heights = {len(values) for values in columns if values is not _EMPTY}
         if len(heights) != 1:
             raise msgspec.ValidationError("columns of one length")
-        self._count(height := heights.pop())
+        self.count(height := heights.pop())
         return tuple([None] * height if v is _EMPTY else v for v in columns), height
 
-    def _count(self, height: int) -> None:
+    def count(self, height: int) -> None:
+        """Raises Refusal: 422 for no rows, 413 for too many."""
         if not height:
             raise Refusal(422, "there are no rows", fix="give at least one row")
         if height > self.most_rows:

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import Any
 
-from gitops.serve import http, metrics, native
+from gitops.serve import http, metrics, native, openapi, page, v2
 from gitops.serve.app import App, Call, Endpoint, Endpoints
 from gitops.serve.loaded import Route
 from gitops.serve.model import Model
@@ -16,10 +16,14 @@ from gitops.serve.refusal import Refusal
 def endpoints(app: App) -> Endpoints:
     """All paths of what an application serves now."""
     found = {
-        "/v2/health/live": Endpoint("GET", _live, guarded=False, plain=True),
-        "/v2/health/ready": Endpoint("GET", partial(_ready, app), guarded=False, plain=True),
+        "/v2/health/live": Endpoint("GET", _live, guarded=False),
+        "/v2/health/ready": Endpoint("GET", partial(_ready, app), guarded=False),
+        "/v2": Endpoint("GET", _server),
         "/metrics": Endpoint("GET", _metrics),
         "/gitops/state": Endpoint("GET", partial(_state, app)),
+        "/labels": Endpoint("POST", partial(_labels, app)),
+        "/openapi.json": Endpoint("GET", partial(_openapi, app)),
+        "/docs": Endpoint("GET", partial(_docs, app)),
     }
     for route in app.loaded.routes.values() if app.loaded else ():
         found |= _of_model(app, route)
@@ -34,7 +38,21 @@ def _of_model(app: App, route: Route) -> dict[str, Endpoint]:
     for tail, only in asked:
         predict = partial(native.predict, app, route=route, only=only)
         found[f"/models/{route.name}{tail}/predict"] = Endpoint("POST", predict)
+        base = f"/v2/models/{route.name}{tail}"
+        infer = partial(v2.infer, app, route=route, only=only)
+        described = partial(_metadata, document=v2.metadata(route, only))
+        found[f"{base}/infer"] = Endpoint("POST", infer)
+        found[base] = Endpoint("GET", described)
+        found[f"{base}/ready"] = Endpoint("GET", partial(_ready, app), guarded=False)
     return found
+
+
+async def _server(call: Call) -> None:
+    await call.answer(v2.server())
+
+
+async def _metadata(call: Call, document: object) -> None:
+    await call.answer(document)
 
 
 async def _live(call: Call) -> None:
@@ -48,6 +66,26 @@ async def _ready(app: App, call: Call) -> None:
 
 async def _metrics(call: Call) -> None:
     await http.answer(call.send, 200, metrics.text(), metrics.CONTENT_TYPE)
+
+
+async def _labels(app: App, call: Call) -> None:
+    http.require_json(call.headers)
+    if not app.options.kept:
+        fix = "start the server with --state DIR"
+        raise Refusal(409, "labels aren't kept here", fix=fix)
+    accepted = await app.desk.journal.label(await call.body(app.options.max_body))
+    await call.answer({"accepted": accepted}, 202)
+
+
+async def _openapi(app: App, call: Call) -> None:
+    await call.answer(openapi.document(app.loaded, keys=app.keys.needed))
+
+
+async def _docs(app: App, call: Call) -> None:
+    host = call.headers.get(b"host", b"127.0.0.1").decode("ascii", "replace")
+    base = f"{call.scope['scheme']}://{host}"
+    found = page.html(app.loaded, base, keys=app.keys.needed)
+    await http.answer(call.send, 200, found, page.CONTENT_TYPE, page.HEADERS)
 
 
 async def _state(app: App, call: Call) -> None:

@@ -26,7 +26,7 @@ class Follower:
         self._app = app
         self._journal = journal
         self._options = app.options
-        self._seen: tuple[int, ...] | None = None
+        self._seen: tuple[int, ...] | None = ()
         self._tried = 0.0
         self._closing: set[asyncio.Task[None]] = set()
         self.generation: int | None = None
@@ -50,6 +50,7 @@ class Follower:
             try:
                 await self.look()
                 self._app.keys.follow()
+                self._journal.look()
             except GitopsError as error:  # the keys' file: those that were read stay
                 say("keys", level="error", error=str(error))
             except OSError as error:  # the state folder's disk: what is served is served on

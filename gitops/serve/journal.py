@@ -8,35 +8,23 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
 
-from gitops.serve import metrics, route
+from gitops.serve import labels, log, metrics
 from gitops.serve.http import encode
 from gitops.serve.loaded import Loaded, Route
+from gitops.serve.log import Variant
 from gitops.serve.model import Answers, Model
 from gitops.serve.plan import Log
 from gitops.serve.refusal import Refusal
 from gitops.serve.rows import Rows
-from gitops.serve.say import bug
+from gitops.serve.say import bug, say
+from gitops.serve.writer import Writer
 
 _SHADOWS = 256  # requests that may wait for a shadow
 _SHADOW_BYTES = 32 << 20
 
 
-class Writer(Protocol):
-    """One model's prediction log."""
-
-    def add(self, line: bytes) -> None:
-        """Take a line; returns at once."""
-
-    async def durable(self) -> None:
-        """Until all that was added is on the disk."""
-
-    def close(self) -> None: ...
-
-
 Decode = Callable[[Model], Rows]
-Opener = Callable[[Path, str, Log], Writer]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +40,14 @@ class Line:
 class Journal:
     """Writes lines; asks shadows when there is time."""
 
-    def __init__(self, state: Path, open_log: Opener | None, timeout: float) -> None:
+    def __init__(self, state: Path, timeout: float) -> None:
         self._state = state
-        self._open_log = open_log
         self._timeout = timeout
         self._writers: dict[str, tuple[Log, Writer]] = {}
+        self._labels: Writer | None = None
+        self._lost: dict[str, int] = {}
+        self._troubles: dict[str, str] = {}
+        self._secret = b""
         self._shadows: asyncio.Queue[tuple[Line, Model, Decode, int]] = asyncio.Queue(_SHADOWS)
         self._bytes = 0
         self._thread = ThreadPoolExecutor(1, "shadow")
@@ -70,42 +61,47 @@ class Journal:
                 continue
             if old is not None:
                 del self._writers[name]
+                self._lost.pop(name, None)
                 old[1].close()
-            if settings.sample and self._open_log is not None:
-                self._writers[name] = (settings, self._open_log(self._state, name, settings))
+            if settings.sample:
+                self._writers[name] = (settings, log.open(self._state, name, settings))
+            if route_.served.key in settings.redact:
+                self._secret = log.secret(self._state)
 
     def line(
-        self, line: Line, model: Model, variant: str, rows: Rows | None, answers: Answers | None,
-        refusal: Refusal | None = None,
+        self, line: Line, model: Model, variant: Variant, rows: Rows | None,
+        answers: Answers | None, refusal: Refusal | None = None,
     ) -> bytes | None:  # fmt: skip
         """A line of the contract `prediction`; None if the request isn't in the sample."""
-        settings = line.route.served.serve.log
-        if model.name not in self._writers or not route.is_logged(line.id, settings.sample):
+        served = line.route.served
+        settings = served.serve.log
+        if model.name not in self._writers or not log.sampled(line.id, settings.sample):
             return None
+        key, features = line.key, None
+        if key is not None and served.key in settings.redact:
+            key = log.pseudonym(self._secret, key)
+        if rows is not None:
+            features = log.features("columns", encode(rows.features(settings.redact)))
         split = line.route.challenger is not None
-        return encode(
-            {
-                "v": 1,
-                "id": line.id,
-                "at": time.time(),
-                "model": model.name,
-                "release": model.variant.release,
-                "variant": variant,
-                "key": line.key,
-                "share": line.route.served.share if split else None,
-                "salt": line.route.served.salt if split else None,
-                "rows": 0 if rows is None else rows.height,
-                "features": None if rows is None else {"columns": rows.features(settings.redact)},
-                "predictions": [] if answers is None else answers.predictions,
-                "scores": None if answers is None else answers.scores,
-                "ms": round((time.monotonic() - line.started) * 1e3, 3),
-                "status": 200 if refusal is None else refusal.status,
-                "error": None if refusal is None else refusal.message,
-            }
+        return log.line(
+            id=line.id,
+            model=model.name,
+            release=model.variant.release,
+            variant=variant,
+            rows=0 if rows is None else rows.height,
+            features=features,
+            predictions=None if answers is None else answers.predictions,
+            scores=None if answers is None else answers.scores,
+            ms=(time.monotonic() - line.started) * 1e3,
+            key=key,
+            share=served.share if split else None,
+            salt=served.salt if split else None,
+            status=200 if refusal is None else refusal.status,
+            error=None if refusal is None else refusal.place(),
         )
 
     async def answered(
-        self, line: Line, model: Model, variant: str, rows: Rows, text: bytes | None
+        self, line: Line, model: Model, variant: Variant, rows: Rows, text: bytes | None
     ) -> None:
         """Write down an answer; waits for the disk where the settings ask for it."""
         self._count(line, model, variant, rows)
@@ -117,21 +113,39 @@ class Journal:
             await writer.durable()
 
     def failed(
-        self, line: Line, model: Model, variant: str, rows: Rows | None, refusal: Refusal
+        self, line: Line, model: Model, variant: Variant, rows: Rows | None, refusal: Refusal
     ) -> None:
         """Write down a model's failure; rows that only a challenger refuses are its failure too."""
         if refusal.status < 500:
-            refusal = Refusal(500, refusal.text())
+            refusal = Refusal(500, f"rows refused: {refusal.place()}")
         metrics.variant(model.name, model.variant.version, variant).failed(refusal.status)
         text = self.line(line, model, variant, rows, None, refusal)
         if text is not None and (found := self._writers.get(model.name)):
             found[1].add(text)
 
-    def _count(self, line: Line, model: Model, variant: str, rows: Rows) -> None:
+    def _count(self, line: Line, model: Model, variant: Variant, rows: Rows) -> None:
         of = metrics.variant(model.name, model.variant.version, variant)
         of.answered(time.monotonic() - line.started, rows.height)
         for column, kind, number in rows.surprises:
             metrics.surprise(model.name, column, kind, number)
+
+    async def label(self, body: bytes) -> int:
+        """Keep labels; their number, once they are on the disk. Raises as `labels.take`."""
+        if self._labels is None:
+            self._labels = labels.open(self._state)
+        return await labels.take(self._labels, body)
+
+    def look(self) -> None:
+        """Tell of what the logs lost since the last look, and of what ails them."""
+        for name, (_, writer) in self._writers.items():
+            state = writer.state
+            if lost := state.dropped - self._lost.get(name, 0):
+                metrics.log_dropped(name, lost)
+                self._lost[name] = state.dropped
+            if state.trouble != self._troubles.get(name, ""):
+                self._troubles[name] = state.trouble
+                level = "error" if state.trouble else "info"
+                say("prediction log", level=level, model=name, trouble=state.trouble or None)
 
     # ------------------------------------------------------------ shadows
 
@@ -170,5 +184,7 @@ class Journal:
 
     def close(self) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
-        for _, writer in self._writers.values():
+        for writer in [writer for _, writer in self._writers.values()]:
             writer.close()
+        if self._labels is not None:
+            self._labels.close()

@@ -25,8 +25,8 @@ _surprises = Counter(
 )
 _refused = Counter("gitops_refused", "Requests turned away before a model saw them.", ("status",))
 _shadow_dropped = Counter("gitops_shadow_dropped", "Requests a shadow wasn't asked.", ("model",))
-_log_dropped = Gauge(
-    "gitops_log_dropped_lines", "Lines that the prediction log lost.", ("model",), "sum"
+_log_dropped = Counter(
+    "gitops_log_dropped_lines", "Lines that the prediction log lost.", ("model",)
 )
 active = Gauge("gitops_active_requests", "Requests under way.", multiprocess_mode="livesum")
 queued = Gauge("gitops_queued_requests", "Large requests waiting.", multiprocess_mode="livesum")
@@ -74,7 +74,7 @@ def shadow_dropped(model: str) -> None:
 
 
 def log_dropped(model: str, lines: int) -> None:
-    _log_dropped.labels(model).set(lines)
+    _log_dropped.labels(model).inc(lines)
 
 
 def text() -> bytes:

@@ -14,13 +14,15 @@ _PATHS = ("plan", "state", "api_keys", "tls_cert", "tls_key", "client_ca")
 class Options:
     """Sizes are bytes, times seconds; limits hold for each worker.
 
-    `small`: bodies up to here are answered by the event loop itself, larger ones by a thread.
-    `active`: requests under way beyond which new ones are turned away; `queue`: the same of large
-    ones. `head_timeout` and `body_timeout`: how long a request's head and body may take to come.
+    `kept`: the state folder outlives the server. `small`: bodies up to here are answered by the
+    event loop itself, larger ones by a thread. `active`: requests under way beyond which new ones
+    are turned away; `queue`: the same of large ones. `head_timeout` and `body_timeout`: how long a
+    request's head and body may take to come.
     """
 
     plan: Path
     state: Path
+    kept: bool = True
     workers: int = 1
     max_body: int = 8 << 20
     max_rows: int = 10_000

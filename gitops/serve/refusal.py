@@ -39,6 +39,11 @@ class Refusal(Exception):
             f"; {self.fix}" if self.fix else ""
         )
 
+    def place(self) -> str:
+        """What happened and where, without a value: what may be kept."""
+        column = self.at.get("column")
+        return self.message if column is None else f"{self.message} (column {column!r})"
+
 
 def shown(value: object) -> str:
     """A little of a caller's value."""

@@ -18,8 +18,3 @@ def place(salt: str, key: str) -> float:
 def is_challengers(salt: str, key: str, share: float) -> bool:
     """Whether the challenger answers the unit; with a growing share, who is in stays in."""
     return place(salt, key) < share
-
-
-def is_logged(request_id: str, sample: float) -> bool:
-    """Whether a request is in the sample that is logged; all lines of one id are, or none."""
-    return sample >= 1 or place("log", request_id) < sample * 100

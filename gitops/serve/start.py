@@ -11,7 +11,7 @@ from typing import Any
 from gitops import package
 from gitops.errors import ConfigError, UsageError, Where
 from gitops.serve import plan as plans
-from gitops.serve import supervisor
+from gitops.serve import supervisor, traces
 from gitops.serve.keys import Keys
 from gitops.serve.options import Options
 
@@ -36,7 +36,10 @@ def serve(
         if made is not None:
             plans.write(folder / plans.NAME, made)
         options = Options(
-            plan=(plan or folder / plans.NAME).absolute(), state=folder.absolute(), **settings
+            plan=(plan or folder / plans.NAME).absolute(),
+            state=folder.absolute(),
+            kept=state is not None,
+            **settings,
         )
         _check(options)
         listening = supervisor.listen(host, port)
@@ -87,6 +90,8 @@ def address(text: str) -> tuple[str, int]:
 
 def _check(options: Options) -> None:
     Keys(options.api_keys)
+    if options.otlp is not None:
+        traces.require()
     if (options.tls_cert is None) != (options.tls_key is None) or (
         options.client_ca is not None and options.tls_cert is None
     ):

@@ -28,6 +28,7 @@ from gitops.serve.journal import Journal
 from gitops.serve.keys import Keys
 from gitops.serve.options import Options, parse
 from gitops.serve.protocol import configured
+from gitops.serve.traces import Tracer
 
 
 class Server(uvicorn.Server):
@@ -40,9 +41,11 @@ class Server(uvicorn.Server):
 
 async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     """Serve until told to end; what is under way is finished first."""
-    journal = Journal(options.state, None, options.timeout)
+    journal = Journal(options.state, options.timeout)
     desk = Desk(options, journal)
     app = App(options, desk, Keys(options.api_keys), endpoints)
+    if options.otlp is not None:
+        app.tracer = Tracer(options.otlp)
     follower = Follower(app, journal)
     server = Server(_config(app, options))
     loop = asyncio.get_running_loop()
@@ -66,6 +69,8 @@ async def serve(options: Options, listening: socket.socket, alive: int) -> None:
         await follower.close()
         desk.close()
         journal.close()
+        if app.tracer is not None:
+            app.tracer.close()
         say.say("ended")
 
 
