@@ -27,7 +27,7 @@ from gitops.proc import Started
 Json = dict[str, Any]
 _SERVER = "server.json"
 _LOOK = 0.05  # seconds between two looks at what the workers say
-_PATIENCE = 120.0  # seconds until every worker serves a plan
+_PATIENCE = 300.0  # seconds until every worker serves a plan: code of its own has an environment to make
 _LETTING_GO = 35.0  # seconds until a server that was killed has answered what it had begun
 _SAID = 12  # lines of the server's log that an error shows
 

@@ -14,7 +14,7 @@ from gitops import package as packages
 from gitops.deploy import decide, record, smoke, target
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
-from gitops.deploy.model import Desired, Plan, Release, Served, Source, Under, Variant, Wanted
+from gitops.deploy.model import Code, Desired, Plan, Release, Served, Source, Under, Variant, Wanted
 from gitops.deploy.record import Happened
 from gitops.deploy.state import State, digest_of, remove
 from gitops.deploy.target import Target
@@ -94,7 +94,9 @@ class Reconciler:
         plan = self.state.plan()
         served = plan.models.get(model) if plan else None
         under = self.state.under_way().get(model)
-        serve = self._serve(wanted) if wanted else {}
+        # Code is each variant's own, and so not among what both have in common.
+        own = {"script": None, "workdir": None}
+        serve = wanted.serve.model_dump(mode="json") | own if wanted else {}
         found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
         if under and found.gone:
             self._end(under, found.gone)
@@ -238,18 +240,14 @@ class Reconciler:
             self.target.stop()
             self.state.put_plan(plan)
 
-    def _serve(self, wanted: Wanted) -> Json:
-        """How the model answers, as the contract `serving` says it."""
-        told = wanted.serve.model_dump(mode="json")
-        workdir = str(self.state.checkout(wanted.release.commit)) if wanted.code else None
-        return {**told, "workdir": workdir}
-
     def _laid_out(self, wanted: Wanted) -> Variant:
         """The package, and where it needs them the release's files, on this disk, proven."""
         release = wanted.release
         folder = self.state.package(release.package)
         self._keep(wanted)
-        return Variant(release.name, release.assignment, str(folder), release.package)
+        files = str(self.state.checkout(release.commit))
+        code = Code(files, wanted.serve.script) if wanted.code else None
+        return Variant(release.name, release.assignment, str(folder), release.package, code)
 
     def _keep(self, wanted: Wanted) -> None:
         """Fetch what isn't here, and what was altered here."""
@@ -289,7 +287,7 @@ class Reconciler:
         variants = [one for each in served for one in (each.champion, each.challenger) if one]
         kept = {one.package for one in variants} | set(self.book.previous().values())
         kept |= {one.release.package for one in self.state.under_way().values()}
-        code = {str(each.serve.get("workdir") or "").rpartition("/")[2] for each in served}
+        code = {one.code.workdir.rpartition("/")[2] for one in variants if one.code}
         code |= {one.release.commit for one in self.state.under_way().values()}
         self.state.tidy(kept, code)
 
