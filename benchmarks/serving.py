@@ -176,7 +176,7 @@ def _running(one: Contender, home: Path, env: Mapping[str, str]) -> Iterator[Non
     """Start it, and see that it says what the model says."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         one.port = free.getsockname()[1]
-    work = home / one.name
+    work = home / f"run-{one.name}"
     work.mkdir()
     shutil.copy(PROJECT / "benchmarks" / "serving_peers.py", work)
     command = [part.format(port=one.port) for part in one.command]
