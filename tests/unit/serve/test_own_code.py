@@ -13,6 +13,7 @@ from gitops import package
 from gitops.serve import label_file, labels, log
 from gitops.serve import plan as plans
 from gitops.serve.join import join
+from gitops.serve.script_process import version
 from tests.serving import PACKAGES, ROW, plan, serving, stricter, until, variant
 from tests.unit.serve.projects import as_command, project, with_our_libraries
 from tests.unit.serve.test_command import BINARY, WORDS
@@ -49,6 +50,8 @@ def test_a_script_answers_and_a_broken_one_does_not_take_over(tmp_path: Path) ->
         assert b"ValueError" not in failed.body
         assert "ValueError: no ZZ" in server.log.read_text()
         assert [one["at"] for one in server.said() if one["event"] == "scoring script failed"] != []
+        state = server.get("/gitops/state").json["models"]["binary"]["champion"]
+        assert state["script"] == version(root / "scoring.py")
         plans.write(file, plan(2, binary=served(root, "broken.py")))
         until(lambda: server.get("/gitops/state").json["error"])
         assert "like those of the training data" in server.get("/gitops/state").json["error"]
