@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cases, gate, registry, serving, sync
+from benchmarks import cases, gate, predictions, registry, serving, sync
 from benchmarks.measure import side_by_side
 
 _PEERS = (
@@ -61,6 +61,8 @@ def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[s
         "registry_promote": registry.plan,
         "gate": gate.million,
         "gate_command": gate.command,
+        "prediction_log": predictions.write,
+        "prediction_join": predictions.join,
     }
     if large:
         made |= {"gate_large": gate.ten_million, "gate_command_large": gate.ten_million_command}
