@@ -11,6 +11,7 @@ from gitops.serve.app import App, Call, Endpoint, Endpoints
 from gitops.serve.loaded import Route
 from gitops.serve.model import Model
 from gitops.serve.refusal import Refusal
+from gitops.serve.script import Around
 
 
 def endpoints(app: App) -> Endpoints:
@@ -113,7 +114,9 @@ def state(app: App) -> dict[str, Any]:
 
 
 def _variant(model: Model) -> dict[str, str]:
+    script = {"script": model.runner.script.version} if isinstance(model.runner, Around) else {}
     return {
+        **script,
         "release": model.variant.release,
         "assignment": model.variant.assignment,
         "package": model.variant.package,

@@ -19,6 +19,7 @@ from typing import Any
 
 import uvicorn
 
+from gitops.errors import GitopsError
 from gitops.serve import say
 from gitops.serve.app import App
 from gitops.serve.ask import Desk
@@ -108,8 +109,12 @@ def main() -> None:
     sys.setswitchinterval(0.001)  # large requests' thread gives way to the loop sooner
     listening = socket.socket(fileno=number)
     listening.setblocking(False)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options, listening, alive))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(options, listening, alive))
+    except GitopsError as error:
+        say.say("can't serve", level="error", why=str(error))
+        sys.exit(error.code)
 
 
 if __name__ == "__main__":

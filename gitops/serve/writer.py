@@ -145,6 +145,7 @@ class Writer:
             self._trouble = ""
             if self._size >= self._segment_bytes:
                 self._shut()
+            self._settle(True)
         return True
 
     def _take(self) -> None:
@@ -201,9 +202,11 @@ class Writer:
         """
         if self._descriptor < 0:
             return
+        cut = False
         with suppress(OSError):
             os.ftruncate(self._descriptor, self._size)
-        if self._size or written:
+            cut = True
+        if self._size or written or not cut:
             self._shut()
             if not self._size:
                 with suppress(OSError):

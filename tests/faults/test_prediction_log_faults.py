@@ -259,6 +259,53 @@ def test_a_disk_that_fails_now_and_then_loses_nothing(
     assert ids(tmp_path) == [f"r{number}" for number in range(40)]
 
 
+def test_what_can_not_be_cut_off_is_not_continued(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first write goes half way, and its half stays where it is."""
+    write, fails = os.write, [True]
+
+    def half(file: int, data: memoryview) -> int:
+        if fails and fails.pop():
+            write(file, data[: len(data) // 2])
+            raise OSError(errno.EIO, "Input/output error")
+        return write(file, data)
+
+    def never(file: int, size: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("os.write", half)
+    monkeypatch.setattr("os.ftruncate", never)
+    writer = Writer(tmp_path, sync_seconds=0.01, segment_bytes=10**6, keep_bytes=10**7)
+    writer.add(line("r1"))
+    until(lambda: writer.state.written == 1)
+    writer.close()
+    found, position = log.read(tmp_path)
+    assert ([one.id for one in found], position.bad) == (["r1"], 0)
+
+
+def test_who_waits_is_answered_though_others_keep_coming(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = Writer(tmp_path, sync_seconds=0, segment_bytes=10**6, keep_bytes=10**7)
+    fsync, coming = os.fsync, [True]
+
+    def busy(file: int) -> None:
+        fsync(file)
+        if coming:
+            writer.add(line("another"))
+
+    monkeypatch.setattr("os.fsync", busy)
+
+    async def ask() -> bool:
+        writer.add(line("mine"))
+        return await asyncio.wait_for(writer.durable(), 20)
+
+    assert asyncio.run(ask())
+    coming.clear()
+    assert writer.close().dropped == 0
+
+
 def test_a_full_disk_for_long_drops_lines_and_counts_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
