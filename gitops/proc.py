@@ -273,6 +273,26 @@ def is_alive(one: Started) -> bool:
     return since(one.pid) == one.since
 
 
+def find(*words: str) -> list[Started]:
+    """The processes whose command line has these words in a row; not this one."""
+    lines: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            text = path.read_bytes().decode("utf-8", "replace")
+            lines[int(path.parent.name)] = text.rstrip("\0").split("\0")
+    if not lines:
+        listed = run(["ps", "-axo", "pid=,command="], check=False).out.splitlines()
+        lines = {int(line.split()[0]): line.split()[1:] for line in listed if line.strip()}
+    size, found = len(words), []
+    for pid, line in lines.items():
+        if pid == os.getpid():
+            continue
+        named = any(tuple(line[at : at + size]) == words for at in range(len(line)))
+        if named and (began := since(pid)) is not None:
+            found.append(Started(pid, began))
+    return found
+
+
 def end(one: Started, seconds: float = _GRACE_SECONDS) -> None:
     """End it: it is asked to, and after so many seconds made to, with all of its session."""
     if not is_alive(one):

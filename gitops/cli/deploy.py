@@ -96,7 +96,7 @@ def deploy(
     if unit:
         _unit(root, config, environment, remote, workers)
         return
-    source, state, target = _parts(root, config, environment, remote, workers)
+    source, state, target = parts(root, config, environment, remote, workers)
     if stop:
         with state.alone():
             stopped = target.stop()
@@ -110,9 +110,14 @@ def deploy(
         _end(watcher, target, environment, as_json, sent)
 
 
-def _parts(
+def parts(
     root: Path, config: Config, environment: str, remote: str | None, workers: int | None
 ) -> tuple[Remote, State, Local]:
+    """What an environment is deployed with: the remote's word, the state folder, the target.
+
+    Raises:
+        ConfigError, UsageError: which remote is meant isn't clear.
+    """
     from gitops.cli.hands_deploy import Remote
     from gitops.deploy import state as states
     from gitops.deploy.ask import Endpoint
@@ -128,13 +133,16 @@ def _parts(
 def _watcher(
     source: Remote, state: State, target: Local, as_json: bool, watch: bool, follow: bool
 ) -> Watcher:
+    from gitops.cli.evidence import Evidence
     from gitops.deploy.book import Book
     from gitops.deploy.reconcile import Reconciler
     from gitops.deploy.run import Watcher
     from gitops.deploy.traffic import Traffic
 
     book = Book(state, source.environment)
-    reconciler = Reconciler(state, target, source, book, screen.say)
+    names = (source.local.project, source.environment)
+    judge = Evidence(state).judge
+    reconciler = Reconciler(names, state, target, source, book, judge, screen.say)
     return Watcher(reconciler, Traffic(reconciler), _shower(as_json, watch, follow))
 
 

@@ -32,11 +32,16 @@ class Remote:
     _chosen: dict[str, Chosen] = field(default_factory=dict)
 
     def desired(self) -> Desired:
-        from gitops.deploy.model import Desired
-        from gitops.promote import hotfix, marks
         from gitops.promote import world as worlds
 
-        world = self._world = worlds.read(self.root, self.remote)
+        return self.by(worlds.read(self.root, self.remote))
+
+    def by(self, world: World) -> Desired:
+        """What the environment should be by a remote that was read."""
+        from gitops.deploy.model import Desired
+        from gitops.promote import hotfix, marks
+
+        self._world = world
         environment = self.local.environment(self.environment)
         tip = world.tip(environment)
         settings = world.settings(tip, environment)

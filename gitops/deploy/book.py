@@ -14,6 +14,7 @@ from gitops.errors import AnswerNo, ToolError
 
 Json = dict[str, Any]
 _FILE = "deployed.json"
+_NOTHING: Json = {"recorded": None, "previous": None, "failed": None}
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,19 @@ class Book:
         """Assignments that could not be deployed, by model: assignment, why, when."""
         return {model: one["failed"] for model, one in self._models().items() if one["failed"]}
 
+    def keep(self, model: str, package: str) -> None:
+        """Remember the package that a model runs before it runs another one."""
+        document = self._read()
+        one = document["models"].setdefault(model, dict(_NOTHING))
+        if one["previous"] != package:
+            one["previous"] = package
+            self.state.write(_FILE, document)
+
+    def says_running(self, release: Release) -> bool:
+        """Whether the last that is on record of the model is that this assignment runs."""
+        known = self._models().get(release.model)
+        return known is not None and known["recorded"] == [release.assignment, "running"]
+
     def note(
         self,
         happened: Happened,
@@ -46,13 +60,9 @@ class Book:
     ) -> None:
         """Remember what became of an assignment; its record, once, waits to be pushed."""
         document = self._read()
-        one = document["models"].setdefault(
-            release.model, {"recorded": None, "previous": None, "failed": None}
-        )
+        one = document["models"].setdefault(release.model, dict(_NOTHING))
         if happened == "running":
             one["failed"] = None
-            if replaces:
-                one["previous"] = replaces
         elif happened == "failed":
             one["failed"] = {"assignment": release.assignment, "why": why, "at": record.now()}
         if one["recorded"] != [release.assignment, happened]:

@@ -6,6 +6,7 @@ its workers writes about itself, and over HTTP.
 
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 import socket
@@ -26,13 +27,14 @@ from gitops.proc import Started
 Json = dict[str, Any]
 _SERVER = "server.json"
 _LOOK = 0.05  # seconds between two looks at what the workers say
-_PATIENCE = 120.0  # seconds until every worker serves a plan
+_PATIENCE = 300.0  # seconds until every worker serves a plan: code of its own has an environment to make
+_LETTING_GO = 35.0  # seconds until a server that was killed has answered what it had begun
 _SAID = 12  # lines of the server's log that an error shows
 
 
 @dataclass
 class Local:
-    """A server for `state`; `workers` None: as many as it takes by itself."""
+    """A server for `state`; `workers` None: as many as it was started with, else one."""
 
     state: State
     endpoint: Endpoint
@@ -67,12 +69,11 @@ class Local:
 
     def start(self) -> bool:
         """Start the server if there's none, or one of another address; whether one was started."""
-        known = self.state.read(_SERVER)
-        wanted = {"listen": self.endpoint.url, "workers": self.workers, "tool": __version__}
+        known = self.state.read(_SERVER) or {}
+        workers = self.workers or known.get("workers") or 1
+        wanted = {"listen": self.endpoint.url, "workers": workers, "tool": __version__}
         server = self._server()
-        if self.workers is None and known:
-            wanted["workers"] = known.get("workers")
-        if server and known and all(known.get(key) == one for key, one in wanted.items()):
+        if server and all(known.get(key) == one for key, one in wanted.items()):
             return False
         if server:
             self.say(f"restarting the server (process {server.pid}): it is to answer otherwise")
@@ -82,7 +83,7 @@ class Local:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > 1 << 24:
             log.replace(log.with_suffix(".log.1"))
-        started = proc.detached(self._command(), log=log, cwd=self.state.folder)
+        started = proc.detached(self._command(workers), log=log, cwd=self.state.folder)
         self.state.write(_SERVER, {"pid": started.pid, "since": started.since, **wanted})
         return True
 
@@ -102,7 +103,11 @@ class Local:
             shutil.rmtree(state.folder, ignore_errors=True)
 
     def mark(self, model: str) -> Json:
-        return {}
+        folders = {"log": self.state.folder / "log" / model, "labels": self.state.folder / "labels"}
+        return {
+            kind: {path.name: path.stat().st_size for path in folder.glob("*.jsonl")}
+            for kind, folder in folders.items()
+        }
 
     def stop(self) -> bool:
         server = self._server()
@@ -121,12 +126,12 @@ class Local:
 
     # ------------------------------------------------------------ the process
 
-    def _command(self) -> list[str]:
+    def _command(self, workers: int) -> list[str]:
         host, port = self.endpoint.host, self.endpoint.port
         listen = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         words = ["serve", "--plan", str(self.state.plan_file), "--state", str(self.state.folder)]
-        more = ["--workers", str(self.workers)] if self.workers else []
-        return [sys.executable, "-m", "gitops", *words, "--listen", listen, *more]
+        words += ["--listen", listen, "--workers", str(workers)]
+        return [sys.executable, "-m", "gitops", *words]
 
     def _server(self) -> Started | None:
         known = self.state.read(_SERVER)
@@ -148,11 +153,22 @@ class Local:
         return found
 
     def _end_orphans(self) -> None:
-        """Workers whose server was killed: they would go on answering beside the next one."""
+        """Servers of this plan that nothing remembers: whoever started one was killed.
+
+        A killed server's workers end by themselves, and let go of the address when they have.
+        """
+        for one in proc.find("serve", "--plan", str(self.state.plan_file)):
+            proc.end(one)
+        deadline = time.monotonic() + _LETTING_GO
+        while proc.find("-m", "gitops.serve.worker") and not _is_free(self.endpoint):
+            if time.monotonic() > deadline:
+                return  # another program's address: the server says so
+            time.sleep(_LOOK)
 
     def _wait(self, generation: int) -> None:
         """Until every worker serves the generation, and the server says that it is ready."""
         deadline = time.monotonic() + _PATIENCE
+        workers = int((self.state.read(_SERVER) or {}).get("workers") or 1)
         while True:
             server = self._server()
             if server is None:
@@ -164,12 +180,12 @@ class Local:
             for one in told.values():
                 if one.get("error") and int(one.get("wanted") or 0) >= generation:
                     raise EvidenceError(
-                        f"the server can't serve this: {one['error']}",
+                        f"the server can't serve this: {str(one['error']).splitlines()[0]}",
                         fix="what ran goes on running",
                         where=Where(self.state.plan_file),
                     )
             reached = [int(one["generation"] or 0) >= generation for one in told.values()]
-            if reached and all(reached) and self.ready():
+            if len(reached) >= workers and all(reached) and self.ready():
                 return
             if time.monotonic() > deadline:
                 raise ToolError(
@@ -186,6 +202,18 @@ class Local:
             return "it has said nothing"
         lines = raw.decode("utf-8", "replace").strip().splitlines()[-_SAID:]
         return "\n  ".join(["it said:", *lines]) if lines else "it has said nothing"
+
+
+def _is_free(endpoint: Endpoint) -> bool:
+    """Whether one could listen there; what can't be a matter of waiting counts as free."""
+    family = socket.AF_INET6 if ":" in endpoint.host else socket.AF_INET
+    with socket.socket(family) as one:
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((endpoint.host, endpoint.port))
+        except OSError as error:
+            return error.errno != errno.EADDRINUSE
+    return True
 
 
 def _free_port() -> int:

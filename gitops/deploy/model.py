@@ -128,13 +128,22 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True)
+class Code:
+    """A release's own code: its checkout, and the script in it."""
+
+    workdir: str
+    script: str | None
+
+
+@dataclass(frozen=True)
 class Variant:
-    """A package that is loaded: the contract `serving` has the same fields."""
+    """A package that is loaded, with the code around it: as in the contract `serving`."""
 
     release: str
     assignment: str
     folder: str
     package: str
+    code: Code | None = None
 
 
 @dataclass(frozen=True)
@@ -167,17 +176,18 @@ class Plan:
 def plan_of(document: Json) -> Plan:
     """The plan that `as_json` wrote."""
     models = {
-        name: Served(
-            **{
-                **one,
-                "champion": Variant(**one["champion"]),
-                "challenger": Variant(**one["challenger"]) if one["challenger"] else None,
-            }
-        )
+        name: Served(**one | {at: _variant(one[at]) for at in ("champion", "challenger")})
         for name, one in document["models"].items()
     }
     kept = ("generation", "project", "environment")
     return Plan(**{key: document[key] for key in kept}, models=models)
+
+
+def _variant(document: Json | None) -> Variant | None:
+    if document is None:
+        return None
+    code = document.get("code")
+    return Variant(**document | {"code": Code(**code) if code else None})
 
 
 @dataclass(frozen=True)
@@ -224,7 +234,7 @@ def under_of(document: Json) -> Under:
     """What `Under.as_json` wrote."""
     parts = {
         "release": Release(**document["release"]),
-        "champion": Variant(**document["champion"]),
+        "champion": _variant(document["champion"]),
         "policy": Rollout.model_validate(document["policy"]),
     }
     return Under(**{**document, **parts})

@@ -14,23 +14,30 @@ from gitops import package as packages
 from gitops.deploy import decide, record, smoke, target
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
-from gitops.deploy.model import Desired, Plan, Release, Served, Source, Under, Variant, Wanted
+from gitops.deploy.model import Code, Desired, Plan, Release, Served, Source, Under, Variant, Wanted
 from gitops.deploy.record import Happened
 from gitops.deploy.state import State, digest_of, remove
 from gitops.deploy.target import Target
-from gitops.errors import EvidenceError, GitopsError, ToolError
+from gitops.errors import EvidenceError, GitopsError, ToolError, UsageError
+from gitops.rollout import Verdict
 
 Json = dict[str, Any]
+Judge = Callable[[str, Under], Verdict]
 
 
 @dataclass(frozen=True)
 class Reconciler:
-    """`target` serves what `state` has, for one environment; `source` says what that should be."""
+    """`target` serves what `state` has, for one environment; `source` says what that should be.
 
+    `names` are project and environment. `judge` gives the verdict on a challenger's traffic so far.
+    """
+
+    names: tuple[str, str]
     state: State
     target: Target
     source: Source
     book: Book
+    judge: Judge
     say: Callable[[str], None]
     faults: dict[str, GitopsError] = field(default_factory=dict)
 
@@ -69,11 +76,12 @@ class Reconciler:
                 continue
             try:
                 self._model(desired, model)
-            except (EvidenceError, ToolError) as error:
+            except (EvidenceError, ToolError, UsageError) as error:
                 self.faults[model] = error
         plan = self.state.plan()
         if plan and plan.models and self._apart(plan):
-            self.target.apply(plan)
+            # Another generation: what was refused before may be here now.
+            self.target.apply(replace(plan, generation=plan.generation + 1))
         self._tidy()
 
     def _apart(self, plan: Plan) -> bool:
@@ -86,25 +94,30 @@ class Reconciler:
         plan = self.state.plan()
         served = plan.models.get(model) if plan else None
         under = self.state.under_way().get(model)
-        serve = self._serve(wanted) if wanted else {}
+        # Code is each variant's own, and so not among what both have in common.
+        own = {"script": None, "workdir": None}
+        serve = wanted.serve.model_dump(mode="json") | own if wanted else {}
         found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
         if under and found.gone:
             self._end(under, found.gone)
         if found.kind == "remove":
             self.say(f"{model}: {found.why}")
-            self._apply(desired, model, None)
+            self.apply(model, None)
             return
         if wanted is None:
             return
         if found.kind in ("nothing", "go_on", "undo"):
             self._keep(wanted)
+            if found.kind == "nothing" and not self.book.says_running(wanted.release):
+                # Killed before it was noted.
+                self.running(wanted.release, record.now(), self._replaced(wanted.release))
             return
         self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
         started = record.now()
         try:
             self._change(desired, wanted, served, under, found, serve)
-        except (EvidenceError, ToolError) as error:
-            self._failed(desired, wanted, served, error, started)
+        except (EvidenceError, ToolError, UsageError) as error:
+            self._failed(wanted, served, error, started)
             raise
 
     def _change(
@@ -122,14 +135,15 @@ class Reconciler:
             self._begin(desired, wanted, served, variant, serve, started)
             return
         if found.kind == "first":
-            names = (desired.project, desired.environment)
-            trial = decide.with_model(None, release.model, decide.alone(variant, serve), names)
+            alone = decide.alone(variant, serve)
+            trial = decide.with_model(None, release.model, alone, self.names)
             with self.target.aside(trial) as at:
                 self._test(at, wanted, variant)
         elif found.kind == "swap" and served is not None:
-            self._apply(desired, release.model, decide.loaded(served, variant, serve))
+            self.book.keep(release.model, served.champion.package)
+            self.apply(release.model, decide.loaded(served, variant, serve))
             self._test(self.target, wanted, variant)
-        self._apply(desired, release.model, decide.alone(variant, serve))
+        self.apply(release.model, decide.alone(variant, serve))
         self.state.put_under_way(release.model, None)
         before = served.champion.package if served else ""
         self.running(release, started, before if before != release.package else "")
@@ -147,12 +161,14 @@ class Reconciler:
         release = wanted.release
         under = Under(release, served.champion, desired.rollout, "testing", started)
         self.state.put_under_way(release.model, under)
+        self.book.keep(release.model, served.champion.package)
         served = decide.loaded(served, variant, serve)
-        self._apply(desired, release.model, served)
+        self.apply(release.model, served)
         self._test(self.target, wanted, variant)
+        self.judge(release.model, under)  # can it be judged at all? Better now than with traffic
         under = replace(under, phase="stepping", since=self.target.mark(release.model))
         self.state.put_under_way(release.model, under)
-        self._apply(desired, release.model, decide.stepped(served, under))
+        self.apply(release.model, decide.stepped(served, under))
         self.say(f"{release.name}: {decide.shown(under)}")
 
     def running(self, release: Release, started: str, replaces: str) -> None:
@@ -174,9 +190,12 @@ class Reconciler:
             why=why,
         )
 
+    def _replaced(self, release: Release) -> str:
+        before = self.book.previous().get(release.model, "")
+        return before if before != release.package else ""
+
     def _failed(
         self,
-        desired: Desired,
         wanted: Wanted,
         served: Served | None,
         error: GitopsError,
@@ -187,16 +206,16 @@ class Reconciler:
         plan = self.state.plan()
         now = plan.models.get(release.model) if plan else None
         if served is None and now is not None:
-            self._put_back(desired, release.model, None)
+            self._put_back(release.model, None)
         elif served is not None and now != decide.alone(served.champion, served.serve):
-            self._put_back(desired, release.model, decide.alone(served.champion, served.serve))
+            self._put_back(release.model, decide.alone(served.champion, served.serve))
         self.state.put_under_way(release.model, None)
         replaces = served.champion.package if served else ""
         self.note("failed", release, started, replaces, error.message)
 
-    def _put_back(self, desired: Desired, model: str, served: Served | None) -> None:
+    def _put_back(self, model: str, served: Served | None) -> None:
         try:
-            self._apply(desired, model, served)
+            self.apply(model, served)
         except (EvidenceError, ToolError) as error:
             self.say(f"{model}: what ran before can't be served either: {error.message}")
 
@@ -208,28 +227,27 @@ class Reconciler:
 
     # ------------------------------------------------------------ plan, files, tests
 
-    def _apply(self, desired: Desired, model: str, served: Served | None) -> None:
-        """Serve this plan of one model beside the others'; nothing left to serve is a stop."""
-        names = (desired.project, desired.environment)
-        plan = decide.with_model(self.state.plan(), model, served, names)
+    def apply(self, model: str, served: Served | None) -> None:
+        """Serve this of one model beside the others; nothing left to serve is a stop.
+
+        Raises:
+            EvidenceError, ToolError: as `Target.apply`.
+        """
+        plan = decide.with_model(self.state.plan(), model, served, self.names)
         if plan.models:
             self.target.apply(plan)
         else:
             self.target.stop()
             self.state.put_plan(plan)
 
-    def _serve(self, wanted: Wanted) -> Json:
-        """How the model answers, as the contract `serving` says it."""
-        told = wanted.serve.model_dump(mode="json")
-        workdir = str(self.state.checkout(wanted.release.commit)) if wanted.code else None
-        return {**told, "workdir": workdir}
-
     def _laid_out(self, wanted: Wanted) -> Variant:
         """The package, and where it needs them the release's files, on this disk, proven."""
         release = wanted.release
         folder = self.state.package(release.package)
         self._keep(wanted)
-        return Variant(release.name, release.assignment, str(folder), release.package)
+        files = str(self.state.checkout(release.commit))
+        code = Code(files, wanted.serve.script) if wanted.code else None
+        return Variant(release.name, release.assignment, str(folder), release.package, code)
 
     def _keep(self, wanted: Wanted) -> None:
         """Fetch what isn't here, and what was altered here."""
@@ -240,9 +258,10 @@ class Reconciler:
             if found:
                 self.say(f"{release.name}: the package on this disk was altered, so it goes")
                 remove(folder)
-            self.source.fetch(release, folder)
-        if wanted.code and not self.state.checkout(release.commit).is_dir():
-            self.source.checkout(release.commit, self.state.checkout(release.commit))
+            _onto_disk(lambda: self.source.fetch(release, folder))
+        files = self.state.checkout(release.commit)
+        if wanted.code and not files.is_dir():
+            _onto_disk(lambda: self.source.checkout(release.commit, files))
 
     def _test(self, at: Target, wanted: Wanted, variant: Variant) -> None:
         """The contract tests, against a version that has no traffic.
@@ -268,9 +287,20 @@ class Reconciler:
         variants = [one for each in served for one in (each.champion, each.challenger) if one]
         kept = {one.package for one in variants} | set(self.book.previous().values())
         kept |= {one.release.package for one in self.state.under_way().values()}
-        code = {str(each.serve.get("workdir") or "").rpartition("/")[2] for each in served}
+        code = {one.code.workdir.rpartition("/")[2] for one in variants if one.code}
         code |= {one.release.commit for one in self.state.under_way().values()}
         self.state.tidy(kept, code)
+
+
+def _onto_disk(work: Callable[[], None]) -> None:
+    """Raises ToolError if the disk is full, or the folder can't be written."""
+    try:
+        work()
+    except OSError as error:
+        raise ToolError(
+            f"can't write {error.filename or 'the state folder'}: {error.strerror or error}",
+            fix="make room, or let GITOPS_STATE name another folder",
+        ) from error
 
 
 _WORDS = {

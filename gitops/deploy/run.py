@@ -10,11 +10,12 @@ from typing import Any, Literal
 from gitops.deploy.model import Desired
 from gitops.deploy.reconcile import Reconciler
 from gitops.deploy.traffic import Progress, Traffic
-from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
+from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError
 
 Json = dict[str, Any]
 TICK = 2.0  # seconds between two looks at server and evidence
 LOOK = 15.0  # seconds between two looks at the remote
+TRIES = 3  # of rolling a branch back, before one that waits for the verdict gives up
 AGAIN = 60.0  # seconds until what failed is tried again
 
 
@@ -62,12 +63,19 @@ class Watcher:
 
     def tick(self) -> None:
         """One look at the evidence of every rollout, and what follows from it."""
+        back = False
         for model, under in self.reconciler.state.under_way().items():
             try:
                 if why := self.traffic.advance(model, under):
                     self.rolled_back[model] = why
-            except (EvidenceError, ToolError, AnswerNo) as error:
+                    back = True
+                if under.phase == "undoing" and model in self.reconciler.faults:
+                    continue  # said already, and not yet time to try again
+                self.reconciler.faults.pop(model, None)
+            except GitopsError as error:
                 self.reconciler.faults[model] = error
+        if back:
+            self.look()  # the branch has moved: its assignment is another one now
         self.show(self.standings())
 
     def once(self) -> bool:
@@ -77,14 +85,14 @@ class Watcher:
         return self._sent()
 
     def until_verdict(self, timeout: float | None) -> bool:
-        """Until no rollout is under way; whether all records could be pushed.
+        """Until no rollout is under way, or it can't go on; whether all records could be pushed.
 
         Raises:
             AnswerNo: `timeout` seconds are over before.
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
         done = self.once()
-        while self.reconciler.state.under_way():
+        while self._waits():
             if deadline is not None and time.monotonic() > deadline:
                 raise AnswerNo(
                     f"no verdict within {timeout:g} seconds: the rollout stands where it is",
@@ -96,8 +104,18 @@ class Watcher:
             done = self._sent()
         return done
 
+    def _waits(self) -> bool:
+        """Whether a rollout is under way that waiting may bring forward."""
+        for model, under in self.reconciler.state.under_way().items():
+            if model not in self.reconciler.faults:
+                return True
+            if under.phase == "undoing" and self.traffic.tries.get(model, 0) < TRIES:
+                return True
+        return False
+
     def follow(self) -> None:
-        """For ever: whatever fails is said, and tried again."""
+        """For ever: whatever fails is said once, and tried again."""
+        known: dict[str, str] = {}
         while True:
             try:
                 if self.desired is None:
@@ -106,10 +124,13 @@ class Watcher:
                     self._again()
                 self.tick()
                 self._sent()
-            except (AnswerNo, ConfigError, EvidenceError, ToolError) as error:
-                self.reconciler.say(error.message)
-            for model, fault in self.reconciler.faults.items():
-                self.reconciler.say(f"{model}: {fault.message}")
+                said = {model: fault.message for model, fault in self.reconciler.faults.items()}
+            except GitopsError as error:
+                said = {self.reconciler.names[1]: error.message}
+            for name, text in said.items():
+                if known.get(name) != text:
+                    self.reconciler.say(f"{name}: {text}")
+            known = said
             time.sleep(TICK)
 
     def standings(self) -> list[Standing]:

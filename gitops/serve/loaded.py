@@ -13,7 +13,7 @@ from gitops.errors import EvidenceError, Where
 from gitops.package import Package
 from gitops.serve import model as models
 from gitops.serve.model import Model, Runner
-from gitops.serve.plan import Plan, Served, Variant
+from gitops.serve.plan import Plan, Serve, Served, Variant
 from gitops.serve.refusal import Refusal
 
 
@@ -118,10 +118,16 @@ async def _route(
         decode = models.decoder(package, served, others, most_rows)
         model = Model(name, variant, package, decode, running.get(variant))
         if model.runner is None:
-            model = replace(model, runner=await models.open_runner(model, served.serve))
+            model = replace(model, runner=await models.open_runner(model, _serve(served, variant)))
         await _warm_up(model)
         made.append(model)
     return Route(name, served, made[0], made[1] if len(made) > 1 else None)
+
+
+def _serve(served: Served, variant: Variant) -> Serve:
+    """How a variant answers: its code may be another than the other variant's."""
+    code = variant.code
+    return replace(served.serve, **vars(code)) if code is not None else served.serve
 
 
 def _same_code(one: Served, two: Served) -> bool:

@@ -19,13 +19,25 @@ NAME = "serving.json"
 
 
 @dataclass(frozen=True)
+class Code:
+    """A release's own code: its checkout, and the script in it."""
+
+    workdir: Path
+    script: str | None
+
+
+@dataclass(frozen=True)
 class Variant:
-    """One release; `package` is the digest that the bytes in `folder` must have."""
+    """One release; `package` is the digest that the bytes in `folder` must have.
+
+    `code` None: that of `Serve` is everybody's.
+    """
 
     release: str
     assignment: str
     folder: Path
     package: str
+    code: Code | None = None
 
     @property
     def version(self) -> str:
@@ -95,6 +107,8 @@ def write(path: Path, plan: Plan) -> None:
         for variant in (served["champion"], served["challenger"]):
             if variant is not None:
                 variant["folder"] = str(variant["folder"])
+                if variant["code"] is not None:
+                    variant["code"]["workdir"] = str(variant["code"]["workdir"])
         if served["serve"]["workdir"] is not None:
             served["serve"]["workdir"] = str(served["serve"]["workdir"])
     put(path, document)
@@ -116,7 +130,9 @@ def _served(item: dict[str, Any]) -> Served:
 
 
 def _variant(item: dict[str, Any]) -> Variant:
-    return Variant(**item | {"folder": Path(item["folder"])})
+    code = item.get("code")
+    made = None if code is None else Code(Path(code["workdir"]), code["script"])
+    return Variant(**item | {"folder": Path(item["folder"]), "code": made})
 
 
 def put(path: Path, document: object) -> None:

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from gitops import package
 from gitops.errors import ConfigError, UsageError, Where
 from gitops.serve import plan as plans
 from gitops.serve import supervisor, traces
 from gitops.serve.keys import Keys
 from gitops.serve.options import Options
+
+if TYPE_CHECKING:
+    from gitops.serve.bench import Report
 
 
 def serve(
@@ -52,6 +56,54 @@ def serve(
             supervisor.Supervisor(options, listening).run()
 
 
+def bench(
+    folder: Path,
+    *,
+    url: str | None,
+    rows: Path | None,
+    each: int,
+    connections: int,
+    seconds: float,
+    settings: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> Report:
+    """Measure a server of the package in `folder`: our own, or the one at `url`.
+
+    Raises:
+        GitopsError: nothing can be measured so.
+    """
+    from gitops import package
+    from gitops.serve import bench
+
+    found = package.read(folder)
+    sent = bench.bodies(found, rows, each)
+    measure = partial(
+        bench.measure, found=found, sent=sent, each=each, connections=connections,
+        seconds=seconds, say=say,
+    )  # fmt: skip
+    if url is not None:
+        host, port = address(url.removeprefix("http://").rstrip("/"))
+        return measure(host, port, pids=None)
+    with _folder(None) as state:
+        plans.write(state / plans.NAME, plan_of([folder], logged=False))
+        options = Options(plan=state / plans.NAME, state=state, kept=False, **settings)
+        with supervisor.listen("127.0.0.1", 0) as listening:
+            running = supervisor.Supervisor(options, listening)
+
+            def work() -> Report:
+                try:
+                    running.wait_until_serving()
+                    port = listening.getsockname()[1]
+                    return measure("127.0.0.1", port, pids=running.pids)
+                finally:
+                    running.end()
+
+            with ThreadPoolExecutor(1) as thread:
+                future = thread.submit(work)
+                running.run()
+                return future.result()
+
+
 def plan_of(folders: Sequence[Path], *, logged: bool) -> plans.Plan:
     """Each package is its model's champion.
 
@@ -59,6 +111,8 @@ def plan_of(folders: Sequence[Path], *, logged: bool) -> plans.Plan:
         EvidenceError: a package is broken.
         UsageError: two are of one model.
     """
+    from gitops import package  # heavy, and of no use to who follows a plan
+
     models: dict[str, plans.Served] = {}
     for folder in folders:
         found = package.read(folder)

@@ -64,6 +64,22 @@ class Supervisor:
             os.close(self._held)
             os.close(self._alive)
 
+    def end(self) -> None:
+        """Let `run` come to its end."""
+        self._ending = True
+
+    def pids(self) -> list[int]:
+        """The workers."""
+        return [slot.process.pid for slot in self._slots if slot.process is not None]
+
+    def wait_until_serving(self) -> None:
+        """Until every worker has said that it serves. Raises ToolError if we end before."""
+        workers = self._options.state / "workers"
+        while len(list(workers.glob("[0-9]*.json"))) < len(self._slots):
+            if self._ending:
+                raise ToolError("the server ended", fix="see what it said")
+            time.sleep(_TICK)
+
     def _end(self, number: int, frame: FrameType | None) -> None:
         self._ending = True
 

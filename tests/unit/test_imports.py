@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
-STAGES = ("scaffold", "pipelines", "reproduce", "validate", "promote", "serve", "deploy")
+STAGES = (
+    "scaffold",
+    "pipelines",
+    "reproduce",
+    "validate",
+    "promote",
+    "serve",
+    "rollout",
+    "deploy",
+)
 EDGES = (
     "errors",
     "proc",
