@@ -23,7 +23,7 @@ _CONDITIONS = {
 
 
 def parity(sources: tuple[Source, ...]) -> Iterator[tuple[Source, Hit]]:
-    azure = {_stem(one): one for one in sources if one.platform == "azure"}
+    azure = {_stem(one): one for one in sources if one.platform == "azure" and not one.is_template}
     for source in sources:
         other = azure.get(_stem(source))
         if source.platform == "github" and other is not None:
