@@ -99,6 +99,9 @@ def deploy(
         return
     source, state, target = parts(root, config, environment, remote, workers)
     show = watching.Show(environment, watching.mode_of(watch, follow, as_json))
+    from gitops.serve import require_extra
+
+    require_extra()
     with ExitStack() as stack:
         try:
             stack.enter_context(state.alone())
