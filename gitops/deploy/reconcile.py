@@ -6,6 +6,7 @@ whatever else was not written yet; what is under way is known before its first s
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,10 +28,20 @@ Judge = Callable[[str, Under], Verdict]
 
 
 @dataclass(frozen=True)
+class Failed:
+    """An assignment that could not be deployed, and until when it isn't tried again."""
+
+    assignment: str
+    error: GitopsError
+    until: float
+
+
+@dataclass(frozen=True)
 class Reconciler:
     """`target` serves what `state` has, for one environment; `source` says what that should be.
 
     `names` are project and environment. `judge` gives the verdict on a challenger's traffic so far.
+    `patience` are the seconds until it tries an assignment that failed again.
     """
 
     names: tuple[str, str]
@@ -40,7 +51,9 @@ class Reconciler:
     book: Book
     judge: Judge
     say: Callable[[str], None]
+    patience: float = 0.0
     faults: dict[str, GitopsError] = field(default_factory=dict)
+    failed: dict[str, Failed] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
 
     def heal(self) -> bool:
@@ -116,12 +129,17 @@ class Reconciler:
                 # Killed before it was noted.
                 self.running(wanted.release, record.now(), self._replaced(wanted.release))
             return
+        last = self.failed.get(model)
+        if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
+            raise last.error
         self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
         started = record.now()
         try:
             self._change(desired, wanted, served, under, found, serve)
         except (EvidenceError, ToolError, UsageError) as error:
-            self._failed(wanted, served, error, started)
+            until = time.monotonic() + self.patience
+            self.failed[model] = Failed(wanted.release.assignment, error, until)
+            self._put_down(wanted, served, error, started)
             raise
 
     def _change(
@@ -199,7 +217,7 @@ class Reconciler:
         before = self.book.previous().get(release.model, "")
         return before if before != release.package else ""
 
-    def _failed(
+    def _put_down(
         self,
         wanted: Wanted,
         served: Served | None,

@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gitops import proc
+from gitops.deploy import decide
 from gitops.deploy import state as states
 from gitops.deploy.state import State
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
@@ -436,6 +437,28 @@ def test_with_the_remote_down_a_rollout_is_still_judged(releasing: Machine) -> N
             follower.communicate()
     assert releasing.deploy("production").code == 1
     rolled_back(releasing)
+
+
+def test_a_promotion_that_was_killed_is_not_taken_back(machine: Machine, better: Made) -> None:
+    assert machine.deploy("production").code == 0
+    machine.line.build(better, depth=4)
+    machine.line.promote("dev", "staging")
+    machine.line.promote("staging", "production")
+    assert machine.deploy("production", "--once").code == 0
+    state = machine.state("production")
+    plan, under = state.plan(), state.under_way()["demo"]
+    assert plan is not None
+    served = plan.models["demo"]
+    assert served.challenger is not None
+    # As if killed right after the plan was put that makes the challenger the champion.
+    promoted = decide.alone(served.challenger, served.serve)
+    state.put_plan(decide.with_model(plan, "demo", promoted, ("demo", "production")))
+    with unreachable(machine):
+        assert machine.deploy("production", "--once").code == 4
+        assert machine.release("production") == "demo@v1.1.0"
+        assert state.under_way() == {}
+    sound(machine, "production", "demo@v1.1.0")
+    assert machine.records()[-1]["replaces"] == under.champion.package
 
 
 def test_a_state_that_is_damaged_is_named(machine: Machine) -> None:
