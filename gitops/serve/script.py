@@ -34,7 +34,7 @@ from gitops.signature import Signature
 _AT_ONCE = 64  # rows that the event loop may score itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Around:
     """A `Runner`: the script, around the model itself or around another runner."""
 
