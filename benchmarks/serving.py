@@ -143,7 +143,8 @@ def _contenders(home: Path) -> list[Contender]:
     ]
     bento = ["serve", "serving_peers:Service", "--host", "127.0.0.1", "--port", "{port}"]
     tools = {"PATH": f"{bin_}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true",
-             "BENTOML_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1"}  # fmt: skip
+             "BENTOML_DO_NOT_TRACK": "1",
+             "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false", "DO_NOT_TRACK": "1"}  # fmt: skip
     return [
         *found,
         Contender(

@@ -97,10 +97,16 @@ class Desk:
     async def _ask(self, to: Route, request: Request, decode: Decode) -> Answered:
         model = request.only or to.champion
         rows = await self._here(request, decode, model)
-        line = Line(to, rows.id or request.id, request.key or rows.key, request.started)
         challenger = to.challenger
+        line = Line(
+            to,
+            rows.id or request.id,
+            request.key or rows.key,
+            request.started,
+            split=request.only is None and challenger is not None,
+        )
         if (
-            request.only is None
+            line.split
             and challenger is not None
             and to.share
             and route.is_challengers(to.served.salt, line.key or line.id, to.share)
@@ -108,6 +114,7 @@ class Desk:
             tried = await self._try(challenger, request, decode, line)
             if tried is not None:
                 return tried
+            line = replace(line, split=False)
         variant: Variant = "challenger" if model is challenger else "champion"
         answered = await self._answered(model, variant, rows, request, line)
         if request.only is None and to.shadow is not None:

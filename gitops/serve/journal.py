@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitops.serve import labels, log, metrics
@@ -29,12 +29,17 @@ Decode = Callable[[Model], Rows]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """What all lines of one request have in common."""
+    """What all lines of one request have in common.
+
+    `split`: who answers was drawn. Where the caller named a version, or the champion answers for a
+    challenger that failed, nobody may count the answer as the split's.
+    """
 
     route: Route
     id: str
     key: str | None
     started: float
+    split: bool
 
 
 class Journal:
@@ -82,7 +87,6 @@ class Journal:
             key = log.pseudonym(self._secret, key)
         if rows is not None:
             features = log.features("columns", encode(rows.features(settings.redact)))
-        split = line.route.challenger is not None
         return log.line(
             id=line.id,
             model=model.name,
@@ -94,8 +98,8 @@ class Journal:
             scores=None if answers is None else answers.scores,
             ms=(time.monotonic() - line.started) * 1e3,
             key=key,
-            share=served.share if split else None,
-            salt=served.salt if split else None,
+            share=served.share if line.split else None,
+            salt=served.salt if line.split else None,
             status=200 if refusal is None else refusal.status,
             error=None if refusal is None else refusal.place(),
         )
@@ -163,7 +167,7 @@ class Journal:
         while True:
             line, model, decode, size = await self._shadows.get()
             self._bytes -= size
-            line = Line(line.route, line.id, line.key, time.monotonic())
+            line = replace(line, started=time.monotonic())
             rows = None
             try:
                 async with asyncio.timeout(self._timeout):
