@@ -6,8 +6,9 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
 from pathlib import Path
+
+import msgspec
 
 from gitops.serve import labels, log, metrics
 from gitops.serve.http import encode
@@ -27,8 +28,7 @@ _SHADOW_BYTES = 32 << 20
 Decode = Callable[[Model], Rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What all lines of one request have in common.
 
     `split`: who answers was drawn. Where the caller named a version, or the champion answers for a
@@ -131,7 +131,7 @@ class Journal:
         of = metrics.variant(model.name, model.variant.version, variant)
         of.answered(time.monotonic() - line.started, rows.height)
         for column, kind, number in rows.surprises:
-            metrics.surprise(model.name, column, kind, number)
+            metrics.add("gitops_surprises", model.name, column, kind, number=number)
 
     async def label(self, body: bytes) -> int:
         """Keep labels; their number, once they are on the disk. Raises as `labels.take`."""
@@ -144,7 +144,7 @@ class Journal:
         for name, (_, writer) in self._writers.items():
             state = writer.state
             if lost := state.dropped - self._lost.get(name, 0):
-                metrics.log_dropped(name, lost)
+                metrics.add("gitops_log_dropped_lines", name, number=lost)
                 self._lost[name] = state.dropped
             if state.trouble != self._troubles.get(name, ""):
                 self._troubles[name] = state.trouble
@@ -156,7 +156,7 @@ class Journal:
     def shadow(self, line: Line, model: Model, decode: Decode, size: int) -> None:
         """Ask a shadow later; if too many wait already, never."""
         if self._shadows.full() or self._bytes + size > _SHADOW_BYTES:
-            metrics.shadow_dropped(model.name)
+            metrics.add("gitops_shadow_dropped", model.name)
             return
         self._bytes += size
         self._shadows.put_nowait((line, model, decode, size))
@@ -167,7 +167,7 @@ class Journal:
         while True:
             line, model, decode, size = await self._shadows.get()
             self._bytes -= size
-            line = replace(line, started=time.monotonic())
+            line = msgspec.structs.replace(line, started=time.monotonic())
             rows = None
             try:
                 async with asyncio.timeout(self._timeout):
