@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -154,6 +155,17 @@ def _check(options: Options) -> None:
         if path is not None and not path.is_file():
             fix = "check the path"
             raise ConfigError("there is no such file", fix=fix, where=Where(path))
+    if options.tls_cert is not None:
+        try:
+            context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            context.load_cert_chain(options.tls_cert, options.tls_key)
+            if options.client_ca is not None:
+                context.load_verify_locations(options.client_ca)
+        except (ssl.SSLError, OSError) as error:
+            fix = "give a certificate and its own key, both PEM, the key without a password"
+            raise ConfigError(
+                f"the certificate can't be used: {error}", fix=fix, where=Where(options.tls_cert)
+            ) from error
 
 
 @contextmanager

@@ -19,7 +19,8 @@ from typing import Any
 
 import uvicorn
 
-from gitops.serve import say
+from gitops.errors import GitopsError
+from gitops.serve import metrics, say
 from gitops.serve.app import App
 from gitops.serve.ask import Desk
 from gitops.serve.endpoints import endpoints
@@ -28,6 +29,7 @@ from gitops.serve.journal import Journal
 from gitops.serve.keys import Keys
 from gitops.serve.options import Options, parse
 from gitops.serve.protocol import configured
+from gitops.serve.supervisor import metrics_folder
 from gitops.serve.traces import Tracer
 
 
@@ -41,6 +43,7 @@ class Server(uvicorn.Server):
 
 async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     """Serve until told to end; what is under way is finished first."""
+    metrics.keep(metrics_folder(options.state))
     journal = Journal(options.state, options.timeout)
     desk = Desk(options, journal)
     app = App(options, desk, Keys(options.api_keys), endpoints)
@@ -108,8 +111,12 @@ def main() -> None:
     sys.setswitchinterval(0.001)  # large requests' thread gives way to the loop sooner
     listening = socket.socket(fileno=number)
     listening.setblocking(False)
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(options, listening, alive))
+    try:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(serve(options, listening, alive))
+    except GitopsError as error:
+        say.say("can't serve", level="error", why=str(error))
+        sys.exit(error.code)
 
 
 if __name__ == "__main__":

@@ -352,6 +352,53 @@ def test_a_killed_worker_is_started_again_and_the_others_go_on(tmp_path: Path) -
         assert [line["code"] for line in deaths] == [-signal.SIGKILL] * 3
 
 
+def test_a_worker_that_cannot_start_is_tried_ever_less_often(tmp_path: Path) -> None:
+    keys = tmp_path / "keys"
+    keys.write_text("0" * 64)
+    with serving(tmp_path, CHAMPION, "--api-keys", keys) as server:
+        keys.unlink()
+        os.kill(server.workers()[0], signal.SIGKILL)
+
+        def pauses() -> list[float]:
+            return [said["again_in"] for said in server.said() if said["event"] == "worker died"]
+
+        until(lambda: len(pauses()) >= 4)
+        assert pauses()[:4] == [0.0, 0.5, 1.0, 2.0]
+        why = [said["why"] for said in server.said() if said["event"] == "can't serve"]
+        assert "the API keys can't be read" in why[0]
+        keys.write_text("0" * 64)
+        until(lambda: server.get("/v2/health/ready").status == 200, 60)
+
+
+def test_who_does_not_read_the_answers_is_sent_away(tmp_path: Path) -> None:
+    with limited(tmp_path, body_timeout=1.0, idle_timeout=2.0) as server:
+        body = json.dumps({"rows": [ROW] * 2000}).encode()
+        one = HEAD % len(body) + body
+        greedy = raw(server)
+        greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        greedy.settimeout(30)
+        sent = 0
+        with suppress(OSError):
+            while sent < 2000:  # asks, and never looks at what comes
+                greedy.sendall(one)
+                sent += 1
+        assert sent < 2000
+        assert server.predict().status == 200
+        until(lambda: server.metric("gitops_connections") <= 1)
+        greedy.close()
+
+
+def test_without_a_place_for_the_log_answers_go_on(tmp_path: Path) -> None:
+    (tmp_path / "state").mkdir()
+    (tmp_path / "state" / "log").write_text("no folder")
+    with serving(tmp_path, CHAMPION) as server:
+        assert server.predict().status == 200
+        until(lambda: "prediction log" in {said["event"] for said in server.said()})
+        (said,) = [said for said in server.said() if said["event"] == "prediction log"]
+        assert (said["level"], said["model"]) == ("error", "binary")
+        assert server.predict().status == 200
+
+
 def test_workers_end_when_their_supervisor_is_killed(tmp_path: Path) -> None:
     with serving(tmp_path, CHAMPION, "--workers", "2") as server:
         until(lambda: len(server.workers()) == 2)
