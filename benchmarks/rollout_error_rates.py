@@ -11,6 +11,10 @@ the code that judges real ones:
 - `equal`: an equal challenger is promoted, and after how many units (median);
 - `twice`: one that is worse by twice the margin is rolled back, and after how many units.
 
+Then the guardrail of a share of 1 %, with a look after every ten of 5,000 answers: how often it
+breaks where 1 % fail (promised: at most 1.25 %), the same of repeated binomial tests, and after how
+many answers it breaks where more fail; and how often the check of the shares is wrong (0.1 %).
+
 `exact` says how outcomes were judged: by betting, or by the asymptotic confidence sequence. With
 --asymptotic all are judged by the latter: what exactness costs, and what it saves from.
 """
@@ -21,16 +25,17 @@ import argparse
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
-from gitops.config_serving import Rollout
-from gitops.rollout import sequence
+from gitops.config_serving import SHADOW, Rollout
+from gitops.rollout import sequence, shares
 from gitops.rollout.model import Array, Pairs, Split
-from gitops.rollout.verdict import information, levels
+from gitops.rollout.verdict import RATIO_ALPHA, information, levels
 
 LEAST = 30  # units of each arm before the first t-test
 Random = np.random.Generator
@@ -129,10 +134,12 @@ SCENARIOS = {
     "absolute-error": Scenario(amounts(1), 0.1, OPEN),
     "squared-error": Scenario(amounts(2), 0.5, OPEN),
     "value": Scenario(revenue, 1.0, OPEN),
-    "shadow-accuracy": Scenario(binary(0.8), 0.05, ACCURACY, ("shadow",), units=5000),
-    "shadow-rare": Scenario(binary(0.99), 0.01, ACCURACY, ("shadow",), units=5000),
-    "shadow-brier": Scenario(scores("brier"), 0.02, (-1.0, 0.0), ("shadow",), units=5000),
-    "shadow-error": Scenario(amounts(1), 0.1, OPEN, ("shadow",), units=5000),
+    "all-steps": Scenario(binary(0.8), 0.05, ACCURACY, (SHADOW, 5, 25, 50)),
+    "all-steps-brier": Scenario(scores("brier"), 0.02, (-1.0, 0.0), (SHADOW, 5, 25, 50)),
+    "shadow-accuracy": Scenario(binary(0.8), 0.05, ACCURACY, (SHADOW,), units=5000),
+    "shadow-rare": Scenario(binary(0.99), 0.01, ACCURACY, (SHADOW,), units=5000),
+    "shadow-brier": Scenario(scores("brier"), 0.02, (-1.0, 0.0), (SHADOW,), units=5000),
+    "shadow-error": Scenario(amounts(1), 0.1, OPEN, (SHADOW,), units=5000),
 }
 
 
@@ -186,29 +193,35 @@ def _one(scenario: Scenario, rng: Random, worse: float) -> tuple[float, ...]:
     rollout = Rollout(steps=scenario.steps, margin=scenario.margin, until=scenario.units)
     n = scenario.units
     champion, challenger = scenario.draw(rng, n, worse)
-    low, high = scenario.span
-    first = rollout.each * len(rollout.steps) - 1
-    if scenario.steps == ("shadow",):
-        found = sequence.of_pairs(Pairs(challenger, champion), low, high)
-        ours = _decided(found, rollout, "pairs")
+    percent = [int(one) for one in scenario.steps if one != SHADOW]
+    paired = 0 if SHADOW not in scenario.steps else rollout.each if percent else n
+    good, bad = np.zeros((2, n), np.bool_)
+    if paired:
+        pairs = Pairs(challenger[:paired], champion[:paired])
+        ours = _decided(sequence.of_pairs(pairs, *scenario.span), rollout, "pairs")
+        good[:paired], bad[:paired] = ours
+        good[paired:], bad[paired:] = (one[-1] for one in ours)  # no more pairs come
         naive = _paired(challenger - champion)
-    else:
-        percent = [int(one) for one in scenario.steps]
-        share = np.repeat(percent, [rollout.each] * (len(percent) - 1) + [n])[:n] / 100
-        arm = (rng.random(n) < share).astype(float)
-        outcome = np.where(arm == 1, challenger, champion)
+    if percent:
+        share = np.repeat(percent, [rollout.each] * (len(percent) - 1) + [n])[: n - paired] / 100
+        arm = (rng.random(n - paired) < share).astype(float)
+        outcome = np.where(arm == 1, challenger[paired:], champion[paired:])
         if scenario.late:
             order = np.argsort(np.arange(n) + rng.exponential(300, n) * (1 + 3 * outcome))
             arm, share, outcome = arm[order], share[order], outcome[order]
-        found = sequence.of_split(Split(arm, share, outcome), low, high)
+        found = sequence.of_split(Split(arm, share, outcome), *scenario.span)
         ours = _decided(found, rollout, "split")
+        good[paired:] |= ours[0]
+        bad[paired:] |= ours[1]
         naive = _welch(np.repeat(arm, scenario.repeats), _repeated(rng, outcome, scenario))
-    bounds = [naive[0] - 1.645 * naive[1] > -scenario.margin, naive[0] + 1.645 * naive[1] < 0]
-    start = [first * scenario.repeats, 0]
+    first = rollout.each * len(rollout.steps) - 1
+    least = first * scenario.repeats - (paired if percent else 0)
     return (
-        _first(ours[0], first), _first(ours[1], 0),
-        *(_first(one, at) for one, at in zip(bounds, start, strict=True)),
-    )  # fmt: skip
+        _first(good, first),
+        _first(bad, 0),
+        _first(naive[0] - 1.645 * naive[1] > -scenario.margin, least),
+        _first(naive[0] + 1.645 * naive[1] < 0, 0),
+    )
 
 
 def _repeated(rng: Random, outcome: Array, scenario: Scenario) -> Array:
@@ -262,6 +275,37 @@ def _first(flags: Flags, start: int) -> float:
     return float(found[0] + start + 1) if len(found) else math.inf
 
 
+def guardrails(seeds: int, seed: int = 1) -> Iterator[str]:
+    rng = np.random.default_rng(seed)
+    looks = np.arange(10, 5001, 10)
+    goal = math.log(1 / levels(Rollout(steps=(50,))).guard)
+    for failing in (0.01, 0.02, 0.05, 0.2):
+        broken: list[float] = []
+        naive = 0
+        for _ in range(seeds):
+            failed = np.cumsum(rng.random(5000) < failing)[looks - 1]
+            naive += bool((stats.binom.sf(failed - 1, looks, 0.01) < math.exp(-goal)).any())
+            found = (
+                float(at) for at, count in zip(looks, failed, strict=True)
+                if shares.above(int(count), int(at), 0.01) >= goal
+            )  # fmt: skip
+            broken.append(next(found, math.inf))
+        rate, middle = float(np.isfinite(broken).mean()), float(np.median(broken))
+        yield (
+            f"{failing:.0%} fail: broken {rate:.1%} (binomial tests {naive / seeds:.1%}),"
+            f" median after {middle:g} answers"
+        )
+    wrong = 0
+    for _ in range(seeds):
+        mine = np.cumsum(rng.random(5000) < 0.05)[looks - 1]
+        evidence = (
+            shares.mismatch({5: (int(at - one), int(one))})
+            for at, one in zip(looks, mine, strict=True)
+        )
+        wrong += max(evidence) >= math.log(2 / RATIO_ALPHA)
+    yield f"shares as declared: unusable {wrong / seeds:.1%}"
+
+
 # ---------------------------------------------------------------- the report
 
 _HEADS = (
@@ -291,6 +335,7 @@ def main() -> None:
         if options.json:
             options.json.parent.mkdir(parents=True, exist_ok=True)
             options.json.write_text(json.dumps(every, indent=1) + "\n")
+    print("", *guardrails(options.seeds), sep="\n")
     print(f"\n{time.process_time() - began:.0f} CPU seconds")
 
 

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated, Any
+import time
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gitops.cli import screen
+from gitops.cli import screen, watching
 from gitops.cli.common import open_repository
 from gitops.cli.moves import RemoteOption
-from gitops.errors import AnswerNo, ToolError, UsageError
+from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from gitops.cli.hands_deploy import Remote
     from gitops.config import Config
     from gitops.deploy.local import Local
-    from gitops.deploy.run import Standing, Watcher
+    from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
 
 
@@ -97,13 +98,22 @@ def deploy(
         _unit(root, config, environment, remote, workers)
         return
     source, state, target = parts(root, config, environment, remote, workers)
-    if stop:
-        with state.alone():
-            stopped = target.stop()
-        _stopped(environment, stopped, as_json)
-        return
-    with state.alone():
-        watcher = _watcher(source, state, target, as_json, watch, follow)
+    show = watching.Show(environment, watching.mode_of(watch, follow, as_json))
+    from gitops.serve import require_extra
+
+    require_extra()
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(state.alone())
+        except AnswerNo:
+            if not watch:
+                raise
+            _only_watch(state, show)
+            return
+        if stop:
+            _stopped(environment, target.stop(), as_json)
+            return
+        watcher = _watcher(source, state, target, show)
         if follow:
             watcher.follow()
         sent = watcher.once() if once else watcher.until_verdict(timeout)
@@ -119,20 +129,19 @@ def parts(
         ConfigError, UsageError: which remote is meant isn't clear.
     """
     from gitops.cli.hands_deploy import Remote
+    from gitops.deploy import local
     from gitops.deploy import state as states
     from gitops.deploy.ask import Endpoint
-    from gitops.deploy.local import Local
     from gitops.git import remote as gitremote
 
     name = gitremote.choose(root, remote)
     state = states.of(config.project, gitremote.url(root, name), environment)
-    target = Local(state, Endpoint(*config.listen(environment)), workers, screen.say)
+    endpoint = local.remembered(state) or Endpoint(*config.listen(environment))
+    target = local.Local(state, endpoint, workers, screen.say)
     return Remote(root, config, environment, name), state, target
 
 
-def _watcher(
-    source: Remote, state: State, target: Local, as_json: bool, watch: bool, follow: bool
-) -> Watcher:
+def _watcher(source: Remote, state: State, target: Local, show: watching.Show) -> Watcher:
     from gitops.cli.evidence import Evidence
     from gitops.deploy.book import Book
     from gitops.deploy.reconcile import Reconciler
@@ -142,47 +151,64 @@ def _watcher(
     book = Book(state, source.environment)
     names = (source.local.project, source.environment)
     judge = Evidence(state).judge
-    reconciler = Reconciler(names, state, target, source, book, judge, screen.say)
-    return Watcher(reconciler, Traffic(reconciler), _shower(as_json, watch, follow))
+    reconciler = Reconciler(names, state, target, source, book, judge, show.say)
+    target.say = show.say
+    return Watcher(reconciler, Traffic(reconciler), show)
 
 
-def _shower(as_json: bool, watch: bool, follow: bool) -> Callable[[list[Standing]], None]:
-    return lambda standings: None
+def _only_watch(state: State, show: watching.Show) -> None:
+    """Show what another reconciler does, until its rollout is over."""
+    from gitops.deploy import run
+
+    show.say("another reconciler is at work: this only watches it")
+    while True:
+        show(run.remembered(state))
+        if not state.under_way():
+            return
+        time.sleep(run.TICK)
 
 
 def _end(watcher: Watcher, target: Local, environment: str, as_json: bool, sent: bool) -> None:
     """The result, and the exit code that goes with it."""
     standings = watcher.standings()
+    problem = _problem(watcher, sent)
     if as_json:
         screen.document(
             {
                 "environment": environment,
                 "endpoint": target.endpoint.url,
-                "models": [_as_json(one) for one in standings],
+                "models": [watching.as_json(one) for one in standings],
+                "error": problem.as_json() if problem else None,
             }
         )
-    else:
-        screen.out(f"{screen.style(environment, 'bold')} answers at {target.endpoint.url}")
-        rows = [
-            [one.model, one.release or "-", one.state, one.package[:12] or "-", one.why]
-            for one in standings
-        ]
-        screen.table(["MODEL", "RELEASE", "STATE", "PACKAGE", "WHY"], rows)
+        if problem is not None:
+            screen.error(problem)
+            raise typer.Exit(problem.code)
+        return
+    screen.out(f"{screen.style(environment, 'bold')} answers at {target.endpoint.url}")
+    rows = [
+        [one.model, one.release or "-", one.state.replace("_", " "), one.package[:12] or "-"]
+        for one in standings
+    ]
+    screen.table(["MODEL", "ANSWERS", "STATE", "PACKAGE"], rows)
+    if problem is not None:
+        raise problem
+
+
+def _problem(watcher: Watcher, sent: bool) -> GitopsError | None:
     if faults := watcher.reconciler.faults:
-        raise next(iter(faults.values()))
-    if watcher.rolled_back:
-        model, why = next(iter(watcher.rolled_back.items()))
-        raise AnswerNo(f"{model} was rolled back: {why}", fix="gitops log shows the record")
+        return next(iter(faults.values()))
+    for model, why in watcher.rolled_back.items():
+        return AnswerNo(
+            f"{model} was rolled back: {why}",
+            fix="gitops log has the record; lift its hold when it is mended: gitops rollback"
+            f" {watcher.reconciler.names[1]} --release-hold",
+        )
     if not sent:
-        raise ToolError(
+        return ToolError(
             "it runs, but its records could not be pushed", fix="gitops deploy pushes them again"
         )
-
-
-def _as_json(one: Standing) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return asdict(one)
+    return None
 
 
 def _stopped(environment: str, stopped: bool, as_json: bool) -> None:

@@ -9,7 +9,7 @@ import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption
-from gitops.errors import ToolError, UsageError
+from gitops.errors import UsageError
 
 if TYPE_CHECKING:
     pass
@@ -140,14 +140,9 @@ def serve(
 
 
 def _require_extra() -> None:
-    from importlib.util import find_spec
+    from gitops.serve import require_extra
 
-    needed = ("uvicorn", "uvloop", "httptools", "msgspec", "prometheus_client")
-    if absent := [name for name in needed if find_spec(name) is None]:
-        raise ToolError(
-            f"serving needs {', '.join(absent)}, which is not installed",
-            fix="install gitops-ml[serve]",
-        )
+    require_extra()
 
 
 def _show(report: Report) -> None:

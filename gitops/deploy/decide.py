@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -103,7 +104,7 @@ def shown(under: Under) -> str:
 
 def loaded(served: Served, challenger: Variant, serve: dict[str, Any]) -> Served:
     """The challenger is loaded, and answers only whoever asks for its version."""
-    return Served(served.champion, serve, challenger, share=0)
+    return Served(served.champion, serve, challenger, share=0, ignore=served.ignore)
 
 
 def stepped(served: Served, under: Under) -> Served:
@@ -117,12 +118,13 @@ def stepped(served: Served, under: Under) -> Served:
         shadow=step == SHADOW,
         key=under.policy.key,
         salt=under.release.assignment,
+        ignore=served.ignore,
     )
 
 
-def alone(champion: Variant, serve: dict[str, Any]) -> Served:
-    """One version answers everybody."""
-    return Served(champion, serve)
+def alone(champion: Variant, serve: dict[str, Any], ignore: Iterable[str] = ()) -> Served:
+    """One version answers everybody; `ignore` are the columns of those that did before."""
+    return Served(champion, serve, ignore=tuple(sorted(ignore)))
 
 
 def with_model(

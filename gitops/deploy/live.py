@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gitops.deploy import decide
+from gitops.deploy.ask import Endpoint
 from gitops.deploy.local import Local
 from gitops.deploy.model import Desired, Observed, Served, Under
 from gitops.deploy.state import State, digest_of
@@ -41,6 +42,8 @@ def look(environment: str, desired: Desired | None, state: State, target: Local)
         here, assigned = served.get(model), declared.get(model)
         under = state.under_way().get(model)
         drift = [*_down(observed, healthy, plan.generation if plan else None)] if here else []
+        if here and desired and Endpoint(*desired.listen) != target.endpoint:
+            drift.append(f"it is declared to answer at {Endpoint(*desired.listen).url}")
         if desired is not None:
             drift += _apart(assigned.package if assigned else "", here, under)
         if here is not None:

@@ -27,7 +27,7 @@ from gitops.proc import Started
 Json = dict[str, Any]
 _SERVER = "server.json"
 _LOOK = 0.05  # seconds between two looks at what the workers say
-_PATIENCE = 300.0  # seconds until every worker serves a plan: code of its own has an environment to make
+_PATIENCE = 300.0  # seconds until a plan is served: a model's own code has an environment to make
 _LETTING_GO = 35.0  # seconds until a server that was killed has answered what it had begun
 _SAID = 12  # lines of the server's log that an error shows
 
@@ -84,7 +84,9 @@ class Local:
         if log.exists() and log.stat().st_size > 1 << 24:
             log.replace(log.with_suffix(".log.1"))
         started = proc.detached(self._command(workers), log=log, cwd=self.state.folder)
-        self.state.write(_SERVER, {"pid": started.pid, "since": started.since, **wanted})
+        address = {"host": self.endpoint.host, "port": self.endpoint.port}
+        told = {"pid": started.pid, "since": started.since, "address": address, **wanted}
+        self.state.write(_SERVER, told)
         return True
 
     def ask(self, model: str, version: str, body: bytes | Mapping[str, Any]) -> Answer:
@@ -202,6 +204,12 @@ class Local:
             return "it has said nothing"
         lines = raw.decode("utf-8", "replace").strip().splitlines()[-_SAID:]
         return "\n  ".join(["it said:", *lines]) if lines else "it has said nothing"
+
+
+def remembered(state: State) -> Endpoint | None:
+    """Where the server was started to answer; None: none was."""
+    known = state.read(_SERVER)
+    return Endpoint(**known["address"]) if known else None
 
 
 def _is_free(endpoint: Endpoint) -> bool:

@@ -148,7 +148,10 @@ class Variant:
 
 @dataclass(frozen=True)
 class Served:
-    """A model in the plan. `share` is the percentage that the challenger answers."""
+    """A model in the plan. `share` is the percentage that the challenger answers.
+
+    `ignore` are columns that callers may still send although nothing here takes them.
+    """
 
     champion: Variant
     serve: Json
@@ -157,6 +160,7 @@ class Served:
     shadow: bool = False
     key: str | None = None
     salt: str = ""
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -176,7 +180,11 @@ class Plan:
 def plan_of(document: Json) -> Plan:
     """The plan that `as_json` wrote."""
     models = {
-        name: Served(**one | {at: _variant(one[at]) for at in ("champion", "challenger")})
+        name: Served(
+            **one
+            | {at: _variant(one[at]) for at in ("champion", "challenger")}
+            | {"ignore": tuple(one.get("ignore", ()))}
+        )
         for name, one in document["models"].items()
     }
     kept = ("generation", "project", "environment")

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitops import package as packages
+from gitops import signature
 from gitops.deploy import decide, record, smoke, target
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
@@ -40,6 +41,7 @@ class Reconciler:
     judge: Judge
     say: Callable[[str], None]
     faults: dict[str, GitopsError] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
 
     def heal(self) -> bool:
         """Serve what the state folder says, without asking anybody; False: it says nothing.
@@ -68,7 +70,9 @@ class Reconciler:
         self.faults.clear()
         self.faults.update(desired.faults)
         for note in desired.notes:
-            self.say(note)
+            if note not in self.noted:
+                self.noted.add(note)
+                self.say(note)
         plan = self.state.plan()
         running = set(plan.models) if plan else set()
         for model in sorted(running | set(desired.models)):
@@ -143,7 +147,8 @@ class Reconciler:
             self.book.keep(release.model, served.champion.package)
             self.apply(release.model, decide.loaded(served, variant, serve))
             self._test(self.target, wanted, variant)
-        self.apply(release.model, decide.alone(variant, serve))
+        last = replace(served, serve=serve) if served else Served(variant, serve)
+        self.apply(release.model, self.alone(variant, last))
         self.state.put_under_way(release.model, None)
         before = served.champion.package if served else ""
         self.running(release, started, before if before != release.package else "")
@@ -207,8 +212,8 @@ class Reconciler:
         now = plan.models.get(release.model) if plan else None
         if served is None and now is not None:
             self._put_back(release.model, None)
-        elif served is not None and now != decide.alone(served.champion, served.serve):
-            self._put_back(release.model, decide.alone(served.champion, served.serve))
+        elif served is not None and now != served:
+            self._put_back(release.model, self.alone(served.champion, now or served))
         self.state.put_under_way(release.model, None)
         replaces = served.champion.package if served else ""
         self.note("failed", release, started, replaces, error.message)
@@ -226,6 +231,20 @@ class Reconciler:
         self.state.put_under_way(under.release.model, None)
 
     # ------------------------------------------------------------ plan, files, tests
+
+    def alone(self, champion: Variant, before: Served) -> Served:
+        """This version answers everybody, and takes what callers of the others send."""
+        others = [one for one in (before.champion, before.challenger) if one]
+        sent = set(before.ignore).union(*(self._inputs(one.package) for one in others))
+        return decide.alone(champion, before.serve, sent - self._inputs(champion.package))
+
+    def _inputs(self, package: str) -> set[str]:
+        """The columns that a package takes; none of one that isn't here."""
+        try:
+            found = signature.read(self.state.package(package) / "signature.json")
+        except EvidenceError:
+            return set()
+        return {one.name for one in found.inputs}
 
     def apply(self, model: str, served: Served | None) -> None:
         """Serve this of one model beside the others; nothing left to serve is a stop.

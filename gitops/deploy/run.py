@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from gitops.deploy.model import Desired
 from gitops.deploy.reconcile import Reconciler
+from gitops.deploy.state import State
 from gitops.deploy.traffic import Progress, Traffic
 from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError
 
 Json = dict[str, Any]
+_PROGRESS = "progress.json"
 TICK = 2.0  # seconds between two looks at server and evidence
 LOOK = 15.0  # seconds between two looks at the remote
+LONGEST = 60.0  # the same, after one that failed
 TRIES = 3  # of rolling a branch back, before one that waits for the verdict gives up
 AGAIN = 60.0  # seconds until what failed is tried again
 
@@ -31,6 +35,15 @@ class Standing:
     progress: Progress | None = None
 
 
+def remembered(state: State) -> list[Standing]:
+    """How it stood at a reconciler's last look, whichever it was."""
+    found = state.read(_PROGRESS) or {"models": []}
+    return [
+        Standing(**one | {"progress": Progress(**one["progress"]) if one["progress"] else None})
+        for one in found["models"]
+    ]
+
+
 @dataclass
 class Watcher:
     """One reconciler over its life. `rolled_back` has what was rolled back by its own traffic."""
@@ -40,8 +53,10 @@ class Watcher:
     show: Callable[[list[Standing]], None]
     rolled_back: dict[str, str] = field(default_factory=dict)
     desired: Desired | None = None
-    looked: float = 0.0
+    due: float = 0.0
     tried: float = 0.0
+    said: dict[str, str] = field(default_factory=dict)
+    ailing: str = ""
 
     def look(self) -> None:
         """What the state folder says, then what the remote says.
@@ -57,8 +72,7 @@ class Watcher:
             if healed:
                 error.message += "; what ran before runs, by the state folder"
             raise
-        finally:
-            self.looked = time.monotonic()
+        self.due = time.monotonic() + LOOK
         self.reconciler.reconcile(self.desired)
 
     def tick(self) -> None:
@@ -76,11 +90,20 @@ class Watcher:
                 self.reconciler.faults[model] = error
         if back:
             self.look()  # the branch has moved: its assignment is another one now
-        self.show(self.standings())
+        standings = self.standings()
+        if any(one.progress for one in standings):
+            told = {"version": 1, "models": [asdict(one) for one in standings]}
+            with suppress(ToolError):  # a full disk: only whoever watches misses it
+                self.reconciler.state.write(_PROGRESS, told)
+        self.show(standings)
 
     def once(self) -> bool:
         """Exactly one reconciliation; whether all records could be pushed."""
-        self.look()
+        try:
+            self.look()
+        except ToolError:
+            self.tick()  # the traffic is judged even so
+            raise
         self.tick()
         return self._sent()
 
@@ -99,7 +122,10 @@ class Watcher:
                     fix="gitops deploy goes on with it; gitops deploy --watch shows what it needs",
                 )
             time.sleep(TICK)
-            self._again()
+            try:
+                self._again()
+            except ToolError as error:
+                self._tell({self.reconciler.names[1]: error.message})
             self.tick()
             done = self._sent()
         return done
@@ -115,22 +141,15 @@ class Watcher:
 
     def follow(self) -> None:
         """For ever: whatever fails is said once, and tried again."""
-        known: dict[str, str] = {}
         while True:
-            try:
-                if self.desired is None:
-                    self.look()
-                else:
-                    self._again()
-                self.tick()
-                self._sent()
-                said = {model: fault.message for model, fault in self.reconciler.faults.items()}
-            except GitopsError as error:
-                said = {self.reconciler.names[1]: error.message}
-            for name, text in said.items():
-                if known.get(name) != text:
-                    self.reconciler.say(f"{name}: {text}")
-            known = said
+            said = {}
+            for work in (self._again, self.tick, self._sent):
+                try:
+                    work()
+                except GitopsError as error:
+                    said[self.reconciler.names[1]] = error.message
+            faults = self.reconciler.faults.items()
+            self._tell(said | {model: fault.message for model, fault in faults})
             time.sleep(TICK)
 
     def standings(self) -> list[Standing]:
@@ -163,28 +182,37 @@ class Watcher:
 
     def _healed(self) -> bool:
         try:
-            return self.reconciler.heal()
+            healed, said = self.reconciler.heal(), ""
         except (EvidenceError, ToolError) as error:
-            self.reconciler.say(f"what the state folder says can't be served: {error.message}")
-            return False
+            healed, said = False, f"what the state folder says can't be served: {error.message}"
+        if said and said != self.ailing:
+            self.reconciler.say(said)
+        self.ailing = said
+        return healed
 
     def _again(self) -> None:
-        """Heal; and where it is time for it, ask the remote."""
+        """Heal; and where it is time for it, ask the remote. Raises as `look`.
+
+        One that doesn't answer is asked less often: it may take minutes to say nothing.
+        """
         self._healed()
-        now = time.monotonic()
-        if now - self.looked < LOOK:
+        if time.monotonic() < self.due:
             return
-        self.looked = now
-        try:
-            moved = self.reconciler.source.changed()
-        except ToolError as error:
-            self.reconciler.say(error.message)
-            return
-        if moved or (self.reconciler.faults and now - self.tried > AGAIN):
-            self.tried = now
+        self.due = time.monotonic() + LONGEST
+        retry = self.reconciler.faults and time.monotonic() - self.tried > AGAIN
+        if self.desired is None or retry or self.reconciler.source.changed():
+            self.tried = time.monotonic()
             self.look()
-        elif self.desired is not None:
+        else:
             self.reconciler.reconcile(self.desired)
+        self.due = time.monotonic() + LOOK
+
+    def _tell(self, said: dict[str, str]) -> None:
+        """Say what wasn't said at the last look, too."""
+        for name, text in said.items():
+            if self.said.get(name) != text:
+                self.reconciler.say(f"{name}: {text}")
+        self.said = said
 
     def _sent(self) -> bool:
         return self.reconciler.book.send(self.reconciler.source, self.reconciler.say)

@@ -23,6 +23,7 @@ from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
 Json = dict[str, Any]
+_RESERVE, _ROOM = ".reserve", 1 << 16  # bytes that are given up when the disk is full
 
 
 def home() -> Path:
@@ -107,18 +108,15 @@ class State:
             ToolError: the disk is full, or the folder can't be written.
         """
         path = self.folder / name
-        half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        text = json.dumps(document, indent=1, allow_nan=False)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with half.open("w", encoding="utf-8") as file:
-                json.dump(document, file, indent=1, allow_nan=False)
-                file.flush()
-                os.fsync(file.fileno())
-            half.replace(path)
-            _sync(path.parent)
+            _put(path, text)
         except OSError as error:
-            with suppress(OSError):
-                half.unlink(missing_ok=True)
+            reserve = self.folder / _RESERVE
+            if reserve.exists():  # the way back to the champion must not need room that isn't there
+                reserve.unlink()
+                self.write(name, document)
+                return
             raise ToolError(
                 f"can't write {path}: {error.strerror or error}",
                 fix="make room, or let GITOPS_STATE name another folder",
@@ -146,6 +144,9 @@ class State:
             file.truncate(0)
             file.write(f"{os.getpid()}\n")
             file.flush()
+            with suppress(OSError):
+                if not (reserve := self.folder / _RESERVE).exists():
+                    reserve.write_bytes(bytes(_ROOM))
             yield
 
     def tidy(self, packages: set[str], commits: set[str]) -> None:
@@ -183,6 +184,22 @@ def remove(folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
+
+
+def _put(path: Path, text: str) -> None:
+    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with half.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        half.replace(path)
+        _sync(path.parent)
+    except OSError:
+        with suppress(OSError):
+            half.unlink(missing_ok=True)
+        raise
 
 
 def _sync(folder: Path) -> None:

@@ -84,7 +84,7 @@ class Traffic:
         """The challenger becomes the champion."""
         assert served.challenger is not None  # noqa: S101
         self.reconciler.say(f"{under.release.name}: {why}")
-        self.reconciler.apply(model, decide.alone(served.challenger, served.serve))
+        self.reconciler.apply(model, self.reconciler.alone(served.challenger, served))
         self.reconciler.running(under.release, under.started, under.champion.package)
         self.reconciler.state.put_under_way(model, None)
         self.progress.pop(model, None)
@@ -119,7 +119,7 @@ class Traffic:
     def _give_back(self, model: str, served: Served) -> None:
         """The plan is what counts: a server that is down follows it when it is up again."""
         try:
-            self.reconciler.apply(model, decide.alone(served.champion, served.serve))
+            self.reconciler.apply(model, self.reconciler.alone(served.champion, served))
         except (EvidenceError, ToolError) as error:
             self.reconciler.say(f"{model}: {error.message}")
 

@@ -92,7 +92,8 @@ class Bound:
     """The mean difference of outcomes, challenger - champion, and its always-valid bounds.
 
     Each bound is one-sided: the lower one at the promotion's level, the upper at the rollback's.
-    `sd`: standard deviation of one unit's contribution by unit of information.
+    `information`: how much the units tell, as `sequence` counts it; `sd`: standard deviation of a
+    contribution by unit of it.
     """
 
     kind: Literal["pairs", "split"]
@@ -100,6 +101,7 @@ class Bound:
     estimate: float = math.nan
     lower: float = -math.inf
     upper: float = math.inf
+    information: float = 0.0
     sd: float = math.nan
 
 

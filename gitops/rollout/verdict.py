@@ -138,7 +138,8 @@ def _bound(kind: str, scores: sequence.Scores, rollout: Rollout) -> Bound:
     else:
         low = mean - _width(scores, chance.promote, most)
         up = mean + _width(scores, chance.rollback, most)
-    return Bound("pairs" if kind == "pairs" else "split", len(scores.z), mean, low, up, sd)
+    named: Literal["pairs", "split"] = "pairs" if kind == "pairs" else "split"
+    return Bound(named, len(scores.z), mean, low, up, float(scores.h.sum()), sd)
 
 
 def _width(scores: sequence.Scores, alpha: float, most: float) -> float:
@@ -197,17 +198,22 @@ def _needs(
 
 
 def _more(bound: Bound, rollout: Rollout) -> int | None:
-    """The width of a bound shrinks about as a normal mixture's does."""
+    """Widths shrink about with the root of the information; at least a tenth of what there is."""
     if bound.kind == "pairs" and len(rollout.steps) > 1 and bound.units >= rollout.each:
         return None  # no more pairs come
     if not math.isfinite(bound.estimate) or not bound.sd > 0:
         return None
     chance, most = levels(rollout), information(rollout, bound.kind)
-    away = bound.estimate + rollout.margin
-    alpha = chance.promote
+    away, alpha = bound.estimate + rollout.margin, chance.promote
+    width = bound.estimate - bound.lower
     if -bound.estimate > away:
-        away, alpha = -bound.estimate, chance.rollback
-    wanted = 2 * (bound.sd / away) ** 2 * (math.log(1 / alpha) + 1.5) if away > 0 else math.inf
-    each = 1.0 if bound.kind == "pairs" else most / rollout.until
-    more = (wanted - bound.units * each) / each
-    return max(math.ceil(more), 1) if more < _MOST else None
+        away, alpha, width = -bound.estimate, chance.rollback, bound.upper - bound.estimate
+    if away <= 0:
+        return None
+    if math.isfinite(width):
+        wanted = bound.information * (width / away) ** 2
+    else:  # about that of a normal mixture
+        wanted = 2 * (bound.sd / away) ** 2 * (math.log(1 / alpha) + 1.5)
+    more = max(wanted - bound.information, bound.information / 10)
+    units = more if bound.kind == "pairs" else more * rollout.until / most
+    return math.ceil(units) if units < _MOST else None

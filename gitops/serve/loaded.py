@@ -108,7 +108,7 @@ async def _route(
         variant: frozenset(item.name for item in packages[variant].signature.inputs)
         for variant in filter(None, (served.champion, served.challenger))
     }
-    others = frozenset[str]().union(*columns.values())
+    others = frozenset(served.ignore).union(*columns.values())
     running = {}
     if old is not None and old.served.serve == served.serve:
         running = {model.variant: model.runner for _, model in old.variants}

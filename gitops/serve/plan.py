@@ -69,7 +69,11 @@ class Serve:
 
 @dataclass(frozen=True)
 class Served:
-    """One model: `share` percent of the units are the challenger's, None: nobody's."""
+    """One model: `share` percent of the units are the challenger's, None: nobody's.
+
+    `ignore`: columns that requests may have although nothing that is served takes them; an earlier
+    version did, or one that was rolled back, and its callers still send them.
+    """
 
     champion: Variant
     challenger: Variant | None = None
@@ -78,6 +82,7 @@ class Served:
     key: str | None = None
     salt: str = ""
     serve: Serve = field(default_factory=Serve)
+    ignore: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -126,6 +131,7 @@ def _served(item: dict[str, Any]) -> Served:
         key=item["key"],
         salt=item["salt"],
         serve=Serve(**serve | {"log": log, "workdir": workdir}),
+        ignore=tuple(item.get("ignore", ())),
     )
 
 

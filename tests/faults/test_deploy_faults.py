@@ -19,7 +19,7 @@ from gitops import proc
 from gitops.deploy import state as states
 from gitops.deploy.state import State
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
-from tests.unit.deploy.machine import Machine, Ran, asking, until
+from tests.unit.deploy.machine import Machine, Ran, asking, in_use, until
 from tests.unit.promote.line import remote_git
 from tests.unit.validate.gate_repo import Made
 
@@ -36,7 +36,7 @@ put, count = State.write, 0
 
 def write(self, name, document):
     global count
-    count += 1
+    count += name != "progress.json"  # which nothing goes by
     if count == number and when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
     put(self, name, document)
@@ -353,6 +353,89 @@ def test_a_follower_heals_and_follows(machine: Machine, better: Made) -> None:
     finally:
         follower.send_signal(signal.SIGTERM)
         follower.communicate()
+
+
+@pytest.fixture
+def releasing(machine: Machine, worse: Made) -> Machine:
+    """Production runs v1.0.0; v1.1.0, which is worse, is assigned to it."""
+    assert machine.deploy("production").code == 0
+    machine.line.build(worse, depth=4)
+    machine.line.promote("dev", "staging")
+    machine.line.promote("staging", "production")
+    return machine
+
+
+def rolled_back(machine: Machine) -> None:
+    """Endpoint, branch, tag and records agree, and each is there once."""
+    assert machine.release("production") == "demo@v1.0.0"
+    assert machine.line.runs("production") == "v1.0.0"
+    assert machine.happened("production") == [
+        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "rolled_back"),
+        ("demo@v1.0.0", "running"),
+    ]
+    assert "worse in brier" in machine.records()[1]["why"]
+    assert machine.state("production").under_way() == {}
+    held = [name for name in machine.line.refs() if name.startswith("refs/tags/hold/production/")]
+    assert held == ["refs/tags/hold/production/1"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_over_and_over_a_rollout_comes_to_its_end(releasing: Machine, when: str) -> None:
+    number = 1
+    with in_use(releasing, "production") as seen:
+        while killed(releasing, when, number, "deploy", "production"):
+            number += 1
+        done = releasing.deploy("production", "--json")
+    assert number > 4
+    assert done.code == 0, done.err
+    assert set(seen) == {200, 202}
+    rolled_back(releasing)
+
+
+def test_a_rollback_that_the_remote_refuses_leaves_the_traffic_with_the_champion(
+    releasing: Machine,
+) -> None:
+    hook = releasing.line.origin / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho the branch is protected >&2\nexit 1\n")
+    hook.chmod(0o755)
+    before = releasing.line.refs()
+    with in_use(releasing, "production") as seen:
+        done = releasing.deploy("production")
+        assert done.code == 4, done.err
+        assert "demo@v1.0.0 answers again, but the branch could not be rolled back" in done.err
+        assert "the branch is protected" in done.err
+        assert {releasing.release("production") for _ in range(30)} == {"demo@v1.0.0"}
+        assert releasing.line.refs() == before
+        assert releasing.state("production").under_way()["demo"].phase == "undoing"
+        again = releasing.deploy("production", "--once")
+        assert again.code == 4
+        assert {releasing.release("production") for _ in range(30)} == {"demo@v1.0.0"}
+        hook.unlink()
+        done = releasing.deploy("production")
+    assert done.code == 1, done.err
+    assert set(seen) == {200, 202}
+    rolled_back(releasing)
+
+
+def test_with_the_remote_down_a_rollout_is_still_judged(releasing: Machine) -> None:
+    assert releasing.deploy("production", "--once").code == 0
+    with in_use(releasing, "production"), unreachable(releasing):
+        follower = releasing.start("deploy", "production", "--follow")
+        try:
+            until(
+                lambda: (
+                    (under := releasing.state("production").under_way().get("demo"))
+                    and under.phase == "undoing"
+                ),
+                "the verdict",
+            )
+            assert {releasing.release("production") for _ in range(30)} == {"demo@v1.0.0"}
+        finally:
+            follower.send_signal(signal.SIGTERM)
+            follower.communicate()
+    assert releasing.deploy("production").code == 1
+    rolled_back(releasing)
 
 
 def test_a_state_that_is_damaged_is_named(machine: Machine) -> None:

@@ -16,9 +16,8 @@ from gitops.pipelines.lint.model import Finding, Job, Json, Platform, Script, So
 from gitops.yamlfile import Place
 
 _SUFFIXES = (".yml", ".yaml")
-_AZURE_FOLDERS = ("azure-pipelines", ".azure-pipelines", ".azuredevops", "pipelines")
-_AZURE_KEYS = {"stages", "jobs", "steps", "extends"}
-_OF_PIPELINES = {"trigger", "pr", "schedules", "pool", "name", "resources"}
+_AZURE_FOLDERS = ("azure-pipelines", ".azure-pipelines", ".azuredevops", ".pipelines")
+_AZURE_KEYS = ("stages", "jobs", "steps")
 _SHELLS = ("bash", "script", "pwsh", "powershell")
 _SHELL_INPUTS = ("script", "inlineScript", "inline")
 _PHASES = ("preDeploy", "deploy", "routeTraffic", "postRouteTraffic")
@@ -62,7 +61,7 @@ def _azure(root: Path) -> Iterator[Path]:
 
 
 def read(path: Path, shown: str) -> Source | Finding | None:
-    """A file; a finding where it can't be read; None: it is no workflow (a template, say)."""
+    """A file; a finding where it can't be read; None: it is no workflow."""
     try:
         document = yamlfile.read(path)
     except ConfigError as error:
@@ -78,12 +77,9 @@ def read(path: Path, shown: str) -> Source | Finding | None:
 
 
 def _platform(path: Path, data: Json) -> Platform | None:
-    """An Azure template has parameters too, but no trigger or pool: it is not a pipeline itself."""
     if path.parent.name == "workflows" or ("on" in data and "jobs" in data):
         return "github"
-    if not _AZURE_KEYS & set(data):
-        return None
-    return "azure" if "parameters" not in data or _OF_PIPELINES & set(data) else None
+    return "azure" if any(isinstance(data.get(key), list) for key in _AZURE_KEYS) else None
 
 
 # ---------------------------------------------------------------- GitHub

@@ -19,9 +19,11 @@ def timeout(source: Source, known: Known) -> Iterator[Hit]:
     key = "timeout-minutes" if source.platform == "github" else "timeoutInMinutes"
     default = "6 hours" if source.platform == "github" else "an hour"
     for job in source.jobs:
-        if key not in job.data and "uses" not in job.data:
+        steps_alone = source.is_template and not job.place
+        if key not in job.data and "uses" not in job.data and not steps_alone:
             message = f"{_named(job)} may hang for {default}"
-            yield Hit(job.place, message, f"add {key}", key=True)
+            fix = f"add {key}" if job.place else f"put the steps into a job with {key}"
+            yield Hit(job.place, message, fix, key=True)
 
 
 def step_name(source: Source, known: Known) -> Iterator[Hit]:
@@ -133,6 +135,8 @@ def _combinations(held: Mapping[str, Any]) -> int:
 
 def needs(source: Source, known: Known) -> Iterator[Hit]:
     del known
+    if source.is_template:  # its jobs may need those of the pipeline that takes it in
+        return
     key = "needs" if source.platform == "github" else "dependsOn"
     groups: dict[str, dict[str, Job]] = {}
     for job in source.jobs:

@@ -12,6 +12,7 @@ from gitops.yamlfile import Document, Place
 Platform = Literal["github", "azure"]
 BOTH: tuple[Platform, ...] = ("github", "azure")
 Json = dict[str, Any]
+_OF_PIPELINES = {"trigger", "pr", "schedules", "pool", "name", "resources"}
 
 
 @dataclass(frozen=True, order=True)
@@ -94,6 +95,11 @@ class Source:
         if isinstance(on, dict):
             return on
         return dict.fromkeys(on if isinstance(on, list) else [on] if isinstance(on, str) else [])
+
+    @property
+    def is_template(self) -> bool:
+        """Of Azure: what other files take in; it has none of what only a pipeline has."""
+        return self.platform == "azure" and not _OF_PIPELINES & set(self.data)
 
     @property
     def on_pull_requests(self) -> bool:

@@ -10,7 +10,8 @@ from gitops.pipelines.lint.scripts import commands
 
 # What sets a job up is each platform's own: only what the project itself runs is compared.
 _RUNS = re.compile(r"(?:gitops|dvc|make|pytest|tox|nox|uv run|python3? -m (?!pip\b)|\./)\S*")
-_FREE = re.compile(r"\s(?:--?\w|[\"'$<>|&;]).*|\s*$", re.DOTALL)
+_OPTION = re.compile(r"(?<=\s)--[a-z][\w-]*")
+_ARGUMENTS = re.compile(r"\s+(?:--?\w|[\"'$<>|&;\\]).*|\s*$", re.DOTALL)
 _CONDITIONS = {
     "a fork's pull request": (
         re.compile(r"head\.repo\.(?:full_name|fork|id)"),
@@ -22,7 +23,7 @@ _CONDITIONS = {
 
 
 def parity(sources: tuple[Source, ...]) -> Iterator[tuple[Source, Hit]]:
-    azure = {_stem(one): one for one in sources if one.platform == "azure"}
+    azure = {_stem(one): one for one in sources if one.platform == "azure" and not one.is_template}
     for source in sources:
         other = azure.get(_stem(source))
         if source.platform == "github" and other is not None:
@@ -57,12 +58,14 @@ def _name(job: Job) -> str:
 
 
 def _commands(job: Job) -> set[str]:
+    """What it runs: the words before the first argument, and the names of options."""
     found = set()
     for step in job.steps:
         for script in step.scripts:
-            for line in commands(script.text):
-                if _RUNS.match(line.strip()):
-                    found.add(_FREE.sub("", line.strip()).removesuffix("\\"))
+            for line in map(str.strip, commands(script.text)):
+                if _RUNS.match(line):
+                    options = sorted(set(_OPTION.findall(line)))
+                    found.add(" ".join([_ARGUMENTS.sub("", line), *options]))
     return found
 
 

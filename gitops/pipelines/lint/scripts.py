@@ -128,7 +128,7 @@ def _local(words: list[str]) -> bool:
 # ---------------------------------------------------------------- injection
 
 _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
-_SAFE_ENDS = re.compile(r"\.(?:number|id|sha|before|after|action|merged|draft|private|fork)$")
+_SAFE_ENDS = re.compile(r"[._](?:number|id|sha|before|after|action|merged|draft|private|fork)$")
 # What contributors choose: titles, texts, and names of branches.
 _GITHUB = re.compile(
     r"github\.(?:event\.(?!inputs\b)[\w.*-]+|head_ref|ref_name|ref|base_ref|actor|triggering_actor)"
@@ -186,7 +186,8 @@ def _github_inputs(source: Source) -> set[str]:
 
 
 def _azure_parameters(source: Source) -> set[str]:
-    held = source.data.get("parameters")
+    """Parameters of free text; a template's are its caller's."""
+    held = None if source.is_template else source.data.get("parameters")
     return {
         str(one.get("name"))
         for one in (held if isinstance(held, list) else [])

@@ -78,6 +78,25 @@ def test_a_folder_that_can_t_be_written_leaves_the_old_file(
     assert [one.name for one in here.folder.iterdir()] == ["serving.json"]
 
 
+def test_a_full_disk_takes_the_reserve(here: State, monkeypatch: pytest.MonkeyPatch) -> None:
+    with here.alone():
+        reserve = here.folder / ".reserve"
+        assert reserve.stat().st_size == 65536
+        sync = os.fsync
+
+        def full(descriptor: int) -> None:
+            if reserve.exists():
+                raise OSError(28, "No space left on device")
+            sync(descriptor)
+
+        monkeypatch.setattr(os, "fsync", full)
+        here.write("serving.json", {"a": 2})
+        assert here.read("serving.json") == {"a": 2}
+        assert not reserve.exists()
+    with here.alone():  # and there is one again
+        assert reserve.exists()
+
+
 def test_only_one_reconciler_is_at_work(here: State) -> None:
     code = (
         "import sys; from pathlib import Path; from gitops.deploy.state import State\n"

@@ -306,10 +306,30 @@ def test_an_ignore_must_be_right(
 
 
 def test_only_workflows_are_looked_at(tmp_path: Path) -> None:
-    template = "parameters: [{name: a}]\nsteps:\n  - bash: pip install x\n"
-    assert found(tmp_path, {"azure-pipelines/steps.yml": template, "conf/x.yml": "a: 1\n"}) == ()
+    dvc = "stages: {train: {cmd: pip install x}}\n"
+    files = {"conf/x.yml": "a: 1\n", ".pipelines/x.yml": "a: 1\n", ".pipelines/dvc.yaml": dvc}
+    assert found(tmp_path, files) == ()
     linted = lint(tmp_path.resolve())
     assert (linted.files, linted.findings) == (0, ())
+
+
+def test_of_a_template_only_what_it_says_itself_is_judged(tmp_path: Path) -> None:
+    template = """\
+parameters: [{name: who}]
+steps:
+  - bash: |
+      echo ${{ parameters.who }}
+      pip install x
+    displayName: a
+"""
+    jobs = "jobs:\n  - job: a\n    dependsOn: [theirs]\n    steps: []\n"
+    hits = found(
+        tmp_path,
+        {GITHUB: GOOD, ".pipelines/ci.yml": template, ".pipelines/jobs.yml": jobs},
+    )
+    assert [(one.rule, one.path, one.line) for one in hits] == [
+        ("install", ".pipelines/ci.yml", 5), ("timeout", ".pipelines/jobs.yml", 2),
+    ]  # fmt: skip
 
 
 def test_files_and_folders_can_be_named(tmp_path: Path) -> None:
