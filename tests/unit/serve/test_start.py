@@ -12,9 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from gitops import package
-from gitops.cli import serve as command
 from gitops.errors import ToolError, UsageError
-from gitops.serve import bench, supervisor
+from gitops.serve import bench, require_extra, supervisor
 from gitops.serve.load import Taken
 from gitops.serve.options import Options, parse
 from gitops.serve.start import address
@@ -77,7 +76,7 @@ def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     found = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == "uvloop" else found(name))
     with pytest.raises(ToolError, match="uvloop") as caught:
-        command._require_extra()
+        require_extra()
     assert caught.value.fix == "install gitops-ml[serve]"
 
 
