@@ -94,6 +94,13 @@ def test_a_package_is_measured(tmp_path: Path) -> None:
     assert report["memory_mb"] > 10
 
 
+def test_two_servers_have_no_state_in_common(tmp_path: Path) -> None:
+    with serving(tmp_path, CHAMPION) as server:
+        done = gitops(CHAMPION, "--listen", "127.0.0.1:0", "--state", server.state)
+        assert (done.returncode, "another server keeps its state" in done.stderr) == (2, True)
+        assert server.predict().status == 200
+
+
 def test_a_running_server_is_measured_with_rows_of_a_file(tmp_path: Path) -> None:
     with serving(tmp_path, CHAMPION) as server:
         rows = PACKAGES / "binary" / "test.csv"
