@@ -86,9 +86,11 @@ def test_one_version_is_asked_whatever_the_split(tmp_path: Path) -> None:
         for version, called in (("v1.0.0", "champion"), ("v1.1.0", "challenger")):
             found = server.post(f"/models/binary/versions/{version}/predict", {"row": ROW}).json
             assert (found["release"], found["variant"]) == (f"binary@{version}", called)
+        named = lines(server.state)
+        assert [(line["share"], line["salt"]) for line in named] == [(None, None)] * 2
         assert {server.predict().json["variant"] for _ in range(20)} == {"champion"}
-        named = server.get("/v2/models/binary").json["versions"]
-        assert named == ["v1.0.0", "v1.1.0"]
+        versions = server.get("/v2/models/binary").json["versions"]
+        assert versions == ["v1.0.0", "v1.1.0"]
 
 
 def test_a_challengers_failure_is_written_down_and_the_champion_answers(tmp_path: Path) -> None:
@@ -106,6 +108,7 @@ def test_a_challengers_failure_is_written_down_and_the_champion_answers(tmp_path
         )  # fmt: skip
         assert "missing" in failed["error"]
         assert (answered["variant"], answered["status"]) == ("champion", 200)
+        assert (failed["share"], answered["share"]) == (100, None)  # nobody drew the champion
         contracts.validate("prediction", failed, Where("log"))
         assert server.metric("gitops_requests_total", variant="challenger", status="500") == 1
         # What the champion refuses is the caller's mistake, and nobody's failure.
