@@ -114,6 +114,7 @@ def test_sampling_is_by_the_id_and_nothing_else() -> None:
 def test_what_is_added_is_read(writer: Writer) -> None:
     assert all(writer.add(line(f"r{n}")) for n in range(10))
     until(lambda: writer.state.written == 10)
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in writer.folder.iterdir())
     found, position = log.read(writer.folder)
     assert [one.id for one in found] == [f"r{n}" for n in range(10)]
     assert bytes(found[0].features) == ROW
