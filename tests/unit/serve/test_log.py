@@ -67,6 +67,12 @@ def test_a_line_is_one_line_and_keeps_the_contract() -> None:
         contracts.validate("prediction", json.loads(made), Where("line"))
 
 
+def test_the_line_in_the_guide_keeps_the_contract() -> None:
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "predictions.md"
+    example = guide.read_text("utf-8").split("```json\n")[1].split("```")[0]
+    contracts.validate("prediction", json.loads(example), Where(guide))
+
+
 def test_features_are_embedded_as_they_came() -> None:
     raw = b'[{"a": 1.50,\n "b":"x\\ny"}]'
     kept = log.features("rows", raw)
