@@ -176,6 +176,17 @@ def test_segments_rotate_and_the_oldest_closed_ones_go(writer: Writer) -> None:
     assert writer.state.segment == there[-1][1]
 
 
+def test_segments_are_bounded_in_number_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MOST", 5)
+    for number in range(8):
+        made = Writer(tmp_path, sync_seconds=0.02, segment_bytes=10**6, keep_bytes=10**6)
+        made.add(line(f"r{number}"))
+        made.close()
+    assert ids(tmp_path) == [f"r{number}" for number in range(3, 8)]
+
+
 def test_the_open_segment_of_another_writer_stays(writer: Writer) -> None:
     writer.add(line("other"))
     until(lambda: writer.state.written == 1)
