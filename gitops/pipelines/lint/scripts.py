@@ -16,21 +16,10 @@ _PIPED = re.compile(
     r"|\b(?:ba|z)?sh\s+(?:-c\s+\"?\$\(|<\()\s*(?:curl|wget)\b"
 )
 _SPLIT = re.compile(r"&&|\|\||[;|]|\$\(|\)")
-_BEFORE = {
-    "sudo",
-    "env",
-    "exec",
-    "time",
-    "if",
-    "then",
-    "else",
-    "elif",
-    "do",
-    "while",
-    "!",
-    "{",
-    "(",
-}
+_BEFORE = (
+    *("sudo", "env", "exec", "time"),
+    *("if", "then", "else", "elif", "while", "do", "!", "{", "("),
+)
 _LOCKED = "install from a lock with hashes"
 
 
