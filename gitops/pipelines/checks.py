@@ -76,6 +76,7 @@ def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield from _rights(job, place)
         yield from _matrix(jobs, job, place)
         yield from _environment(job, config, place)
+        yield from _secrets(job, place)
         yield from _references(data, job, place)
         yield from _artifacts(jobs, job, place)
         if "pull-request" in data["triggers"]:
@@ -186,6 +187,21 @@ def _environment(job: Mapping[str, Any], config: Config, place: Place) -> Iterat
                 f"{_HOLDER.search(text)[0]} stands for nothing here",  # type: ignore[index]
                 "add `each: release` to the job, or name it",
             )
+
+
+def _secrets(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    """A secret is behind an environment's protection, and what is deployed once has no matrix."""
+    if "environment" in job:
+        if "matrix" in job:
+            text = "a job of an environment is one deployment, and can't have a matrix"
+            yield Problem((*place, "matrix"), text, "make it two jobs")
+        return
+    for index, step in enumerate(job["steps"]):
+        for name, value in step.get("env", {}).items():
+            if isinstance(value, dict) and "secret" in value:
+                text = f"the secret {value['secret']} is behind no environment's protection"
+                at = (*place, "steps", index, "env", name)
+                yield Problem(at, text, "add `environment: NAME` to the job")
 
 
 def _references(data: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:

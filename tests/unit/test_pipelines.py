@@ -271,7 +271,13 @@ jobs:
     matrix: {python: ["3.11", "3.12"], os: [linux]}
     steps:
       - {name: Check out, use: checkout}
-      - {name: Look, run: make look, env: {KEY: {secret: KEY}, V: {matrix: python}, N: 2}}
+      - {name: Look, run: make look, env: {V: {matrix: python}, N: 2}}
+  tell:
+    timeout: 10
+    permissions: []
+    environment: staging
+    steps:
+      - {name: Tell, run: make tell, env: {KEY: {secret: KEY}, PLACE: {variable: PLACE}}}
 """
 
 
@@ -288,8 +294,9 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
     look = on_github["jobs"]["look"]
     assert look["strategy"]["matrix"] == {"python": ["3.11", "3.12"], "os": ["linux"]}
     assert look["name"] == "look ${{ matrix.python }} ${{ matrix.os }}"
-    env = {"KEY": "${{ secrets.KEY }}", "V": "${{ matrix.python }}", "N": "2"}
-    assert look["steps"][1]["env"] == env
+    assert look["steps"][1]["env"] == {"V": "${{ matrix.python }}", "N": "2"}
+    (step,) = on_github["jobs"]["tell"]["steps"]
+    assert step["env"] == {"KEY": "${{ secrets.KEY }}", "PLACE": "${{ vars.PLACE }}"}
     on_azure = YAML(typ="safe").load(made[".azure-pipelines/nightly.yml"])
     assert on_azure["schedules"] == [
         {
@@ -305,7 +312,11 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
         "3_11_linux": {"python": "3.11", "os": "linux"},
         "3_12_linux": {"python": "3.12", "os": "linux"},
     }
-    assert look["steps"][1]["env"] == {"KEY": "$(KEY)", "V": "$(python)", "N": "2"}
+    assert look["steps"][1]["env"] == {"V": "$(python)", "N": "2"}
+    tell = on_azure["jobs"][1]
+    assert (tell["deployment"], tell["environment"]) == ("tell", "staging")
+    (step,) = tell["strategy"]["runOnce"]["deploy"]["steps"]
+    assert step["env"] == {"KEY": "$(KEY)", "PLACE": "$(PLACE)"}
 
 
 def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -> None:
@@ -328,7 +339,7 @@ def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -
 def test_a_workflow_is_replaced_as_a_whole(load: Load, tmp_path: Path) -> None:
     own(tmp_path, "build", NIGHTLY)
     found = pipelines.load("build", load(PLAIN), "azure", tmp_path)
-    assert [job.id for job in found.jobs] == ["look"]
+    assert [job.id for job in found.jobs] == ["look", "tell"]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -414,6 +425,16 @@ END = "concurrency: {by: branch, cancel: true}\njobs:\n"
             f"{PR}{END}{JOB % ''}".replace("[]", "[{scope: contents, level: write, reason: r}]"),
             6,
             "may write contents",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ''}".replace("'true'", "x, env: {A: {secret: B}}"),
+            6,
+            "B is behind no environment's protection",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ', environment: dev, matrix: {x: [y]}'}",
+            6,
+            "can't have a matrix",
         ),
         (
             f"{PUSH}{END}{JOB % ', each: release'}  a-staging:{JOB[4:] % ''}",
