@@ -9,11 +9,14 @@ from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from gitops import yamlfile
 from gitops.errors import ConfigError
 from gitops.pipelines import cron
 from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gitops.config import Config
     from gitops.pipelines.definition import Definition
 
@@ -51,6 +54,28 @@ def check(found: Definition, config: Config) -> None:
     """
     if problems := list(_problems(found.data, config)):
         raise error(found, problems)
+
+
+def check_runners(config: Config, found: Iterable[Definition], root: Path | None) -> None:
+    """Raise if `runners:` of gitops.yaml names a job that no workflow has.
+
+    Raises:
+        ConfigError: with the place in gitops.yaml, where `root` has it.
+    """
+    known = {"default"}
+    for one in found:
+        for name, job in one.data["jobs"].items():
+            known.add(name)
+            if "each" in job:
+                known |= {f"{name}-{each.name}" for each in config.environments[1:]}
+    for name in config.runners:
+        if name not in known:
+            problem = _unknown("job", name, sorted(known), ("runners", name))
+            file = root / "gitops.yaml" if root is not None else None
+            where = None
+            if file is not None and file.is_file():
+                where = yamlfile.read(file).where(problem.place, key=True)
+            raise ConfigError(f"runners: {problem.text}", fix=problem.fix, where=where)
 
 
 def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:

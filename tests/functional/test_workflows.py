@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import subprocess
 from collections.abc import Iterator
 from itertools import product
@@ -10,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import typer.core
+import typer.main
 from ruamel.yaml import YAML
 
 from gitops import config, pipelines
+from gitops.cli.app import app
 from tests import pipeline_validators as validators
 from tests.pipeline_validators import BIN, PROJECT, placed
 
@@ -447,6 +451,26 @@ def test_the_one_check_passes_only_if_all_have(
     ):
         done = subprocess.run([*shell, "-c", script], env={"RESULTS": text})
         assert (done.returncode == 0) == passes
+
+
+def test_every_command_is_one_of_ours(generated: dict[str, Texts]) -> None:
+    """Each is parsed by the command itself, which runs nothing: names, options, how many words."""
+    known = typer.main.get_command(app)
+    assert isinstance(known, typer.core.TyperGroup)
+    lines = {
+        line
+        for made in generated.values()
+        for path, text in made.items()
+        for script in validators.scripts(YAML(typ="safe").load(text))
+        for line in script.splitlines()
+        if line.startswith("gitops ")
+    }
+    assert len(lines) > 10
+    for line in lines:
+        _, name, *words = shlex.split(line)
+        assert name in known.commands, line
+        with typer.Context(known) as context:
+            known.commands[name].make_context(name, words, parent=context)
 
 
 # ---------------------------------------------------------------- our own

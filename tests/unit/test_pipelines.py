@@ -499,6 +499,33 @@ def test_a_wrong_shipped_definition_is_refused_with_its_place(
     assert line is None or caught.value.where.line == line
 
 
+def test_a_runner_is_of_a_job_that_there_is(load: Load, tmp_path: Path) -> None:
+    text = f"{PLAIN}runners:\n  gaet: {{labels: [self-hosted]}}\n"
+    with pytest.raises(ConfigError, match=r"no job 'gaet'") as caught:
+        pipelines.render(load(text), tmp_path)
+    assert caught.value.fix == "did you mean gate?"
+    assert str(caught.value.where) == f"{tmp_path / 'gitops.yaml'}:11:3"
+    own(tmp_path, "nightly", NIGHTLY)
+    pipelines.render(load(f"{PLAIN}runners: {{look: {{labels: [self-hosted]}}}}\n"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ("{labels: [self hosted]}", "a label has"),
+        ("{demands: [gpu]}", "a pool of yours"),
+        ("{pool: lab, demands: [gpu == 1]}", "a demand is"),
+        ("{label: [gpu]}", "did you mean labels"),
+    ],
+)
+def test_a_wrong_runner_is_refused(load: Load, runner: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"{PLAIN}runners: {{gate: {runner}}}\n")
+    assert said in f"{caught.value.message} {caught.value.fix}"
+    assert caught.value.where is not None
+    assert caught.value.where.line == 10
+
+
 def test_two_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:
     flights = load(PLAIN)
     own(tmp_path, "build", f"{PUSH}{END}{JOB % ', needs: [b], environment: prod'}")
