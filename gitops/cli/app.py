@@ -9,6 +9,7 @@ import typer
 from gitops import __version__
 from gitops.cli import (
     add,
+    affected,
     build,
     data,
     demo,
@@ -61,6 +62,7 @@ for module in (
     verify,
     predict,
     gate,
+    affected,
     gc,
     promote,
     rollback,
