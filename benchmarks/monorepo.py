@@ -33,7 +33,7 @@ def make(folder: Path, count: int) -> None:
 
 def extend(folder: Path, added: dict[str, tuple[dict[str, object], config.Model]]) -> None:
     locked = folder / lock.PATH
-    files, after = models.extended(lock.read(locked), config.load(folder), added)
+    files, after = models.extended(folder, lock.read(locked), config.load(folder), added)
     for file in files:
         at = folder / file.path
         at.parent.mkdir(parents=True, exist_ok=True)

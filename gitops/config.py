@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
+from gitops.config_runners import Job, Runner
 from gitops.config_serving import Listen, Rollout, Serve
 from gitops.errors import ConfigError, UsageError, Where
 
@@ -246,6 +247,12 @@ class Config(Frozen):
     )
     storage: Storage = Storage()
     tool: Tool = Tool()
+    runners: Mapping[Job, Runner] = Field(
+        default_factory=dict,
+        description="The machines that jobs of pipelines run on, by job; `default` for all others."
+        " Without it they run on those of the platform.",
+        examples=[{"default": {"labels": ["self-hosted"], "pool": "training"}}],
+    )
     models: Mapping[values.ModelName, Model] = Field(
         min_length=1,
         description="The models by name.",
@@ -396,10 +403,11 @@ def json_schema() -> dict[str, Any]:
     must exist and the like only `load` knows.
     """
     schema = Config.model_json_schema()
-    models = schema["properties"]["models"]
-    ((pattern, model),) = models.pop("patternProperties").items()
-    models["propertyNames"] = {"pattern": pattern, "maxLength": names.LENGTH}
-    models["additionalProperties"] = model
+    for name, longest in (("models", names.LENGTH), ("runners", 200)):
+        named = schema["properties"][name]
+        ((pattern, one),) = named.pop("patternProperties").items()
+        named["propertyNames"] = {"pattern": pattern, "maxLength": longest}
+        named["additionalProperties"] = one
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": FILE}
 
 

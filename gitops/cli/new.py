@@ -152,10 +152,6 @@ def _show(request: Request, made: Made, kept: Mapping[str, str]) -> None:
     )
     for path, why in sorted(kept.items()):
         screen.out(f"  kept: {path}: {why}")
-    if "azure" in request.ci:
-        screen.out(
-            "no Azure Pipelines file was written: they come with the pipelines stage of gitops"
-        )
     screen.out("next:")
     screen.out(f"  cd {shlex.quote(str(folder))}")
     if not made.commit:

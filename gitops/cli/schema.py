@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def schema(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="`config`, `policy`, or a contract."),
+        typer.Argument(metavar="[NAME]", help="`config`, `policy`, `pipeline`, or a contract."),
     ] = "config",
     names: Annotated[bool, typer.Option("--list", help="List the names.")] = False,
 ) -> None:
@@ -31,7 +31,7 @@ def schema(
     """
     from gitops import contracts
 
-    known = ("config", "policy", *contracts.names())
+    known = ("config", "policy", "pipeline", *contracts.names())
     if names:
         screen.out("\n".join(known))
     elif name == "config":
@@ -42,6 +42,10 @@ def schema(
         from gitops.validate import policy
 
         screen.document(policy.json_schema())
+    elif name == "pipeline":
+        from gitops.pipelines import definition
+
+        screen.document(definition.rules("pipeline"))
     elif name in known:
         screen.document(contracts.schema(name))
     else:

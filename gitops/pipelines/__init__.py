@@ -2,24 +2,62 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitops.config import Config
+    from gitops.pipelines.model import Pipeline, Platform
 
-_WORKFLOWS = ("pull-request",)
+
+def names(root: Path | None = None) -> tuple[str, ...]:
+    """The workflows of a repository: those that are shipped, then its own."""
+    from gitops.pipelines import definition
+
+    return definition.names(root)
 
 
-def render(config: Config, *, ejected: bool = False) -> list[tuple[str, bytes]]:
+def load(
+    name: str,
+    config: Config,
+    platform: Platform,
+    root: Path | None = None,
+    folder: Path | None = None,
+) -> Pipeline:
+    """The pipeline `name` on a platform; its definition is `root`'s own, or of `folder` (shipped).
+
+    Raises:
+        ConfigError: the definition or the pins break their schema, or the definition can't work.
+    """
+    from gitops.pipelines import checks, definition, resolve
+
+    found = definition.read(name, root, folder)
+    checks.check(found, config)
+    return resolve.resolve(found, config, platform, definition.pins(folder))
+
+
+def render(
+    config: Config, root: Path | None = None, *, ejected: bool = False
+) -> list[tuple[str, bytes]]:
     """The workflow files that `config` asks for: path in the repository, and content.
 
-    `ejected`: without the steps that need gitops, and without its mark.
-    """
-    from gitops.pipelines import definition, github
+    `root`: the repository, whose own definitions count; `ejected`: without the steps that need
+    gitops, and without its mark.
 
-    if "github" not in config.ci:
-        return []
-    pipelines = [definition.load(name, config) for name in _WORKFLOWS]
-    if ejected:
-        pipelines = [definition.ejected(pipeline) for pipeline in pipelines]
-    return [(github.path(pipeline), github.emit(pipeline).encode()) for pipeline in pipelines]
+    Raises:
+        ConfigError: as `load`.
+    """
+    from gitops.pipelines import azure, github, resolve
+
+    found = []
+    for platform in config.ci:
+        path, emit = (
+            (github.path, github.emit) if platform == "github" else (azure.path, azure.emit)
+        )
+        for name in names(root):
+            pipeline = load(name, config, platform, root)
+            if ejected:
+                pipeline = resolve.ejected(pipeline)
+            if pipeline.jobs:
+                found.append((path(pipeline), emit(pipeline).encode()))
+    return found

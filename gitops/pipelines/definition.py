@@ -1,64 +1,86 @@
-"""workflows/<name>.yaml, the pins and the configuration -> a Pipeline."""
+"""workflows/<name>.yaml, and a repository's own in .gitops/workflows/: read, extended, checked."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
 
 from gitops import content, yamlfile
-from gitops.errors import ConfigError
-from gitops.pipelines.model import Job, Permission, Pin, Pins, Pipeline, Step
+from gitops.errors import ConfigError, Where
+from gitops.pipelines.model import Pin, Pins
+from gitops.yamlfile import Document, Place
 
-if TYPE_CHECKING:
-    from gitops.config import Config
+SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy")
+OWN = Path(".gitops", "workflows")
 
 
-def load(name: str, config: Config, folder: Path | None = None) -> Pipeline:
-    """The pipeline `name` of `folder` (None: shipped), guarding the environments' branches.
+@dataclass(frozen=True)
+class Definition:
+    """A workflow's definition, `data` as it is after extending, and where each part was written."""
+
+    name: str
+    data: Mapping[str, Any]
+    documents: tuple[Document, ...]  # what says it last comes first
+
+    def where(self, place: Place = (), *, key: bool = False) -> Where:
+        """Where what is at `place` was written."""
+        depth = 2 if place[:1] == ("jobs",) else 1
+        for document in self.documents:
+            if _has(document.data, place[:depth]):
+                return document.where(place, key=key)
+        return self.documents[0].where()
+
+
+def names(root: Path | None) -> tuple[str, ...]:
+    """The shipped workflows, then those of the repository's own that extend none of their name."""
+    if root is None or not (root / OWN).is_dir():
+        return SHIPPED
+    own = sorted(path.stem for path in (root / OWN).glob("*.yaml"))
+    return (*SHIPPED, *(name for name in own if name not in SHIPPED))
+
+
+def read(name: str, root: Path | None = None, folder: Path | None = None) -> Definition:
+    """The definition of a workflow: the repository's own, or that of `folder` (None: shipped).
 
     Raises:
-        ConfigError: the definition or the pins break their schema, or a required job isn't there.
+        ConfigError: it breaks the schema, or extends what isn't shipped.
     """
-    folder = folder or content.folder("workflows")
-    document, data = _read(folder, name, "pipeline")
-    for index, job in enumerate(data["required"]):
-        if job not in data["jobs"]:
+    shipped = folder or content.folder("workflows")
+    path = root / OWN / f"{name}.yaml" if root is not None else None
+    if path is None or not path.is_file():
+        document = _read(shipped / f"{name}.yaml", "pipeline")
+        return Definition(name, document.data, (document,))
+    own = _read(path, "pipeline")
+    base = own.data.get("extends")
+    if base is None:
+        return Definition(name, own.data, (own,))
+    if base not in SHIPPED:
+        raise ConfigError(
+            f"there is no shipped workflow {base!r}",
+            fix=f"extend one of {', '.join(SHIPPED)}",
+            where=own.where(("extends",)),
+        )
+    document = _read(shipped / f"{base}.yaml", "pipeline")
+    jobs = {**document.data["jobs"], **own.data.get("jobs", {})}
+    for job, what in own.data.get("jobs", {}).items():
+        if what is None and job not in document.data["jobs"]:
             raise ConfigError(
-                f"there is no job {job!r}",
-                fix=f"the jobs are: {', '.join(data['jobs'])}",
-                where=document.where(("required", index)),
+                f"{base} has no job {job!r} to take out",
+                fix=f"its jobs are: {', '.join(document.data['jobs'])}",
+                where=own.where(("jobs", job), key=True),
             )
-    return Pipeline(
-        name=data["name"],
-        about=data["about"],
-        triggers=tuple(data["triggers"]),
-        branches=tuple(environment.branch for environment in config.environments),
-        concurrency=data["concurrency"],
-        jobs=tuple(_job(name, job) for name, job in data["jobs"].items()),
-        required=tuple(data["required"]),
-        pins=pins(folder),
-    )
-
-
-def ejected(pipeline: Pipeline) -> Pipeline:
-    """What is left of it without gitops: jobs that run nothing of their own are gone."""
-    jobs = []
-    for job in pipeline.jobs:
-        steps = tuple(step for step in job.steps if step.use != "tool" and not _is_ours(step))
-        if any(step.run for step in steps):
-            jobs.append(replace(job, steps=steps))
-    left = [job.id for job in jobs]
-    required = tuple(job for job in pipeline.required if job in left)
-    return replace(pipeline, jobs=tuple(jobs), required=required, about="", marked=False)
-
-
-def _is_ours(step: Step) -> bool:
-    return step.run.startswith("gitops ")
+    left = {job: what for job, what in jobs.items() if what is not None}
+    data = {**document.data, **own.data, "jobs": left}
+    if "required" not in own.data and "required" in data:
+        data["required"] = [job for job in data["required"] if job in left]
+    return Definition(name, data, (own, document))
 
 
 def pins(folder: Path | None = None) -> Pins:
@@ -67,28 +89,40 @@ def pins(folder: Path | None = None) -> Pins:
     Raises:
         ConfigError: it breaks its schema: a commit that is no full SHA-1, say.
     """
-    _, data = _read(folder or content.folder("workflows"), "pins", "pins")
+    data = _read((folder or content.folder("workflows")) / "pins.yaml", "pins").data
     actions = tuple(Pin(action, **pin) for action, pin in data["actions"].items())
-    return Pins(data["runner"], data["uv"], actions)
+    return Pins(data["runner"], data["uv"], tuple(data["uv_hashes"]), actions)
 
 
-def _job(name: str, data: dict[str, Any]) -> Job:
-    return Job(
-        id=name,
-        timeout=data["timeout"],
-        permissions=tuple(Permission(**right) for right in data["permissions"]),
-        steps=tuple(Step(**step) for step in data["steps"]),
-    )
-
-
-def _read(folder: Path, name: str, schema: str) -> tuple[yamlfile.Document, dict[str, Any]]:
-    document = yamlfile.read(folder / f"{name}.yaml")
-    rules = json.loads((content.folder("workflows") / f"{schema}.schema.json").read_text("utf-8"))
-    error = best_match(Draft202012Validator(rules).iter_errors(document.data))
+def _read(path: Path, schema: str) -> Document:
+    document = yamlfile.read(path)
+    error = best_match(_validator(schema).iter_errors(document.data))
     if error is not None:
         raise ConfigError(
             f"{error.json_path}: {error.message}",
-            fix=f"see the rules in workflows/{schema}.schema.json",
+            fix=f"see the rules: gitops schema {schema}"
+            if schema == "pipeline"
+            else f"see the rules in workflows/{schema}.schema.json",
             where=document.where(tuple(error.absolute_path)),
         )
-    return document, document.data
+    return document
+
+
+@cache
+def _validator(schema: str) -> Draft202012Validator:
+    return Draft202012Validator(rules(schema))
+
+
+def rules(schema: str) -> dict[str, Any]:
+    """The JSON Schema of `pipeline` or `pins`."""
+    text = (content.folder("workflows") / f"{schema}.schema.json").read_text("utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
+
+
+def _has(data: object, place: Place) -> bool:
+    for step in place:
+        if not isinstance(data, dict) or step not in data:
+            return False
+        data = data[step]
+    return True

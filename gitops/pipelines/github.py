@@ -5,17 +5,24 @@ Format: docs.github.com, "Workflow syntax for GitHub Actions". Always emitted an
 
 from __future__ import annotations
 
-import io
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
-from ruamel.yaml.error import CommentMark
-from ruamel.yaml.scalarstring import DoubleQuotedScalarString, LiteralScalarString
-from ruamel.yaml.tokens import CommentToken
-
-from gitops.pipelines.model import Job, Pins, Pipeline, Step
+from gitops.pipelines import yamltext as y
+from gitops.pipelines.model import (
+    Cloud,
+    Concurrency,
+    Condition,
+    Input,
+    Job,
+    Matrix,
+    Pins,
+    Pipeline,
+    Runner,
+    Step,
+    Triggers,
+    Value,
+)
 
 _HOME = "$RUNNER_TEMP/gitops"
 _TOOL = f"""\
@@ -28,6 +35,30 @@ for result in $RESULTS; do
   test "$result" = success
 done
 """
+_LOGINS: Mapping[Cloud, tuple[str, str, Mapping[str, str]]] = {
+    "azure": (
+        "Log in to Azure",
+        "azure/login",
+        {
+            "client-id": "${{ vars.AZURE_CLIENT_ID }}",
+            "tenant-id": "${{ vars.AZURE_TENANT_ID }}",
+            "subscription-id": "${{ vars.AZURE_SUBSCRIPTION_ID }}",
+        },
+    ),
+    "aws": (
+        "Log in to AWS",
+        "aws-actions/configure-aws-credentials",
+        {"role-to-assume": "${{ vars.AWS_ROLE_ARN }}", "aws-region": "${{ vars.AWS_REGION }}"},
+    ),
+}
+_TOKEN = {"GITHUB_TOKEN": "${{ github.token }}"}
+_BY = {"branch": "-${{ github.ref }}", "commit": "-${{ github.sha }}", "workflow": ""}
+_CONDITIONS = {
+    "always": "!cancelled()",
+    "failed": "failure()",
+    "pull-request": "github.event_name == 'pull_request'",
+}
+_SAME = "github.event.pull_request.head.repo.full_name == github.repository"
 
 
 def path(pipeline: Pipeline) -> str:
@@ -37,39 +68,44 @@ def path(pipeline: Pipeline) -> str:
 
 def emit(pipeline: Pipeline) -> str:
     """The workflow file: reasons beside permissions, tags beside commits, keys in a fixed order."""
-    jobs = [(job.id, _job(job, pipeline.pins)) for job in pipeline.jobs]
-    workflow = _map(
-        [
-            ("name", pipeline.name),
-            ("on", _triggers(pipeline)),
-            ("permissions", _flow_map()),
-            ("concurrency", _concurrency(pipeline)),
-            ("jobs", _map([*jobs, ("required", _required(pipeline))])),
-        ]
+    jobs = [(job.id, _job(pipeline, job)) for job in pipeline.jobs]
+    if pipeline.required:
+        jobs.append(("required", _required(pipeline)))
+    workflow = y.block(
+        {
+            "name": pipeline.name,
+            "on": _triggers(pipeline.triggers),
+            "permissions": y.nothing(),
+            "concurrency": _concurrency(pipeline.concurrency),
+            "jobs": y.block(jobs),
+        }
     )
-    if pipeline.marked:
-        workflow.yaml_set_start_comment(
-            f"{pipeline.about}\nWritten by gitops. Every command here does the same on a laptop."
-        )
-    _blank_lines(workflow, list(workflow))
-    _blank_lines(workflow["jobs"], list(workflow["jobs"])[1:])
-    yaml = YAML()
-    yaml.width = 4096  # never fold a command
-    yaml.indent(mapping=2, sequence=4, offset=2)
-    text = io.StringIO()
-    yaml.dump(workflow, text)
-    return text.getvalue()
+    y.apart(workflow, list(workflow))
+    y.apart(workflow["jobs"], list(workflow["jobs"])[1:])
+    header = "Written by gitops. Every command here does the same on a laptop."
+    return y.dump(workflow, f"{pipeline.about}\n{header}" if pipeline.marked else "")
 
 
-def _triggers(pipeline: Pipeline) -> CommentedMap:
-    triggers = CommentedMap()
-    if "pull-request" in pipeline.triggers:
-        triggers["pull_request"] = _map(
-            [("branches", _flow_list(_literal(branch) for branch in pipeline.branches))]
-        )
-    if "merge-queue" in pipeline.triggers:
-        triggers["merge_group"] = None
-    return triggers
+# ---------------------------------------------------------------- when
+
+
+def _triggers(triggers: Triggers) -> y.Map:
+    found = y.Map()
+    for name, branches in (
+        ("pull_request", triggers.pull_request),
+        ("merge_group", triggers.merge_queue),
+        ("push", triggers.push),
+    ):
+        if branches:
+            found[name] = y.block({"branches": y.flow(_literal(one) for one in branches)})
+    if triggers.schedule:
+        found["schedule"] = [y.block({"cron": y.quoted(line)}) for line in triggers.schedule]
+    if triggers.inputs is not None:
+        inputs = y.block((one.name, _input(one)) for one in triggers.inputs)
+        found["workflow_dispatch"] = y.block({"inputs": inputs}) if inputs else None
+    if triggers.events:
+        found["repository_dispatch"] = y.block({"types": y.flow(triggers.events)})
+    return found
 
 
 def _literal(branch: str) -> str:
@@ -77,97 +113,255 @@ def _literal(branch: str) -> str:
     return re.sub(r"([+!\]])", r"\\\1", branch)
 
 
-def _concurrency(pipeline: Pipeline) -> CommentedMap:
-    group = f"{pipeline.name}-${{{{ github.ref }}}}"
-    return _map([("group", group), ("cancel-in-progress", pipeline.concurrency == "cancel")])
+def _input(one: Input) -> y.Map:
+    return y.block(
+        {
+            "description": one.about,
+            "type": {"text": "string", "choice": "choice", "boolean": "boolean"}[one.kind],
+            "options": y.flow(one.options) if one.options else None,
+            "required": True if one.default is None else None,
+            "default": one.default,
+        }
+    )
 
 
-def _job(job: Job, pins: Pins) -> CommentedMap:
-    permissions = CommentedMap()
+def _concurrency(concurrency: Concurrency) -> y.Map:
+    group = f"{concurrency.group}{_BY[concurrency.by]}"
+    return y.block({"group": group, "cancel-in-progress": concurrency.cancel})
+
+
+def _if(conditions: tuple[Condition, ...]) -> str | None:
+    if not conditions:
+        return None
+    kinds = {one.kind for one in conditions}
+    parts = list(dict.fromkeys(part for one in conditions for part in _parts(one, kinds)))
+    first, *others = parts
+    *most, last = [f"${{{{ {first}", *(f"&& {one}" for one in others)]
+    return y.joined([*most, f"{last} }}}}"])
+
+
+def _parts(condition: Condition, beside: Collection[str]) -> tuple[str, ...]:
+    """What must all be true; `beside`: the kinds of all conditions that must hold with it."""
+    value = condition.value
+    if condition.kind == "branch":
+        literal = f"refs/heads/{value}".replace("'", "''")
+        return (f"github.ref == '{literal}'",)
+    if condition.kind == "finished":
+        return ("!cancelled()", f"needs.{value}.result != 'skipped'")
+    if condition.kind == "found":
+        return (f"{_output(value)} != '[]'",)
+    if condition.kind in ("input", "no-input"):
+        return (f"{'!' if condition.kind == 'no-input' else ''}inputs.{value}",)
+    if condition.kind == "same-repository":
+        if "pull-request" in beside:
+            return (_SAME,)
+        either = f"{_CONDITIONS['pull-request'].replace('==', '!=')} || {_SAME}"
+        return (either if len(beside) == 1 else f"({either})",)
+    return (_CONDITIONS[condition.kind],)
+
+
+def _output(place: str) -> str:
+    job, _, output = place.partition(".")
+    return f"needs.{job}.outputs.{output}"
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def _job(pipeline: Pipeline, job: Job) -> y.Map:
+    permissions = y.Map()
     for right in job.permissions:
         permissions[right.scope] = right.level
-        _beside(permissions, right.scope, right.reason)
-    return _map(
-        [
-            ("name", job.id),
-            ("runs-on", pins.runner),
-            ("timeout-minutes", job.timeout),
-            ("permissions", permissions),
-            ("steps", [_step(step, pins) for step in job.steps]),
-        ]
+        y.beside(permissions, right.scope, right.reason)
+    outputs = {name: f"${{{{ steps.{name}.outputs.{name} }}}}" for name in job.outputs}
+    found = y.block(
+        {
+            "name": f"{job.id} {_title(job.matrix, ' ')}" if job.matrix else job.id,
+            "needs": y.flow(job.needs) if job.needs else None,
+            "if": _if(job.when),
+            "runs-on": _runs_on(job.runner),
+            "timeout-minutes": job.timeout,
+            "permissions": permissions or y.nothing(),
+            "environment": job.environment,
+            "strategy": _strategy(job.matrix),
+            "outputs": y.block(outputs) if outputs else None,
+            "steps": list(_steps(pipeline, job)),
+        }
     )
+    if job.runner.own:
+        reason = (
+            "no code from outside runs here: see `if`"
+            if pipeline.triggers.pull_request
+            else ("only what was merged runs here")
+        )
+        y.beside(found, "runs-on", f"zizmor: ignore[self-hosted-runner] {reason}")
+    return found
 
 
-def _required(pipeline: Pipeline) -> CommentedMap:
+def _title(matrix: Matrix, between: str) -> str:
+    """What tells the jobs of a matrix apart."""
+    keys = ["group.name"] if matrix.source else list(matrix.values or ())
+    return between.join(f"${{{{ matrix.{key} }}}}" for key in keys)
+
+
+def _runs_on(runner: Runner) -> str | y.Map | y.List:
+    return runner.labels[0] if len(runner.labels) == 1 else y.flow(runner.labels)
+
+
+def _strategy(matrix: Matrix | None) -> y.Map | None:
+    if matrix is None:
+        return None
+    if matrix.source is not None:
+        groups = f"${{{{ fromJSON({_output('.'.join(matrix.source))}) }}}}"
+        return y.block({"fail-fast": False, "matrix": y.block({"group": groups})})
+    values = {key: y.flow(map(_text, some)) for key, some in (matrix.values or {}).items()}
+    return y.block({"fail-fast": False, "matrix": y.block(values)})
+
+
+def _text(value: str) -> str:
+    return y.quoted(value) if re.fullmatch(r"[\d._]+", value) else value
+
+
+def _required(pipeline: Pipeline) -> y.Map:
     """The one check that branch protection requires: it runs whatever happened to the others."""
-    check = _map(
-        [
-            ("name", "Every required job must have passed"),
-            ("env", _map([("RESULTS", "${{ join(needs.*.result, ' ') }}")])),
-            ("run", LiteralScalarString(_ALL_PASSED)),
-        ]
+    results = [f"${{{{ {_result(pipeline.job(name))} }}}}" for name in pipeline.required]
+    check = y.block(
+        {
+            "name": "Every required job must have passed",
+            "env": y.block({"RESULTS": y.joined(results)}),
+            "run": y.script(_ALL_PASSED),
+        }
     )
-    return _map(
-        [
-            ("name", "required"),
-            ("if", "${{ always() }}"),
-            ("needs", _flow_list(pipeline.required)),
-            ("runs-on", pipeline.pins.runner),
-            ("timeout-minutes", 5),
-            ("permissions", _flow_map()),
-            ("steps", [check]),
-        ]
+    return y.block(
+        {
+            "name": "required",
+            "needs": y.flow(pipeline.required),
+            "if": "${{ always() }}",
+            "runs-on": pipeline.pins.runner,
+            "timeout-minutes": 5,
+            "permissions": y.nothing(),
+            "steps": [check],
+        }
     )
 
 
-def _step(step: Step, pins: Pins) -> CommentedMap:
+def _result(job: Job) -> str:
+    """How a job ended; one for which nothing was found to do has succeeded."""
+    result = f"needs.{job.id}.result"
+    found = next((one.value for one in job.when if one.kind == "found"), None)
+    return f"{_output(found)} == '[]' && 'success' || {result}" if found else result
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _steps(pipeline: Pipeline, job: Job) -> Iterator[y.Map]:
+    pins = pipeline.pins
+    done: set[Cloud] = set()
+    for step in job.steps:
+        for cloud in step.logins:
+            if cloud not in done:
+                done.add(cloud)
+                name, action, inputs = _LOGINS[cloud]
+                yield _uses(Step(name), pins, action, inputs)
+        if step.use == "test-results":
+            continue  # GitHub shows none: the gate writes the summary itself
+        yield _step(pipeline, job, step)
+
+
+def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
+    pins, group = pipeline.pins, _group(job)
     if step.use == "checkout":
         # The whole history: what is rebuilt is a clone of this one.
-        return _uses(
-            step, pins, "actions/checkout", {"persist-credentials": False, "fetch-depth": 0}
-        )
+        inputs: Mapping[str, object] = {"persist-credentials": False, "fetch-depth": 0}
+        return _uses(step, pins, "actions/checkout", inputs)
     if step.use == "uv":
-        version = DoubleQuotedScalarString(pins.uv)
-        return _uses(step, pins, "astral-sh/setup-uv", {"version": version})
-    command = _TOOL if step.use == "tool" else step.run
-    text = LiteralScalarString(command) if "\n" in command else command
-    return _map([("name", step.name), ("run", text)])
+        return _uses(step, pins, "astral-sh/setup-uv", {"version": y.quoted(pins.uv)})
+    if step.use == "cache":
+        key = f"dvc-{group}-" if group else "dvc-"
+        lock = "${{ hashFiles('**/dvc.lock') }}"
+        inputs = {"path": ".dvc/cache", "key": f"{key}{lock}", "restore-keys": key}
+        return _uses(step, pins, "actions/cache", inputs, "" if job.saves else "/restore")
+    if step.use == "upload":
+        inputs = {
+            "name": f"{step.artifact}-{group}" if group else step.artifact,
+            "path": step.path,
+            "retention-days": step.days,
+            "if-no-files-found": "error",
+        }
+        return _uses(step, pins, "actions/upload-artifact", inputs)
+    if step.use == "download":
+        several = any(_uploads(pipeline.job(need), step.artifact) for need in job.needs)
+        which = {"pattern": f"{step.artifact}-*"} if several else {"name": step.artifact}
+        merged = {"merge-multiple": True} if several else {}
+        inputs = {**which, "path": step.path, **merged}
+        return _uses(step, pins, "actions/download-artifact", inputs)
+    if step.use == "attest":
+        inputs = {
+            "subject-checksums": f"{step.path}/subjects.txt",
+            "predicate-type": "https://slsa.dev/provenance/v1",
+            "predicate-path": f"{step.path}/predicate.json",
+        }
+        return _uses(step, pins, "actions/attest", inputs)
+    return _run(step)
 
 
-def _uses(step: Step, pins: Pins, action: str, inputs: Mapping[str, object]) -> CommentedMap:
-    pin = pins.action(action)
-    result = _map(
-        [
-            ("name", step.name),
-            ("uses", f"{pin.action}@{pin.commit}"),
-            ("with", _map(inputs.items())),
-        ]
+def _run(step: Step) -> y.Map:
+    command = step.run
+    if step.use == "tool":
+        command = _TOOL
+    elif step.use == "refuse":
+        command = f'echo "::error::{step.run}"\nexit 1\n'
+    env = {name: _value(one) for name, one in step.env.items()}
+    if step.token:
+        env |= _TOKEN
+    return y.block(
+        {
+            "name": step.name,
+            "id": step.output,
+            "if": _if(step.when),
+            "env": y.block(env) if env else None,
+            "run": y.script(command),
+        }
     )
-    _beside(result, "uses", pin.tag)
+
+
+def _group(job: Job) -> str:
+    return _title(job.matrix, "-") if job.matrix else ""
+
+
+def _uploads(job: Job, artifact: str) -> bool:
+    """Whether a job of a matrix uploads parts of an artifact."""
+    uploads = any(one.use == "upload" and one.artifact == artifact for one in job.steps)
+    return uploads and job.matrix is not None
+
+
+def _value(value: Value) -> str:
+    if value.kind == "text":
+        return _text(value.name)
+    if value.kind == "matrix":
+        inside = {
+            "name": "matrix.group.name",
+            "models": "join(matrix.group.models, ' ')",
+        }.get(value.name, f"matrix.{value.name}")
+        return f"${{{{ {inside} }}}}"
+    kinds = {"input": "inputs.", "secret": "secrets.", "variable": "vars."}
+    if value.kind == "before":
+        return "${{ github.event.before }}"
+    return f"${{{{ {kinds[value.kind]}{value.name} }}}}"
+
+
+def _uses(
+    step: Step, pins: Pins, action: str, inputs: Mapping[str, object], part: str = ""
+) -> y.Map:
+    pin = pins.action(action)
+    result = y.block(
+        {
+            "name": step.name,
+            "if": _if(step.when),
+            "uses": f"{pin.action}{part}@{pin.commit}",
+            "with": y.block(inputs),
+        }
+    )
+    y.beside(result, "uses", pin.tag)
     return result
-
-
-def _map(items: Iterable[tuple[str, object]]) -> CommentedMap:
-    return CommentedMap(items)
-
-
-def _flow_map() -> CommentedMap:
-    result = CommentedMap()
-    result.fa.set_flow_style()
-    return result
-
-
-def _flow_list(items: Iterable[str]) -> CommentedSeq:
-    result = CommentedSeq(items)
-    result.fa.set_flow_style()
-    return result
-
-
-def _beside(mapping: CommentedMap, key: str, text: str) -> None:
-    """A comment at the end of the line, two spaces after the value (ruamel puts the first)."""
-    mapping.ca.items[key] = [None, None, CommentToken(f" # {text}\n", CommentMark(0)), None]
-
-
-def _blank_lines(mapping: CommentedMap, keys: Iterable[str]) -> None:
-    for key in keys:
-        mapping.yaml_set_comment_before_after_key(key, before="\n")

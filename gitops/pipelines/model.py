@@ -1,13 +1,77 @@
-"""A pipeline as plain typed values: what a platform's emitter writes out."""
+"""A pipeline as plain typed values: what a platform's emitter writes out, and a laptop runs."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import product
 from typing import Literal
 
-Trigger = Literal["pull-request", "merge-queue"]
-Action = Literal["checkout", "uv", "tool"]
-Concurrency = Literal["cancel", "queue"]
+Platform = Literal["github", "azure", "local"]
+Action = Literal[
+    "checkout",  # the whole history, no credentials kept
+    "uv",
+    "tool",  # gitops, by its locked hashes
+    "cache",  # DVC's, restored; saved too where the job says so
+    "download",  # artifacts
+    "upload",
+    "test-results",  # a JUnit file, where a platform shows them
+    "attest",  # the statements of the versions, where the forge signs
+    "refuse",  # nothing below can work: say why, and stop
+]
+Cloud = Literal["azure", "aws"]
+InputKind = Literal["text", "choice", "boolean"]
+ValueKind = Literal["text", "input", "matrix", "secret", "variable", "before"]
+ConditionKind = Literal[
+    "always",  # whatever became of what was before, unless it was cancelled
+    "failed",  # only if something before has failed
+    "same-repository",  # a fork's change is not run: it would get no credentials
+    "pull-request",
+    "branch",  # the run is of the branch `value`
+    "finished",  # the needed job `value` came to an end, with success or not
+    "found",  # the list `value` (job.output) isn't empty
+    "input",  # the boolean input `value` is true
+    "no-input",  # ... is false
+]
+
+
+@dataclass(frozen=True)
+class Input:
+    """What is asked for when a run is started by hand."""
+
+    name: str
+    kind: InputKind
+    about: str
+    options: tuple[str, ...] = ()
+    default: str | bool | None = None
+
+
+@dataclass(frozen=True)
+class Triggers:
+    """What starts a run. Branches: whose pull requests, queue and pushes; none: not at all.
+
+    `schedule`: cron lines in UTC; `inputs`: None if it can't be started by hand; `events`: names
+    that another system sends.
+    """
+
+    pull_request: tuple[str, ...] = ()
+    merge_queue: tuple[str, ...] = ()
+    push: tuple[str, ...] = ()
+    schedule: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] | None = None
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Concurrency:
+    """Which runs are one after the other: those of one `branch`, `commit`, or all (`workflow`).
+
+    `cancel`: a newer one cancels the older, or waits for it. `group` is the name of the set.
+    """
+
+    group: str
+    by: Literal["branch", "commit", "workflow"]
+    cancel: bool
 
 
 @dataclass(frozen=True)
@@ -20,22 +84,101 @@ class Permission:
 
 
 @dataclass(frozen=True)
+class Condition:
+    """One of a closed set of conditions; those of a job or step must all hold."""
+
+    kind: ConditionKind
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Value:
+    """What an environment variable holds; never a text that a platform would interpret.
+
+    `name`: the text itself, or the name of an input, of a key of the matrix, of a secret or a
+    variable of the repository. `before` is the commit that the branch was at before the push.
+    """
+
+    kind: ValueKind
+    name: str = ""
+
+
+@dataclass(frozen=True)
 class Step:
-    """One named step: a command (`run`), or what each platform does its own way (`use`)."""
+    """One named step: one command (`run`), or what each platform does its own way (`use`).
+
+    `output`: the command gives the job this output, in the platform's way. `logins`: the clouds
+    that it must be logged in to; `token`: it speaks to the forge, and pushes. `artifact` (its
+    name), `path` and `days` (that it is kept) are of `upload`, `download` and the like.
+    """
 
     name: str
     run: str = ""
     use: Action | None = None
+    env: Mapping[str, Value] = field(default_factory=dict)
+    when: tuple[Condition, ...] = ()
+    output: str | None = None
+    logins: tuple[Cloud, ...] = ()
+    token: bool = False
+    artifact: str = ""
+    path: str = ""
+    days: int = 0
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """A job for each combination of `values`, or for each group of models that a job puts out.
+
+    `source` is (job, output) then, and a group has the keys `name` and `models`.
+    """
+
+    values: Mapping[str, tuple[str, ...]] | None = None
+    source: tuple[str, str] | None = None
+
+    @property
+    def rows(self) -> tuple[Mapping[str, str], ...]:
+        """The combinations of `values`."""
+        values = self.values or {}
+        return tuple(dict(zip(values, row, strict=True)) for row in product(*values.values()))
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Where jobs run: `labels` (GitHub); an `image`, or a `pool` with its demands (Azure).
+
+    `own`: it is a machine of the user's.
+    """
+
+    own: bool
+    labels: tuple[str, ...] = ()
+    image: str = ""
+    pool: str = ""
+    demands: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Job:
-    """Steps on one fresh machine; `timeout` in minutes."""
+    """Steps on one fresh machine; `timeout` in minutes.
+
+    `environment`: the deployment environment whose protection it waits for; `saves`: it may save
+    what `cache` restores.
+    """
 
     id: str
     timeout: int
     permissions: tuple[Permission, ...]
     steps: tuple[Step, ...]
+    runner: Runner
+    needs: tuple[str, ...] = ()
+    when: tuple[Condition, ...] = ()
+    matrix: Matrix | None = None
+    environment: str | None = None
+    saves: bool = False
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The names of what its steps put out."""
+        return tuple(step.output for step in self.steps if step.output)
 
 
 @dataclass(frozen=True)
@@ -49,10 +192,11 @@ class Pin:
 
 @dataclass(frozen=True)
 class Pins:
-    """What pipelines run on and call."""
+    """What pipelines run on and call. `uv_hashes`: SHA-256 of uv's wheels for Linux."""
 
     runner: str
     uv: str
+    uv_hashes: tuple[str, ...]
     actions: tuple[Pin, ...]
 
     def action(self, name: str) -> Pin:
@@ -65,17 +209,26 @@ class Pins:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """A whole workflow. `branches`: what it guards; `required`: the jobs that must all succeed.
+    """A whole workflow, jobs in an order in which each comes after those that it needs.
 
-    `marked`: its file says who wrote it.
+    `integration`: the branch of the first environment, whose schedule counts; `required`: the jobs
+    that must all succeed, for one check that says so (none: no such check); `marked`: its file says
+    who wrote it.
     """
 
     name: str
     about: str
-    triggers: tuple[Trigger, ...]
-    branches: tuple[str, ...]
+    integration: str
+    triggers: Triggers
     concurrency: Concurrency
     jobs: tuple[Job, ...]
     required: tuple[str, ...]
     pins: Pins
     marked: bool = True
+
+    def job(self, name: str) -> Job:
+        """The job of that id; KeyError if there's none."""
+        for job in self.jobs:
+            if job.id == name:
+                return job
+        raise KeyError(name)

@@ -252,7 +252,7 @@ def _like_fresh(root: Path, kept: Mapping[str, str]) -> Iterator[tuple[str, str]
 
 
 def _left_out(root: Path, declared: Config, lock: locks.Lock) -> Iterator[tuple[str, str]]:
-    for path, _ in pipelines.render(declared):
+    for path, _ in pipelines.render(declared, root):
         if PurePosixPath(path) not in lock.files:
             lacks = ", ".join(usable.lacks(root, declared))
             yield path, f"it would fail without {lacks}; once they are there, gitops sync writes it"

@@ -124,7 +124,7 @@ def build(
     files.append(tool_file(_SCHEMA, _schema_text()))
     files += [
         tool_file(path, text)
-        for path, text in pipelines.render(declared, ejected=ejected)
+        for path, text in pipelines.render(declared, root, ejected=ejected)
         if _is_due(path, root, declared, answers, tool_of)
     ]
     lock = replace(locks.of(generators, answers, files), applied=overlay, models=models)

@@ -287,7 +287,7 @@ def _declared(config: Config, request: Request, folder: PurePosixPath) -> Model:
 
 
 def extended(
-    lock: Lock, config: Config, added: Mapping[str, tuple[Mapping[str, object], Model]]
+    root: Path, lock: Lock, config: Config, added: Mapping[str, tuple[Mapping[str, object], Model]]
 ) -> tuple[list[Rendered], Lock]:
     """The files that models (by name: answers, declaration) bring, and the lock with them.
 
@@ -299,8 +299,9 @@ def extended(
     folders = {name: model.path for name, model in declared.items()}
     files = list(rendered({**lock.answers, **lock.applied}, own, folders))
     more = config.model_copy(update={"models": {**config.models, **declared}})
-    known = dict(pipelines.render(config))
-    changed = [(path, text) for path, text in pipelines.render(more) if known.get(path) != text]
+    known = dict(pipelines.render(config, root))
+    wanted = pipelines.render(more, root)
+    changed = [(path, text) for path, text in wanted if known.get(path) != text]
     files += [tool_file(path, text) for path, text in changed]
     locked = {**lock.files, **{one.path: locks.entry(one) for one in files}}
     return files, replace(lock, models={**lock.models, **own}, files=locked)
@@ -321,7 +322,7 @@ def _files(
     before = [place.read_bytes() for place in places]
     own = answers(request.name, request.table, request.roles)
     lock = locks.parse(before[1], places[1])
-    files, lock = extended(lock, config, {request.name: (own, declared)})
+    files, lock = extended(root, lock, config, {request.name: (own, declared)})
     text = yamledit.apply(
         before[0].decode(), places[0], {("models", request.name): declaration(declared)}
     )

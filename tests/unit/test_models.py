@@ -149,7 +149,7 @@ def declared(**more: config.Model) -> config.Config:
 
 def test_the_lock_gets_the_answers_and_the_files(tmp_path: Path) -> None:
     before = lock.Lock("0.1.0", (), SHARED, {})
-    files, after = models.extended(before, declared(), {"price": added(tmp_path)})
+    files, after = models.extended(tmp_path, before, declared(), {"price": added(tmp_path)})
     assert after.models == {"price": added(tmp_path)[0]}
     assert set(after.files) == {one.path for one in files}
     assert {one.model for one in after.files.values()} == {"price"}

@@ -1,0 +1,279 @@
+"""What a schema can't say of a definition: parts that contradict each other, or can't be safe."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from gitops.errors import ConfigError
+from gitops.pipelines import cron
+from gitops.yamlfile import Place
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+    from gitops.pipelines.definition import Definition
+
+MOST = 256  # jobs of a matrix, which is GitHub's limit
+_SCOPES = (
+    *("actions", "attestations", "checks", "contents", "deployments", "discussions", "issues"),
+    *("packages", "pages", "pull-requests", "security-events", "statuses"),
+)
+# https://docs.github.com/actions/reference/workflow-syntax-for-github-actions#permissions
+RIGHTS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(_SCOPES, ("read", "write")),
+    "id-token": ("write",),
+    "models": ("read",),
+}
+# What GitHub ($ {{}}) or Azure ($[], and $() around a variable's name) would put into a text.
+_EXPRESSION = re.compile(r"\$\{\{|\$\[|\$\([A-Za-z_][\w.]*\)|##vso\[|^::", re.MULTILINE)
+_HOLDER = re.compile(r"\{(environment|branch)\}")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What is wrong at a place (with `key`: with the key there), and what to do."""
+
+    place: Place
+    text: str
+    fix: str
+    key: bool = False
+
+
+def check(found: Definition, config: Config) -> None:
+    """Raise what is wrong with a definition.
+
+    Raises:
+        ConfigError: every problem, each with its place.
+    """
+    if problems := list(_problems(found.data, config)):
+        raise error(found, problems)
+
+
+def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:
+    """All problems in one error; the first is its `where`."""
+    (where, first), *more = [(found.where(one.place, key=one.key), one) for one in problems]
+    if not more:
+        return ConfigError(first.text, fix=first.fix, where=where)
+    lines = [f"{first.text}; {first.fix}", *(f"{at}: {one.text}; {one.fix}" for at, one in more)]
+    return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
+
+
+def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
+    jobs: Mapping[str, Any] = data["jobs"]
+    yield from _triggers(data["triggers"])
+    for index, job in enumerate(data.get("required", ())):
+        if job not in jobs:
+            yield _unknown("job", job, jobs, ("required", index))
+    yield from _cycles(jobs)
+    yield from _expanded(jobs, config)
+    for name, job in jobs.items():
+        place = ("jobs", name)
+        yield from _needs(jobs, name, place)
+        yield from _rights(job, place)
+        yield from _matrix(jobs, job, place)
+        yield from _environment(job, config, place)
+        yield from _references(data, job, place)
+        yield from _artifacts(jobs, job, place)
+        if "pull-request" in data["triggers"]:
+            yield from _reachable(job, place)
+    yield from _expressions(data, ())
+
+
+def _triggers(triggers: Mapping[str, Any]) -> Iterator[Problem]:
+    for index, line in enumerate(triggers.get("schedule", ())):
+        if reason := cron.problem(line):
+            yield Problem(
+                ("triggers", "schedule", index),
+                f"the cron line {line!r} {reason}",
+                'write minute, hour, day, month and weekday, as "17 3 * * MON"',
+            )
+    for name, one in (triggers.get("manual") or {}).get("inputs", {}).items():
+        if one["type"] == "choice" and one.get("default", one["options"][0]) not in one["options"]:
+            place = ("triggers", "manual", "inputs", name, "default")
+            yield _unknown("option", one["default"], one["options"], place)
+
+
+def _cycles(jobs: Mapping[str, Any]) -> Iterator[Problem]:
+    done: set[str] = set()
+
+    def visit(name: str, chain: tuple[str, ...]) -> Iterator[Problem]:
+        if name in chain:
+            circle = " needs ".join([*chain[chain.index(name) :], name])
+            yield Problem(
+                ("jobs", chain[-1], "needs"), f"no job can be first: {circle}", "break the circle"
+            )
+            return
+        if name in done:
+            return
+        for need in jobs[name].get("needs", ()):
+            if need in jobs:
+                yield from visit(need, (*chain, name))
+        done.add(name)
+
+    for name in jobs:
+        yield from visit(name, ())
+
+
+def _expanded(jobs: Mapping[str, Any], config: Config) -> Iterator[Problem]:
+    """Jobs for each environment must not be called as another job is."""
+    for name, job in jobs.items():
+        if "each" in job:
+            for environment in config.environments[1:]:
+                if (other := f"{name}-{environment.name}") in jobs:
+                    yield Problem(
+                        ("jobs", other),
+                        f"there are two jobs {other}: {name} is one for each environment",
+                        "give it another name",
+                        key=True,
+                    )
+
+
+def _needs(jobs: Mapping[str, Any], name: str, place: Place) -> Iterator[Problem]:
+    for index, need in enumerate(jobs[name].get("needs", ())):
+        if need not in jobs:
+            yield _unknown("job", need, jobs, (*place, "needs", index))
+
+
+def _rights(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    seen = set()
+    for index, right in enumerate(job["permissions"]):
+        at = (*place, "permissions", index)
+        scope, level = right["scope"], right["level"]
+        if scope not in RIGHTS:
+            yield _unknown("permission", scope, RIGHTS, (*at, "scope"))
+        elif level not in RIGHTS[scope]:
+            yield Problem((*at, "level"), f"{scope} can't be {level}", f"write {RIGHTS[scope][0]}")
+        if scope in seen:
+            yield Problem((*at, "scope"), f"{scope} is there twice", "remove one of the two")
+        seen.add(scope)
+
+
+def _matrix(jobs: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    matrix = job.get("matrix")
+    if isinstance(matrix, str):
+        yield from _output(jobs, job, matrix, (*place, "matrix"))
+    elif matrix and (count := prod(len(values) for values in matrix.values())) > MOST:
+        yield Problem(
+            (*place, "matrix"), f"these are {count} jobs, more than {MOST}", "take fewer values"
+        )
+
+
+def _output(
+    jobs: Mapping[str, Any], job: Mapping[str, Any], source: str, place: Place
+) -> Iterator[Problem]:
+    needed, _, output = source.partition(".")
+    if needed not in job.get("needs", ()):
+        yield Problem(place, f"it doesn't need the job {needed!r}", f"add `needs: [{needed}]`")
+    elif needed in jobs:
+        outputs = [step["output"] for step in jobs[needed]["steps"] if "output" in step]
+        if output not in outputs:
+            yield _unknown(f"output of {needed}", output, outputs, place)
+
+
+def _environment(job: Mapping[str, Any], config: Config, place: Place) -> Iterator[Problem]:
+    named = job.get("environment")
+    known = [one.name for one in config.environments]
+    if named is not None and named not in known and not ("each" in job and _HOLDER.search(named)):
+        yield _unknown("environment", named, known, (*place, "environment"))
+    for at, text in _texts(job, place):
+        if "each" not in job and at[2] != "environment" and _HOLDER.search(text):
+            yield Problem(
+                at,
+                f"{_HOLDER.search(text)[0]} stands for nothing here",  # type: ignore[index]
+                "add `each: release` to the job, or name it",
+            )
+
+
+def _references(data: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    inputs = (data["triggers"].get("manual") or {}).get("inputs", {})
+    booleans = [name for name, one in inputs.items() if one["type"] == "boolean"]
+    matrix = job.get("matrix")
+    keys = ["name", "models"] if isinstance(matrix, str) else list(matrix or ())
+    for at, condition in _conditions(job, place):
+        ((kind, value),) = condition.items() if isinstance(condition, dict) else ((condition, ""),)
+        if kind in ("input", "no-input") and value not in booleans:
+            yield _unknown("boolean input", value, booleans, at)
+        if kind == "finished" and value not in job.get("needs", ()):
+            yield Problem(at, f"it doesn't need the job {value!r}", f"add `needs: [{value}]`")
+        if kind == "found":
+            yield from _output(data["jobs"], job, value, at)
+    for index, step in enumerate(job["steps"]):
+        for name, value in step.get("env", {}).items():
+            at = (*place, "steps", index, "env", name)
+            if isinstance(value, dict) and "input" in value and value["input"] not in inputs:
+                yield _unknown("input", value["input"], inputs, at)
+            if isinstance(value, dict) and "matrix" in value and value["matrix"] not in keys:
+                yield _unknown("key of the matrix", value["matrix"], keys, at)
+
+
+def _conditions(job: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any]]:
+    for index, condition in enumerate(job.get("when", ())):
+        yield (*place, "when", index), condition
+    for number, step in enumerate(job["steps"]):
+        for index, condition in enumerate(step.get("when", ())):
+            yield (*place, "steps", number, "when", index), condition
+
+
+def _artifacts(jobs: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    there = [
+        step["artifact"]
+        for need in job.get("needs", ())
+        for step in jobs.get(need, {}).get("steps", ())
+        if step.get("use") == "upload"
+    ]
+    for index, step in enumerate(job["steps"]):
+        if step.get("use") == "download" and step["artifact"] not in there:
+            at = (*place, "steps", index, "artifact")
+            yield _unknown("artifact of a job that it needs", step["artifact"], there, at)
+
+
+def _reachable(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    """What a fork's change must not come near: it would get nothing, or too much."""
+    if "same-repository" in job.get("when", ()):
+        return
+    fix = "add `when: [same-repository]` to the job"
+    for index, step in enumerate(job["steps"]):
+        at = (*place, "steps", index)
+        for name, value in step.get("env", {}).items():
+            if isinstance(value, dict) and "secret" in value:
+                text = f"a fork's change reaches the secret {value['secret']}"
+                yield Problem((*at, "env", name), text, fix)
+        if "identity" in step:
+            text = "a fork's change reaches a step that is logged in"
+            yield Problem((*at, "identity"), text, fix)
+    for index, right in enumerate(job["permissions"]):
+        if right["level"] == "write":
+            text = f"a fork's change reaches a job that may write {right['scope']}"
+            yield Problem((*place, "permissions", index), text, fix)
+
+
+def _expressions(value: object, place: Place) -> Iterator[Problem]:
+    for at, text in _texts(value, place):
+        if match := _EXPRESSION.search(text):
+            yield Problem(
+                at,
+                f"{match[0]!r} would be replaced by a platform before any shell sees it",
+                "map it in `env`, and write $NAME in the command",
+            )
+
+
+def _texts(value: object, place: Place) -> Iterator[tuple[Place, str]]:
+    if isinstance(value, str):
+        yield place, value
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from _texts(inner, (*place, key))
+    elif isinstance(value, list):
+        for index, inner in enumerate(value):
+            yield from _texts(inner, (*place, index))
+
+
+def _unknown(kind: str, name: str, known: Iterable[str], place: Place) -> Problem:
+    names = list(known)
+    near = get_close_matches(name, names, 1)
+    fix = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    return Problem(place, f"there is no {kind} {name!r}", fix)

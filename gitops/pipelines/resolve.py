@@ -1,0 +1,294 @@
+"""A definition and the configuration -> the pipeline of one platform, nothing left to choose."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, cast
+
+from gitops.config import Config, Environment
+from gitops.pipelines.definition import Definition
+from gitops.pipelines.model import (
+    Cloud,
+    Concurrency,
+    Condition,
+    ConditionKind,
+    Input,
+    Job,
+    Matrix,
+    Permission,
+    Pins,
+    Pipeline,
+    Platform,
+    Runner,
+    Step,
+    Triggers,
+    Value,
+)
+
+_LOGIN = {"azure": "logs in to Azure without a secret", "aws": "logs in to AWS without a secret"}
+_REFUSAL = (
+    "no hosted runner reaches a folder: set storage to s3:// or azure:// in gitops.yaml, or runners"
+    " to one of yours"
+)
+
+
+@dataclass(frozen=True)
+class _Context:
+    config: Config
+    platform: Platform
+    pins: Pins
+    jobs: Mapping[str, Any]
+
+    @property
+    def several(self) -> bool:
+        return len(self.config.models) > 1
+
+    def ids(self, name: str) -> list[str]:
+        """The jobs that one of the definition becomes."""
+        job = self.jobs.get(name)
+        if job is None or (job.get("only") == "several-models" and not self.several):
+            return []
+        if "each" not in job:
+            return [name] if self.runs(name, name) else []
+        found = [f"{name}-{one.name}" for one in self.config.environments[1:]]
+        return [one for one in found if self.runs(name, one)]
+
+    def runs(self, name: str, job: str) -> bool:
+        """Whether what the job is for can be done where it runs."""
+        if self.jobs[name].get("only") != "deployable":
+            return True
+        # The local target is a machine: on another one nothing can be deployed to it.
+        local = all(one.deploy.target == "local" for one in self.config.models.values())
+        return not local or self.runner(name, job).own
+
+    def runner(self, name: str, job: str) -> Runner:
+        """By the job's own name, the definition's, or the default; on a laptop this machine."""
+        known = self.config.runners
+        chosen = known.get(job) or known.get(name) or known.get("default")
+        if self.platform == "local":
+            return Runner(own=True)
+        if self.platform == "github":
+            labels = chosen.labels if chosen else ()
+            return Runner("self-hosted" in labels, labels=labels or (self.pins.runner,))
+        if chosen is None or chosen.pool is None:
+            return Runner(False, image=self.pins.runner)
+        return Runner(True, pool=chosen.pool, demands=chosen.demands)
+
+
+def resolve(found: Definition, config: Config, platform: Platform, pins: Pins) -> Pipeline:
+    """The pipeline of a checked definition."""
+    data = found.data
+    context = _Context(config, platform, pins, data["jobs"])
+    triggers = _triggers(data["triggers"], config)
+    # Without an environment to choose there's nothing to start.
+    choices = [one.options for one in triggers.inputs or () if one.kind == "choice"]
+    names = data["jobs"] if all(choices) else ()
+    jobs = [job for name in names for job in _jobs(context, name, triggers)]
+    concurrency = data["concurrency"]
+    return Pipeline(
+        name=found.name,
+        about=data["about"],
+        integration=config.environments[0].branch,
+        triggers=triggers,
+        concurrency=Concurrency(
+            concurrency.get("group", found.name), concurrency["by"], concurrency["cancel"]
+        ),
+        jobs=tuple(_ordered(jobs)),
+        required=tuple(one for name in data.get("required", ()) for one in context.ids(name)),
+        pins=pins,
+    )
+
+
+def ejected(pipeline: Pipeline) -> Pipeline:
+    """What is left of it without gitops: jobs that run nothing of their own are gone."""
+    jobs = []
+    for job in pipeline.jobs:
+        steps = tuple(step for step in job.steps if step.use != "tool" and not _is_ours(step))
+        if any(step.run and step.use is None for step in steps):
+            jobs.append(replace(job, steps=steps))
+    left = [job.id for job in jobs]
+    kept = [replace(job, needs=tuple(one for one in job.needs if one in left)) for job in jobs]
+    required = tuple(job for job in pipeline.required if job in left)
+    return replace(pipeline, jobs=tuple(kept), required=required, about="", marked=False)
+
+
+def _is_ours(step: Step) -> bool:
+    return step.run.startswith("gitops ")
+
+
+def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
+    manual = data.get("manual")
+    inputs = (manual or {}).get("inputs", {})
+    return Triggers(
+        pull_request=_branches(data.get("pull-request"), config),
+        merge_queue=_branches(data.get("merge-queue"), config),
+        push=_branches(data.get("push"), config),
+        schedule=tuple(data.get("schedule", ())),
+        inputs=None if manual is None else tuple(_input(n, i, config) for n, i in inputs.items()),
+        events=tuple(data.get("events", ())),
+    )
+
+
+def _branches(data: Mapping[str, Any] | None, config: Config) -> tuple[str, ...]:
+    if data is None:
+        return ()
+    wanted = data["branches"]
+    if isinstance(wanted, list):
+        return tuple(wanted)
+    all_ = tuple(one.branch for one in config.environments)
+    return {"integration": all_[:1], "releases": all_[1:], "environments": all_}[wanted]
+
+
+def _input(name: str, data: Mapping[str, Any], config: Config) -> Input:
+    kind, default = data["type"], data.get("default")
+    all_ = tuple(one.name for one in config.environments)
+    some = {"environment": all_, "source": all_[:-1], "release": all_[1:]}
+    if kind in some:
+        return Input(name, "choice", data["about"], some[kind], default)
+    return Input(name, kind, data["about"], tuple(data.get("options", ())), default)
+
+
+def _jobs(context: _Context, name: str, triggers: Triggers) -> Iterator[Job]:
+    data = context.jobs[name]
+    ids = context.ids(name)
+    if "each" not in data:
+        yield from (_job(context, name, one, None, triggers) for one in ids)
+        return
+    for environment in context.config.environments[1:]:
+        if (job := f"{name}-{environment.name}") in ids:
+            yield _job(context, name, job, environment, triggers)
+
+
+def _job(
+    context: _Context, name: str, job: str, environment: Environment | None, triggers: Triggers
+) -> Job:
+    data = context.jobs[name]
+    runner = context.runner(name, job)
+    matrix = _matrix(context, data.get("matrix"))
+    when = [_condition(one, environment) for one in data.get("when", ())]
+    when = [one for one in when if one.kind != "found" or context.ids(one.value.split(".")[0])]
+    if matrix is not None and matrix.source is not None:
+        when.append(Condition("found", ".".join(matrix.source)))
+    # On a machine of the user's nothing runs that somebody from outside has written.
+    outside = Condition("same-repository")
+    if runner.own and context.platform != "local" and triggers.pull_request and outside not in when:
+        when.append(outside)
+    steps = [_step(context, one, environment, matrix) for one in data["steps"]]
+    reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
+    if reaches and context.config.storage.kind == "folder" and not runner.own:
+        steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))
+    return Job(
+        id=job,
+        timeout=data["timeout"],
+        permissions=_permissions(data, steps),
+        steps=tuple(steps),
+        runner=runner,
+        needs=tuple(_needs(context, data, environment)),
+        when=tuple(when),
+        matrix=matrix,
+        environment=_filled(data["environment"], environment) if "environment" in data else None,
+        saves=data.get("saves-cache", False),
+    )
+
+
+def _needs(
+    context: _Context, data: Mapping[str, Any], environment: Environment | None
+) -> Iterator[str]:
+    """Jobs that are there; for one environment those of the same."""
+    for need in data.get("needs", ()):
+        same = f"{need}-{environment.name}" if environment and "each" in context.jobs[need] else ""
+        yield from (one for one in context.ids(need) if not same or one == same)
+
+
+def _matrix(context: _Context, data: str | Mapping[str, list[str]] | None) -> Matrix | None:
+    if data is None:
+        return None
+    if isinstance(data, str):
+        job, _, output = data.partition(".")
+        return Matrix(source=(job, output)) if context.ids(job) else None
+    return Matrix(values={key: tuple(values) for key, values in data.items()})
+
+
+def _condition(data: str | Mapping[str, str], environment: Environment | None) -> Condition:
+    ((kind, value),) = [(data, "")] if isinstance(data, str) else data.items()
+    return Condition(cast(ConditionKind, kind), _filled(value, environment))
+
+
+def _step(
+    context: _Context,
+    data: Mapping[str, Any],
+    environment: Environment | None,
+    matrix: Matrix | None,
+) -> Step:
+    values = {name: _value(one, environment) for name, one in data.get("env", {}).items()}
+    if matrix is None:
+        values = {name: one for name, one in values.items() if one.kind != "matrix"}
+    logins = _logins(context, data.get("identity", ()))
+    if "azure" in logins and context.config.storage.kind == "azure":
+        values |= _account(context.config)
+    return Step(
+        name=_filled(data["name"], environment),
+        run=_filled(data.get("run", ""), environment),
+        use=data.get("use"),
+        env=values,
+        when=tuple(_condition(one, environment) for one in data.get("when", ())),
+        output=data.get("output"),
+        logins=logins,
+        token=data.get("token", False),
+        artifact=data.get("artifact", ""),
+        path=data.get("path", ""),
+        days=data.get("days", 0),
+    )
+
+
+def _value(data: object, environment: Environment | None) -> Value:
+    if isinstance(data, dict):
+        ((kind, name),) = data.items()
+        return Value(kind, "" if kind == "before" else name)
+    text = str(data).lower() if isinstance(data, bool) else str(data)
+    return Value("text", _filled(text, environment))
+
+
+def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
+    """The clouds of the storage, and of what is deployed to."""
+    clouds: list[Cloud] = []
+    storage = context.config.storage
+    if "storage" in wanted and storage.kind == "azure":
+        clouds.append("azure")
+    # A store that isn't Amazon's takes no identity of the platform's: the runner has one, or none.
+    if "storage" in wanted and storage.kind == "s3" and storage.endpoint is None:
+        clouds.append("aws")
+    targets = {one.deploy.target for one in context.config.models.values()}
+    if "target" in wanted and targets & {"azureml", "iotedge"}:
+        clouds.append("azure")
+    return tuple(dict.fromkeys(clouds))
+
+
+def _account(config: Config) -> dict[str, Value]:
+    """The storage account, where gitops.yaml leaves it to the environment."""
+    name = "AZURE_STORAGE_ACCOUNT_NAME"
+    return {} if config.storage.account else {name: Value("variable", name)}
+
+
+def _permissions(data: Mapping[str, Any], steps: Iterable[Step]) -> tuple[Permission, ...]:
+    rights = [Permission(**right) for right in data["permissions"]]
+    clouds = list(dict.fromkeys(cloud for step in steps for cloud in step.logins))
+    if clouds and not any(one.scope == "id-token" for one in rights):
+        rights.append(Permission("id-token", "write", _LOGIN[clouds[0]]))
+    return tuple(rights)
+
+
+def _filled(text: str, environment: Environment | None) -> str:
+    """`text` with {environment} and {branch} of one environment in it."""
+    if environment is None:
+        return text
+    return text.replace("{environment}", environment.name).replace("{branch}", environment.branch)
+
+
+def _ordered(jobs: list[Job]) -> Iterator[Job]:
+    """Each job after those that it needs; otherwise as they were written."""
+    left = {job.id: job for job in jobs}
+    while left:
+        job = next(one for one in left.values() if not any(need in left for need in one.needs))
+        yield left.pop(job.id)
