@@ -112,9 +112,13 @@ def perform(run: Run, job: Job, row: Mapping[str, str]) -> JobResult:
     """Run the job in a folder of its own, which is gone afterwards; its log stays."""
     name = " ".join([job.id, *_label(job, row)])
     file = "-".join([job.id, *_label(job, row)])
+    why = [elsewhere(run, job, step) for step in job.steps if step.run]
+    if all(why):
+        run.say(f"{name}: skipped: {why[0]}")
+        steps = tuple(StepResult(one.name, "skipped", why[0] or "", 0.0) for one in job.steps)
+        return JobResult(job.id, name, "skipped", why[0] or "", 0.0, steps)
     began = time.monotonic()
     home, log = run.work / file, run.logs / f"{file}.log"
-    run.say(name)
     try:
         env = machine.environment(run, home)
         work = _Work(run, job, row, home, log, began + 60 * job.timeout, env)
@@ -124,12 +128,12 @@ def perform(run: Run, job: Job, row: Mapping[str, str]) -> JobResult:
     failed = next((one for one in done if one.state == "failed"), None)
     ran = [one for one in done if one.state != "skipped"]
     state: State = "failed" if failed else "passed"
-    why = failed.why if failed else ""
+    reason = failed.why if failed else ""
     if not failed and not _did(job, ran):
         skips = [one.why for one in done if one.why]
-        state, why = "skipped", skips[0] if skips else "no step applied"
+        state, reason = "skipped", skips[0] if skips else "none of its steps is for this event"
     seconds = time.monotonic() - began
-    return JobResult(job.id, name, state, why, seconds, done, outputs, summary, log.name)
+    return JobResult(job.id, name, state, reason, seconds, done, outputs, summary, log.name)
 
 
 def _did(job: Job, ran: Sequence[StepResult]) -> bool:
@@ -144,21 +148,23 @@ def _steps(work: _Work, name: str) -> tuple[tuple[StepResult, ...], dict[str, st
     summary = ""
     for step in work.job.steps:
         failed = any(one.state == "failed" for one in done)
-        began = time.monotonic()
         why = _step_skipped(work.run, step, failed=failed)
-        why = why or _elsewhere(work.run, work.job, step)
+        if why is None:
+            why = elsewhere(work.run, work.job, step)
         if why is not None:
             done.append(StepResult(step.name, "skipped", why, 0.0))
-            if why:
-                work.note(f"\n### {step.name}: skipped: {why}")
-                work.run.say(f"{name}: {step.name}: skipped: {why}")
+            work.note(f"\n### {step.name}: skipped{f': {why}' * bool(why)}")
             continue
         work.note(f"\n### {step.name}")
-        work.run.say(f"{name}: {step.name} ...")
+        if step.use is None:
+            work.run.say(f"{name}: {step.name} ...")
+        began = time.monotonic()
         error = _one(work, step)
         seconds = time.monotonic() - began
         state: State = "failed" if error else "passed"
-        work.run.say(f"{name}: {step.name}: {state} in {seconds:.1f} s{f': {error}' * bool(error)}")
+        if error or step.use is None:
+            told = f": {error}" if error else ""
+            work.run.say(f"{name}: {step.name}: {state} in {seconds:.1f} s{told}")
         done.append(StepResult(step.name, state, error, seconds))
         outputs |= _outputs(work.home / "output", step)
         summary += _taken(work.home / "summary")
@@ -181,7 +187,7 @@ def _step_skipped(run: Run, step: Step, *, failed: bool) -> str | None:
     return None
 
 
-def _elsewhere(run: Run, job: Job, step: Step) -> str | None:
+def elsewhere(run: Run, job: Job, step: Step) -> str | None:
     """Why a step can only be run on a forge, or isn't in a rehearsal; None if it can."""
     if step.use == "test-results":
         return ""  # a page of a platform's

@@ -10,7 +10,7 @@ from typing import Literal
 from gitops import logtext
 
 State = Literal["passed", "failed", "skipped"]
-_ANNOTATION = re.compile(r"::error [^:]*::(.*)")
+_ANNOTATION = re.compile(r"::error(?: (?:.*,)?title=(?:[^,:]*%3A )?([^,:]*))?[^:]*::(.*)")
 _ERROR = re.compile(r"(?:error|bug): (.*)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BYTES = 1 << 20  # of a log that is looked at from its end
@@ -66,17 +66,17 @@ def why_failed(log: bytes) -> str:
     Else its last line.
     """
     text = _ESCAPES.sub("", log[-_BYTES:].decode("utf-8", "replace"))
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    lines = [line.strip(" │") for line in text.splitlines() if re.search(r"\w", line)]
     for pattern in (_ANNOTATION, _ERROR):
         for line in lines:
             if found := pattern.match(line):
-                return logtext.lines(_plain(found[1]))
+                return logtext.lines(": ".join(_plain(one) for one in found.groups() if one))
     return logtext.lines(lines[-1]) if lines else "it said nothing"
 
 
 def _plain(text: str) -> str:
     """The text of an annotation: `%0A` and the like by their characters."""
-    for code, char in (("%0D", "\r"), ("%0A", " "), ("%25", "%")):
+    for code, char in (("%0D", ""), ("%0A", " "), ("%3A", ":"), ("%2C", ","), ("%25", "%")):
         text = text.replace(code, char)
     return text
 
@@ -97,8 +97,8 @@ def headline(workflow: str, results: Sequence[JobResult]) -> str:
         return f"{workflow} failed: {first.name}: {first.why}{more}"
     if all(one.state == "skipped" for one in results):
         return f"{workflow}: nothing had to run"
-    left = [step for one in results for step in one.steps if step.state == "skipped" and step.why]
-    most = f", but {len(left)} step{'s' * (len(left) > 1)} could not be run here" if left else ""
+    left = [one.name for one in results if any(step.why for step in one.steps)]
+    most = f", but for what can't be run here: {', '.join(left)}" if left else ""
     return f"{workflow} passed{most}"
 
 
