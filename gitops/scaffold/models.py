@@ -26,7 +26,7 @@ from gitops import (
 )
 from gitops.config import FILE, Model
 from gitops.errors import AnswerNo, ConfigError, Where
-from gitops.scaffold import apply, disk, generator
+from gitops.scaffold import apply, disk, generator, journal
 from gitops.scaffold import lock as locks
 from gitops.scaffold.plan import Entry, Plan, plan
 from gitops.scaffold.render import Rendered, render_each, tool_file
@@ -291,6 +291,8 @@ def extended(
 ) -> tuple[list[Rendered], Lock]:
     """The files that models (by name: answers, declaration) bring, and the lock with them.
 
+    Among them are the pipelines that are other with more models, where they are the tool's.
+
     Raises:
         ConfigError: as `rendered`.
     """
@@ -299,10 +301,10 @@ def extended(
     folders = {name: model.path for name, model in declared.items()}
     files = list(rendered({**lock.answers, **lock.applied}, own, folders))
     more = config.model_copy(update={"models": {**config.models, **declared}})
-    known = dict(pipelines.render(config, root))
-    wanted = pipelines.render(more, root)
-    changed = [(path, text) for path, text in wanted if known.get(path) != text]
-    files += [tool_file(path, text) for path, text in changed]
+    for path, text in pipelines.render(more, root):
+        file, known = tool_file(path, text), lock.files.get(PurePosixPath(path))
+        if known is not None and not known.kept and known.blob != locks.blob(text):
+            files.append(file)
     locked = {**lock.files, **{one.path: locks.entry(one) for one in files}}
     return files, replace(lock, models={**lock.models, **own}, files=locked)
 
@@ -322,7 +324,9 @@ def _files(
     before = [place.read_bytes() for place in places]
     own = answers(request.name, request.table, request.roles)
     lock = locks.parse(before[1], places[1])
-    files, lock = extended(root, lock, config, {request.name: (own, declared)})
+    known = lock.files
+    made, lock = extended(root, lock, config, {request.name: (own, declared)})
+    files = [one for one in made if one.path not in known]
     text = yamledit.apply(
         before[0].decode(), places[0], {("models", request.name): declaration(declared)}
     )
@@ -332,6 +336,10 @@ def _files(
             (FILE, str(locks.PATH)), (text.encode(), locks.dump(lock)), before, strict=True
         )
     ]
+    for one in made:
+        if one.path in known:
+            there = journal.look(root / one.path).mark
+            updated.append(Entry("update" if there else "create", "has the new model", one, there))
     return files, updated
 
 
