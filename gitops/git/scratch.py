@@ -19,7 +19,7 @@ _WHO = {
 _GUARD = """\
 #!/bin/sh
 test "$GITOPS_CI_PUSH" = {word} && exit 0
-echo "this step may not push: its job has no permission contents: write, or it has no token" >&2
+echo "error: this step may not push: its job has no contents: write, or it no token" >&2
 exit 1
 """
 PULL = "refs/pull/1/merge"

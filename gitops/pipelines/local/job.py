@@ -113,7 +113,7 @@ def perform(run: Run, job: Job, row: Mapping[str, str]) -> JobResult:
     name = " ".join([job.id, *_label(job, row)])
     file = "-".join([job.id, *_label(job, row)])
     why = [elsewhere(run, job, step) for step in job.steps if step.run]
-    if all(why):
+    if why and all(why):
         run.say(f"{name}: skipped: {why[0]}")
         steps = tuple(StepResult(one.name, "skipped", why[0] or "", 0.0) for one in job.steps)
         return JobResult(job.id, name, "skipped", why[0] or "", 0.0, steps)
@@ -138,7 +138,7 @@ def perform(run: Run, job: Job, row: Mapping[str, str]) -> JobResult:
 
 def _did(job: Job, ran: Sequence[StepResult]) -> bool:
     """Whether any command of the job's own ran, not only what prepares it."""
-    own = {step.name for step in job.steps if step.run}
+    own = {step.name for step in job.steps if step.run} or {step.name for step in job.steps}
     return any(one.name in own for one in ran)
 
 

@@ -11,7 +11,7 @@ from gitops import logtext
 
 State = Literal["passed", "failed", "skipped"]
 _ANNOTATION = re.compile(r"::error(?: (?:.*,)?title=(?:[^,:]*%3A )?([^,:]*))?[^:]*::(.*)")
-_ERROR = re.compile(r"(?:error|bug): (.*)")
+_ERROR = re.compile(r"(?:remote: )?(?:error|bug|fatal): (.*)")
 _ESCAPES = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _BYTES = 1 << 20  # of a log that is looked at from its end
 
