@@ -6,6 +6,7 @@ read. The user's own branches and tags are neither trusted nor moved.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gitops import git, proc
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
+from gitops.git import ci
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 # A server that accepts the connection and then says nothing is given up on.
@@ -141,7 +143,7 @@ def push(root: Path, refs: Refs, updates: Sequence[Update]) -> Refs:
     command += [refs.remote, *(f"{one.new}:{one.ref}" for one in updates)]
     try:
         done = proc.run(
-            ["git", *_PATIENT, *command], cwd=root, env=_QUIET, check=False, timeout=_SECONDS
+            ["git", *_PATIENT, *command], cwd=root, env=_env(), check=False, timeout=_SECONDS
         )
     except ToolError as error:  # it took too long, and may have been done even so
         done = proc.Done(1, "", f"fatal: {error.message}")
@@ -193,13 +195,17 @@ def _said(done: proc.Done) -> str:
 
 def _asked(root: Path, remote: str, words: Sequence[str]) -> str:
     command = ["git", *_PATIENT, *words]
-    done = proc.run(command, cwd=root, env=_QUIET, check=False, timeout=_SECONDS)
+    done = proc.run(command, cwd=root, env=_env(), check=False, timeout=_SECONDS)
     if done.code:
         raise ToolError(
             f"the git remote {remote} ({url(root, remote)}) can't be read: {_said(done)}",
             fix=f"check the address and the credentials: git ls-remote {remote}",
         )
     return done.out
+
+
+def _env() -> dict[str, str]:
+    return {**_QUIET, **ci.credentials(os.environ)}
 
 
 def _fetch(root: Path, remote: str, *options: str) -> None:
