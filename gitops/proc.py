@@ -181,14 +181,19 @@ def logged(
     except subprocess.TimeoutExpired:
         return None
     finally:
-        _stop(process)
+        # A shell may miss an interrupt. What we are, run in it, has sessions of its own to end.
+        _stop(process, signal.SIGTERM, 1.5 * _GRACE_SECONDS)
 
 
-def _stop(process: subprocess.Popen[str] | subprocess.Popen[bytes]) -> None:
+def _stop(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    first: signal.Signals = signal.SIGINT,
+    grace: float = _GRACE_SECONDS,
+) -> None:
     """End a session: as Ctrl-C does, so that DVC frees its locks, then for good."""
     try:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(_GRACE_SECONDS)
+        os.killpg(process.pid, first)
+        process.wait(grace)
     except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
     finally:

@@ -221,7 +221,8 @@ GROUPS = json.dumps([{"name": "a", "models": ["a"]}, {"name": "b", "models": ["b
 def test_a_matrix_of_what_a_job_puts_out(
     gitops: Gitops, git: Command, root: Path, groups: str
 ) -> None:
-    out = f'{{name: Find, run: \'printf "groups<<E\\n%s\\nE\\n" "$G" >> "$GITHUB_OUTPUT"\', output: groups, env: {{G: \'{groups}\'}}}}'
+    put = 'printf "groups<<E\\n%s\\nE\\n" "$G" >> "$GITHUB_OUTPUT"'
+    out = f"{{name: Find, run: '{put}', output: groups, env: {{G: '{groups}'}}}}"
     each = "{name: Each, run: 'echo \"got $M\"', env: {M: {matrix: models}}}"
     more = "needs: [find]\nmatrix: find.groups"
     workflow(
@@ -317,7 +318,8 @@ MANUAL = """manual:
 
 
 def test_inputs(gitops: Gitops, git: Command, root: Path) -> None:
-    says = '{name: Says, run: \'test "$REASON" = "$(echo a; echo b)"\', env: {REASON: {input: reason}}}'
+    run = 'test "$REASON" = "$(echo a; echo b)"'
+    says = f"{{name: Says, run: '{run}', env: {{REASON: {{input: reason}}}}}}"
     loud = "{name: Loud, run: echo LOUD, when: [{input: loud}]}"
     soft = "{name: Soft, run: echo soft, when: [{no-input: loud}]}"
     workflow(root, git, job("says", says, loud, soft), triggers=MANUAL)
