@@ -131,8 +131,8 @@ def _show(ran: Ran) -> None:
     screen.table(("job", "result", "time", ""), rows)
     for one in ran.results:
         for step in one.steps:
-            if step.state == "skipped" and step.why and one.state != "skipped":
-                screen.out(f"  {one.name}: {step.name}: skipped: {step.why}")
+            if step.state != "failed" and step.why and one.state != "skipped":
+                screen.out(f"  {one.name}: {step.name}: {step.state}, {step.why}")
     if not ran.real:
         screen.out("a rehearsal: nothing was pushed, stored or deployed (--for-real does)")
     screen.out(f"logs and summary: {ran.logs}")

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gitops import forge, proc
@@ -19,6 +19,7 @@ from gitops.pipelines.model import Condition, Job, Step
 
 Results = Mapping[str, Sequence[JobResult]]  # by the job's id; of a matrix one for each row
 _FOREIGN = "needs the forge"
+_DISPATCH = " --dispatch"  # starts a workflow there, when all else is done
 NO_MODEL = "no model is touched"
 
 
@@ -159,13 +160,15 @@ def _steps(work: _Work, name: str) -> tuple[tuple[StepResult, ...], dict[str, st
         if step.use is None:
             work.run.say(f"{name}: {step.name} ...")
         began = time.monotonic()
-        error = _one(work, step)
+        left = _DISPATCH in step.run and not _has_forge(work.run)
+        error = _one(work, replace(step, run=step.run.replace(_DISPATCH, "")) if left else step)
         seconds = time.monotonic() - began
         state: State = "failed" if error else "passed"
         if error or step.use is None:
             told = f": {error}" if error else ""
             work.run.say(f"{name}: {step.name}: {state} in {seconds:.1f} s{told}")
-        done.append(StepResult(step.name, state, error, seconds))
+        told = error or (f"without{_DISPATCH}, which {_FOREIGN}" if left else "")
+        done.append(StepResult(step.name, state, told, seconds))
         outputs |= _outputs(work.home / "output", step)
         summary += _taken(work.home / "summary")
     if work.job.saves and not any(one.state == "failed" for one in done):
@@ -194,7 +197,7 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
     if step.use == "attest":
         return f"{_FOREIGN}: it signs"
     alone = step.token and not machine.may(job, "contents")
-    if alone and not (run.real and _has_forge(run)):
+    if alone and not _has_forge(run):
         return _FOREIGN
     if job.environment and step.run.startswith("gitops deploy") and not run.real:
         return "a rehearsal deploys nothing"
@@ -202,7 +205,8 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
 
 
 def _has_forge(run: Run) -> bool:
-    found = forge.of(run.remote, os.environ) if run.remote else None
+    """Whether there is one that the run may speak to, and a token for it."""
+    found = forge.of(run.remote, os.environ) if run.real and run.remote else None
     tokens = ("GITHUB_TOKEN", "GH_TOKEN", "SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
     return found is not None and any(os.environ.get(name) for name in tokens)
 

@@ -25,7 +25,15 @@ _SECRET = re.compile("TOKEN|PASSWORD|SECRET|CREDENTIAL|PUBLISH", re.IGNORECASE)
 _CLOUDS = {"aws": ("AWS_",), "azure": ("AZURE_", "ARM_")}
 _FORGE = ("GITHUB_TOKEN", "GH_TOKEN", "GH_HOST", "SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
 _NOT_YET = "echo 'error: this job has no gitops: add the step `use: tool`' >&2; exit 127"
-_LOGIN = ("HOME", "SSH_AUTH_SOCK", "GIT_SSH_COMMAND", "GIT_ASKPASS", "XDG_CONFIG_HOME")
+_LOGIN = (
+    "HOME",
+    "SSH_AUTH_SOCK",
+    "GIT_SSH_COMMAND",
+    "GIT_ASKPASS",
+    "XDG_CONFIG_HOME",
+    "XDG_STATE_HOME",
+    "GITOPS_STATE",
+)
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -97,9 +97,15 @@ def headline(workflow: str, results: Sequence[JobResult]) -> str:
         return f"{workflow} failed: {first.name}: {first.why}{more}"
     if all(one.state == "skipped" for one in results):
         return f"{workflow}: nothing had to run"
-    left = [one.name for one in results if any(step.why for step in one.steps)]
-    most = f", but for what can't be run here: {', '.join(left)}" if left else ""
-    return f"{workflow} passed{most}"
+    left = ", ".join(dict.fromkeys(_left_out(results)))
+    return f"{workflow} passed" + (f", but this can't be done here: {left}" if left else "")
+
+
+def _left_out(results: Sequence[JobResult]) -> Iterator[str]:
+    """Jobs, and steps of others, that are only for a forge, or not for a rehearsal."""
+    for one in results:
+        steps = [step.name for step in one.steps if step.why]
+        yield from [one.name] if one.state == "skipped" and steps else steps
 
 
 def markdown(title: str, results: Sequence[JobResult]) -> str:
