@@ -52,7 +52,9 @@ def affected(
 ) -> None:
     """Name the models that a change touches, one per line; none for a change of docs alone.
 
-    Told from git and DVC's files alone. What isn't certain counts as touched.
+    Told from git and DVC's files alone. What isn't certain counts as touched; all models do where
+    --base is what a platform says of a new branch or a rewritten one: nothing, or a commit that
+    isn't here.
 
     Examples:
 
@@ -64,13 +66,18 @@ def affected(
     """
     from gitops import affected as engine
     from gitops import basis
+    from gitops import config as configuration
     from gitops.pipelines.groups import pack
 
     root = git.root(Path.cwd())
     here = git.resolve(root, head)
-    there = basis.of(root, base, None, here)
-    fork = git.fork_point(root, there, here) or there
-    models = engine.between(root, there, here)
+    there = None if _unknown(root, base) else basis.of(root, base, None, here)
+    if there is None:
+        screen.say("what was before isn't known here: all models count as touched")
+        models, fork = tuple(configuration.load_at(root, here).models), None
+    else:
+        models = engine.between(root, there, here)
+        fork = git.fork_point(root, there, here) or there
     packed = pack(models, groups)
     if output is not None:
         _tell_ci(output, packed)
@@ -80,6 +87,13 @@ def affected(
         return
     for name in models:
         screen.out(name)
+
+
+def _unknown(root: Path, base: str | None) -> bool:
+    """Whether the base is the commit before a push, as platforms name it, and there's none."""
+    if base is None or not re.fullmatch(r"|[0-9a-f]{40}|[0-9a-f]{64}", base):
+        return False
+    return not base.strip("0") or git.find(root, base) is None
 
 
 def _tell_ci(name: str, groups: Sequence[Group]) -> None:

@@ -63,6 +63,16 @@ def test_json(base: str) -> None:
     assert found["groups"] == [{"name": "one", "models": ["one"]}]
 
 
+@pytest.mark.parametrize("before", ["", "0" * 40, "1" * 40])
+def test_a_push_before_which_nothing_is_known(base: str, before: str) -> None:
+    done = CliRunner().invoke(app, ["affected", "--base", before, "--json"])
+    found = json.loads(done.stdout)
+    assert found["models"] == ["one", "other"]
+    assert found["base"] is None
+    wrong = CliRunner().invoke(app, ["affected", "--base", "no-such-branch"])
+    assert "no revision 'no-such-branch'" in str(wrong.exception)
+
+
 def test_outputs(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["affected", "--base", base, "--output", "groups"]
     refused = CliRunner().invoke(app, words)
