@@ -28,6 +28,16 @@ def binary() -> str:
         ) from error
 
 
+def cache_folder() -> str:
+    """Where uv keeps what it has downloaded."""
+    return proc.run([binary(), "cache", "dir"]).out.strip()
+
+
+def python_folder() -> str:
+    """Where uv keeps the Pythons that it has installed."""
+    return proc.run([binary(), "python", "dir"]).out.strip()
+
+
 def fixed_environment(root: Path) -> dict[str, str]:
     """What `build.env` fixes: KEY=VALUE lines, `#` comments.
 

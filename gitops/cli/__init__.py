@@ -11,7 +11,7 @@ from typing import NoReturn
 
 from gitops import git
 from gitops.errors import GitopsError
-from gitops.git import ci
+from gitops.git import ci as platform
 
 
 def main() -> NoReturn:
@@ -25,7 +25,7 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)
     git.forget_hook()
-    os.environ.update(ci.identity(os.environ))
+    os.environ.update(platform.identity(os.environ))
     try:
         app(prog_name="gitops")
     except GitopsError as error:

@@ -209,21 +209,22 @@ def _env() -> dict[str, str]:
 
 
 def _fetch(root: Path, remote: str, *options: str) -> None:
-    specs = [f"+refs/{kind}/*:{_mirror(remote)}{kind}/*" for kind in ("heads", "tags")]
+    specs = [f"+refs/{kind}/*:{mirror(remote)}{kind}/*" for kind in ("heads", "tags")]
     get = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head"]
     _asked(root, remote, [*get, "--no-recurse-submodules", *options, remote, *specs])
     # A file for each of thousands of refs would be opened by every command from now on.
-    folder = git.private(root).parent / _mirror(remote) / "tags"
+    folder = git.private(root).parent / mirror(remote) / "tags"
     if folder.is_dir() and len(list(folder.iterdir())) > _LOOSE:
         proc.run(["git", "pack-refs", "--all"], cwd=root, check=False)
 
 
-def _mirror(remote: str) -> str:
+def mirror(remote: str) -> str:
+    """Where what a remote had is kept: the prefix of its `heads/` and `tags/`."""
     return f"refs/gitops/remotes/{remote}/"
 
 
 def _mirrored(root: Path, remote: str) -> dict[str, str]:
-    top = _mirror(remote)
+    top = mirror(remote)
     command = ["git", "for-each-ref", "--format=%(objectname) %(refname)", top]
     lines = proc.run(command, cwd=root).out.splitlines()
     return {name.removeprefix(top): one for one, name in (line.split(" ", 1) for line in lines)}
