@@ -33,7 +33,7 @@ def load(
 
     found = definition.read(name, root, folder)
     checks.check(found, config)
-    return resolve.resolve(found, config, platform, definition.pins(folder))
+    return resolve.resolve(found, config, platform, definition.pins(folder, root))
 
 
 def render(
