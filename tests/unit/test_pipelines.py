@@ -122,7 +122,7 @@ def test_read_back_it_guards_every_environment_and_grants_only_what_it_says(
     rights = {name: job["permissions"] for name, job in workflow["jobs"].items()}
     assert rights.pop("comment") == {"contents": "read", "pull-requests": "write"}
     assert rights.pop("required") == {}
-    assert set(rights) == {"files", "tests", "reproduce", "gate"}
+    assert set(rights) == {"files", "lint", "tests", "reproduce", "gate"}
     assert all(one == {"contents": "read"} for one in rights.values())
 
 
@@ -330,7 +330,8 @@ def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -
         "  docs: {timeout: 5, permissions: [], steps: [{name: Docs, run: make docs}]}\n",
     )
     found = pipelines.load("pull-request", load(PLAIN), "github", tmp_path)
-    assert [job.id for job in found.jobs] == ["tests", "reproduce", "gate", "comment", "docs"]
+    jobs = ["lint", "tests", "reproduce", "gate", "comment", "docs"]
+    assert [job.id for job in found.jobs] == jobs
     assert found.job("tests").steps[0].run == "make test"
     assert found.required == ("tests", "reproduce", "gate")
     assert pipelines.names(tmp_path) == pipelines.names()
