@@ -9,7 +9,9 @@ import typer
 from gitops import __version__
 from gitops.cli import (
     add,
+    affected,
     build,
+    ci,
     data,
     demo,
     deploy,
@@ -64,6 +66,8 @@ for module in (
     verify,
     predict,
     gate,
+    affected,
+    ci,
     gc,
     promote,
     rollback,
