@@ -606,6 +606,7 @@ def test_a_pull_request_of_a_real_project(
     }
     assert rest == {
         "files": "passed",
+        "lint": "passed",
         "tests": "passed",
         "reproduce": "passed",
         "comment": "skipped",

@@ -116,6 +116,24 @@ def test_what_cannot_start_a_deploy(line: Line, good: Made, words: list[str], sa
     assert line.refs() == before
 
 
+@pytest.mark.parametrize(
+    ("names", "code", "said"),
+    [
+        ("demo", 0, "dvc.lock is up to date"),
+        ("", 0, "dvc.lock is up to date"),  # all
+        ("demo other", 2, "no model 'other'"),
+    ],
+)
+def test_a_job_of_a_matrix_is_told_its_models(
+    line: Line, good: Made, names: str, code: int, said: str
+) -> None:
+    line.build(good)
+    line.repo.write("dvc.yaml", "stages: {}\n")
+    done = gitops(line, str(line.origin), {"GITOPS_MODELS": names}, "build", "--check")
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+
+
 # ---------------------------------------------------------------- statements
 
 
