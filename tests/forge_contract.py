@@ -91,7 +91,8 @@ class Contract:
             return problems + (["a body is sent"] if body is not None else [])
         schema = described["content"]["application/json"]["schema"]
         problems += self._problems(schema, body, "body")
-        unknown = set(body or ()) - set(schema.get("properties", body or ()))
+        properties = self._resolve(schema).get("properties", body or ())
+        unknown = set(body or ()) - set(properties)
         return problems + [f"body: {name} is unknown" for name in sorted(unknown)]
 
     def answer(self, operation: Operation, status: int, body: Any) -> list[str]:
@@ -106,7 +107,8 @@ class Contract:
 
     def sample(self, schema: str, **values: Any) -> Any:
         """An object of a named schema: `values`, and the least that it must have besides."""
-        return _over(self._sample({"$ref": f"#/components/schemas/{schema}"}), values)
+        named = {**self._resolve({"$ref": f"#/components/schemas/{schema}"}), "nullable": False}
+        return _over(self._sample(named), values)
 
     def _sample(self, schema: Mapping[str, Any]) -> Any:
         schema = self._resolve(schema)
@@ -144,13 +146,17 @@ class Contract:
 
 
 def _absolute(node: Any) -> Any:
-    """References into the description rather than into a schema that stands alone."""
+    """References into the description rather than into a schema that stands alone.
+
+    Without discriminators: `oneOf` alone says the same, and their references aren't followed.
+    """
     if isinstance(node, dict):
         return {
             key: f"contract:{value}"
             if key == "$ref" and isinstance(value, str)
             else _absolute(value)
             for key, value in node.items()
+            if key != "discriminator"
         }
     return [_absolute(one) for one in node] if isinstance(node, list) else node
 
@@ -158,6 +164,8 @@ def _absolute(node: Any) -> Any:
 def _typed(text: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "integer":
         return int(text) if re.fullmatch(r"-?\d+", text) else text
+    if schema.get("type") == "boolean":
+        return {"true": True, "false": False}.get(text, text)
     if "oneOf" in schema:  # a workflow: its number or the name of its file
         return int(text) if text.isdecimal() else text
     return text

@@ -21,6 +21,8 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.forge_github_settings import Settings
+
 How = Literal["merge", "squash", "rebase"]
 Stop = Literal["pre-receive", "post-receive"]
 State = Literal["approved", "changes requested", "commented", "dismissed"]
@@ -136,6 +138,7 @@ class Simulator:
         self.dispatched: list[Run] = []
         self.teams: dict[str, tuple[str, ...]] = {}
         self.pipelines: list[tuple[int, str, str]] = []  # Azure's: number, name, folder
+        self.settings = Settings()  # GitHub's
         self.lock = threading.RLock()
         self._ticks = 0
         self._rules: dict[str, Any] = {}

@@ -23,6 +23,7 @@ from gitops.cli import (
     promote,
     rollback,
     schema,
+    setup,
     status,
     sync,
     upgrade,
@@ -77,3 +78,4 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+setup.register(app)

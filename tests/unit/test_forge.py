@@ -13,7 +13,7 @@ import pytest
 from gitops import forge
 from gitops.errors import ToolError, UsageError
 from gitops.forge import Forge, Review
-from tests import forge_azure, forge_github
+from tests import forge_azure, forge_github, forge_github_settings
 from tests.forge_contract import Contract, Reply
 from tests.forge_server import Fault, Server, serve
 from tests.forge_simulator import Comment, Pull, Run, Simulator
@@ -292,9 +292,12 @@ def test_a_vote_in_anothers_name_does_not_refresh_an_old_one(
 
 def test_every_described_operation_is_one_that_we_use() -> None:
     """Else a cut of the description would go unnoticed."""
-    for name, module in (("github.json", forge_github), ("azure.yaml", forge_azure)):
-        text = inspect.getsource(module)
+    for name, modules in (
+        ("github.json", (forge_github, forge_github_settings)),
+        ("azure.yaml", (forge_azure,)),
+    ):
+        text = "".join(map(inspect.getsource, modules))
         described = Contract(name).document["paths"].values()
         ids = [one["operationId"] for methods in described for one in methods.values()]
         assert ids
-        assert [one for one in ids if f'case "{one}"' not in text] == []
+        assert [one for one in ids if f'"{one}"' not in text] == []

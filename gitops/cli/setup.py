@@ -1,0 +1,218 @@
+"""`gitops setup`: what a forge must know that no file in git can tell it."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from gitops.cli import screen
+from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import RemoteOption
+from gitops.errors import ToolError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from gitops.forge import Forge
+    from gitops.setup.model import Place, Plan
+    from gitops.setup.run import Outcome
+
+group = typer.Typer(
+    help="Environments, branch rules and permissions on GitHub or Azure DevOps.",
+    no_args_is_help=True,
+)
+
+PlanOption = Annotated[bool, typer.Option("--plan", help="Show what would change; the default.")]
+CheckOption = Annotated[
+    bool, typer.Option("--check", help="Show it, and exit 1 if something would change.")
+]
+ApplyOption = Annotated[bool, typer.Option("--apply", help="Make the changes, and read them back.")]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        metavar="NAME=VALUE",
+        help="AZURE_CLIENT_ID, AZURE_TENANT_ID or AZURE_SUBSCRIPTION_ID; no secret.",
+        show_default=False,
+    ),
+]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="setup")
+
+
+@group.command()
+def github(
+    plan: PlanOption = False,
+    check: CheckOption = False,
+    apply: ApplyOption = False,
+    values: SetOption = None,
+    pushers: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--pusher",
+            metavar="WHO",
+            help="Who may push to environments without a pull request: app:SLUG,"
+            " team:ORGANIZATION/TEAM, deploy-key.",
+            show_default=False,
+        ),
+    ] = None,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create environments, rulesets and permissions of a repository on GitHub.
+
+    Settings of yours beside them stay. The token is that of GITHUB_TOKEN or GH_TOKEN. Exit code 4
+    if something couldn't be made, or isn't there afterwards.
+
+    Examples:
+
+        gitops setup github
+
+        gitops setup github --apply
+
+        gitops setup github --check --json
+
+        gitops setup github --apply --set AZURE_CLIENT_ID=00000000-0000-0000-0000-000000000000
+
+        gitops setup github --apply --pusher app:acme-promoter
+    """
+    from gitops.forge import github_settings
+    from gitops.forge.github import GitHub
+    from gitops.setup import github as setup
+    from gitops.setup import wishes
+
+    _only_one(plan, check, apply)
+    root, config = open_repository()
+    given = wishes.variables(config, values or ())
+    found = _forge(root, remote)
+    if not isinstance(found, GitHub):
+        raise UsageError("the git remote isn't on GitHub", fix="docs/guides/forges.md")
+    place = github_settings.GitHubSettings(found)
+    made = setup.plan(place, config, given, pushers or ())
+    _run(place, made, "github", check=check, apply=apply, as_json=as_json)
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _only_one(*switches: bool) -> None:
+    if sum(switches) > 1:
+        raise UsageError("--plan, --check and --apply exclude each other", fix="give one of them")
+
+
+def _forge(root: Path, remote: str | None) -> Forge | None:
+    from gitops import forge
+    from gitops.git import remote as gitremote
+
+    return forge.of(gitremote.url(root, gitremote.choose(root, remote)), os.environ)
+
+
+def _run(place: Place, plan: Plan, name: str, *, check: bool, apply: bool, as_json: bool) -> None:
+    from gitops.setup import run
+
+    if not apply:
+        screen.document(_json(plan, None)) if as_json else _show(plan, name)
+        if check and (plan.due or plan.blocked):
+            raise typer.Exit(1)
+        return
+    if plan.due:
+        _may_write(plan)
+    outcomes = run.apply(place, plan.steps, screen.say)
+    screen.document(_json(plan, outcomes)) if as_json else _show_done(plan, outcomes)
+    states = {one.state for one in outcomes}
+    if states & {"failed", "not tried"}:
+        raise typer.Exit(4)
+    if "changed meanwhile" in states:
+        raise typer.Exit(1)
+
+
+def _may_write(plan: Plan) -> None:
+    """Stop before the first change where it's known that one won't be allowed."""
+    fix = "the permissions that it needs are in docs/guides/setup.md"
+    if not plan.admin:
+        raise ToolError(
+            f"the token's user doesn't administer {plan.repository}: nothing was changed", fix=fix
+        )
+    for one in plan.blocked:
+        if not one.unavailable:
+            raise ToolError(
+                f"{one.setting.title} can't be read, so nothing was changed: {one.problem}",
+                fix=one.fix or fix,
+            )
+
+
+def _show(plan: Plan, name: str) -> None:
+    from gitops.setup.model import shown
+
+    screen.out(screen.style(f"{plan.forge} {plan.repository}", "bold"))
+    colours = {"create": "green", "update": "yellow", "keep": "dim", "blocked": "red"}
+    for one in plan.steps:
+        action = screen.style(f"{one.action:7}", colours[one.action])
+        screen.out(f"  {action}  {one.setting.title}: {one.setting.why}")
+        if one.problem:
+            screen.out(f"           {one.problem}\n           fix: {one.fix}")
+        for line in shown(one.changes):
+            screen.out(f"           {line}")
+    for text in plan.left:
+        screen.out(f"  yours    {text}")
+    _by_hand(plan)
+    due = len(plan.due)
+    screen.out(f"{due} to change: gitops setup {name} --apply" if due else "nothing to change")
+    if due and not plan.admin:
+        screen.out("  the token's user doesn't administer the repository: it may not change them")
+
+
+def _by_hand(plan: Plan) -> None:
+    if plan.by_hand:
+        screen.out("by hand:")
+    for text in plan.by_hand:
+        screen.out(f"  - {text}")
+
+
+def _show_done(plan: Plan, outcomes: Sequence[Outcome]) -> None:
+    for one in outcomes:
+        if one.state not in ("done", "so already"):
+            screen.out(f"{screen.style(f'{one.state}:', 'red')} {one.step.setting.title}")
+            if one.problem:
+                screen.out(f"  {one.problem}\n  fix: {one.fix}")
+    done = sum(one.state == "done" for one in outcomes)
+    failed = sum(one.state not in ("done", "so already") for one in outcomes)
+    _by_hand(plan)
+    if failed:
+        screen.out(f"{done} done, {failed} not: run it again when that is mended")
+    else:
+        screen.out(f"{done} done, read back as wanted" if done else "so already: nothing to change")
+
+
+def _json(plan: Plan, outcomes: Sequence[Outcome] | None) -> dict[str, Any]:
+    steps = []
+    for at, one in enumerate(plan.steps):
+        row: dict[str, Any] = {
+            "kind": one.setting.kind,
+            "name": one.setting.name,
+            "why": one.setting.why,
+            "action": one.action,
+            "changes": [{"at": c.at, "old": c.old, "new": c.new} for c in one.changes],
+            "problem": one.problem or None,
+            "fix": one.fix or None,
+        }
+        if outcomes is not None:
+            outcome = outcomes[at]
+            row |= {
+                "state": outcome.state,
+                "problem": outcome.problem or None,
+                "fix": outcome.fix or None,
+            }
+        steps.append(row)
+    return {
+        "forge": plan.forge,
+        "repository": plan.repository,
+        "steps": steps,
+        "left": list(plan.left),
+        "by_hand": list(plan.by_hand),
+    }

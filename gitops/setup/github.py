@@ -1,0 +1,284 @@
+"""What a repository on GitHub must be set to, and what is left to do by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from gitops.errors import ConfigError
+from gitops.setup import wishes
+from gitops.setup.model import AtLeast, Items, Plan, Setting
+from gitops.setup.run import compare
+
+if TYPE_CHECKING:
+    from gitops.config import Config, Environment
+    from gitops.forge.github_settings import Facts, GitHubSettings
+
+OURS = "gitops: "
+REVIEWERS = 6  # the most that an environment takes
+# Of a ruleset's patterns `*` stands for no slash; the tags' grammar is that of gitops.promote.tags.
+_TAGS = ("*@v*", "*#*", "hold/*/*", "approval/*/*")
+
+
+def wanted(
+    config: Config,
+    actions: int | None,
+    values: Mapping[str, str],
+    pushers: Sequence[Mapping[str, Any]] = (),
+) -> tuple[Setting, ...]:
+    """All settings, in an order in which they can be made.
+
+    `actions`: the App that Actions' checks come from; `values`: of variables; `pushers`: who may
+    push to the branches of environments past their rules.
+
+    Raises:
+        ConfigError: an environment has more approvers than GitHub takes.
+    """
+    found = [
+        Setting("repository", "", {"allow_merge_commit": True}, "promotions are merge commits"),
+        Setting(
+            "actions",
+            "",
+            {
+                "default_workflow_permissions": "read",
+                **(
+                    {"can_approve_pull_request_reviews": True}
+                    if len(config.environments) > 1
+                    else {}
+                ),
+            },
+            "a job gets what it asks for; `promote --pr` opens pull requests",
+        ),
+    ]
+    for environment in config.environments[1:]:
+        found += _environment(environment)
+    found.append(_history(config))
+    found += [_branch(config, one, actions, pushers) for one in config.environments]
+    found.append(_registry())
+    found += [
+        Setting("variable", name, {"value": value}, "the workflows log in as this identity")
+        for name, value in values.items()
+    ]
+    return tuple(found)
+
+
+def _environment(environment: Environment) -> Iterator[Setting]:
+    name = environment.name
+    yield Setting(
+        "environment",
+        name,
+        {"branches": (environment.branch,)},
+        f"only {environment.branch} gets its credentials",
+    )
+    if people := reviewers(environment):
+        if len(people) > REVIEWERS:
+            raise ConfigError(
+                f"{name} has {len(people)} approvers, and GitHub takes {REVIEWERS} reviewers",
+                fix="name a team among its approvers in gitops.yaml",
+            )
+        yield Setting(
+            "reviewers",
+            name,
+            {"reviewers": people, "prevent_self_review": True},
+            "a deployment waits for one of its approvers, never its own author",
+        )
+
+
+def reviewers(environment: Environment) -> tuple[str, ...]:
+    """The approvers that GitHub knows: users and teams, not addresses."""
+    return tuple(one.lower() for one in environment.approvers if one.startswith("@"))
+
+
+def _ruleset(
+    name: str,
+    refs: Sequence[str],
+    rules: Sequence[Mapping[str, Any]],
+    why: str,
+    bypass: Items | tuple[()],
+    target: str = "branch",
+) -> Setting:
+    want = {
+        "target": target,
+        "enforcement": "active",
+        "bypass_actors": bypass,
+        "conditions": {"ref_name": {"include": tuple(refs), "exclude": ()}},
+        "rules": Items("type", tuple(rules)),
+    }
+    return Setting("ruleset", OURS + name, want, why)
+
+
+def _history(config: Config) -> Setting:
+    """Apart from the other rules: nobody bypasses these."""
+    branches = [*(one.branch for one in config.environments), wishes.RECORDS]
+    return _ruleset(
+        "history",
+        [f"refs/heads/{name}" for name in branches],
+        [{"type": "deletion"}, {"type": "non_fast_forward"}],
+        "what was deployed and recorded stays: no force push, no deletion",
+        (),
+    )
+
+
+def _registry() -> Setting:
+    return _ruleset(
+        "registry",
+        [f"refs/tags/{pattern}" for pattern in _TAGS],
+        [{"type": "deletion"}, {"type": "non_fast_forward"}, {"type": "update"}],
+        "tags of the registry, holds and approvals: made, never moved or deleted",
+        (),
+        target="tag",
+    )
+
+
+def _branch(
+    config: Config,
+    environment: Environment,
+    actions: int | None,
+    pushers: Sequence[Mapping[str, Any]],
+) -> Setting:
+    release = environment != config.environments[0]
+    approved = bool(environment.approvers)
+    review = {
+        "required_approving_review_count": AtLeast(int(approved)),
+        "dismiss_stale_reviews_on_push": AtLeast(approved),
+        "require_code_owner_review": AtLeast(False),
+        "require_last_push_approval": AtLeast(False),
+        "required_review_thread_resolution": AtLeast(False),
+        **({"allowed_merge_methods": ("merge",)} if release else {}),
+    }
+    check = {"context": wishes.REQUIRED, **({"integration_id": actions} if actions else {})}
+    checks = {
+        "required_status_checks": Items("context", (check,)),
+        "strict_required_status_checks_policy": True,
+    }
+    return _ruleset(
+        environment.name,
+        [f"refs/heads/{environment.branch}"],
+        [
+            {"type": "pull_request", "parameters": review},
+            {"type": "required_status_checks", "parameters": checks},
+        ],
+        "pull requests only, by merge commits, judged on the merge result"
+        if release
+        else "pull requests only, judged on the merge result",
+        Items("actor_id", tuple(pushers)),
+    )
+
+
+# ---------------------------------------------------------------- the plan
+
+
+def plan(
+    place: GitHubSettings, config: Config, values: Mapping[str, str], pushers: Sequence[str]
+) -> Plan:
+    """Everything compared; nothing is written.
+
+    Raises:
+        ToolError: no token, no such repository, or no way to GitHub.
+        ConfigError, UsageError: GitHub can't have what is asked for.
+    """
+    facts = place.facts()
+    settings = wanted(config, facts.actions, values, [place.actor(one) for one in pushers])
+    steps = compare(place, settings)
+    there = {
+        name: value
+        for name in wishes.AZURE
+        if wishes.needs_azure(config)
+        and (value := values.get(name) or place.read("variable", name))
+    }
+    return Plan(
+        place.name,
+        facts.name,
+        steps,
+        tuple(_left(place, settings)),
+        (
+            *_in_the_way(place, config),
+            *by_hand(config, facts, wishes.missing(config, there)),
+        ),
+        admin=facts.admin,
+    )
+
+
+def _left(place: GitHubSettings, settings: Sequence[Setting]) -> Iterator[str]:
+    ours = {(one.kind, one.name) for one in settings}
+    for kind, names in place.known().items():
+        for name in sorted(names):
+            if (kind, name) not in ours:
+                old = " (gitops.yaml no longer asks for it)" if name.startswith(OURS) else ""
+                yield f"{kind} {name}{old}"
+
+
+def _in_the_way(place: GitHubSettings, config: Config) -> Iterator[str]:
+    """Rules of others under which no promotion can be merged."""
+    for environment in config.environments[1:]:
+        for rule in place.rules(environment.branch):
+            methods = (rule.get("parameters") or {}).get("allowed_merge_methods")
+            if rule.get("type") == "required_linear_history":
+                what = "a linear history"
+            elif isinstance(methods, list) and "merge" not in methods:
+                what = f"merging by {' or '.join(methods)}"
+            else:
+                continue
+            source = rule.get("ruleset_source") or "somebody"
+            yield (
+                f"ruleset {rule.get('ruleset_id')} of {source} asks for {what} on"
+                f" {environment.branch}: promotions are merge commits; except this branch there"
+            )
+
+
+def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
+    """Name and subject of every token that a cloud has to trust.
+
+    https://docs.github.com/en/actions/reference/security/oidc: a job with an environment has its
+    name in the subject, one without it the branch, or `pull_request`.
+    """
+    first = config.environments[0]
+    return (
+        ("pull-request", f"{facts.subject}:pull_request"),
+        (first.name, f"{facts.subject}:ref:refs/heads/{first.branch}"),
+        *((one.name, f"{facts.subject}:environment:{one.name}") for one in config.environments[1:]),
+    )
+
+
+def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:
+    """What no request of ours can do, as exact steps."""
+    for environment in config.environments[1:]:
+        mails = [one for one in environment.approvers if not one.startswith("@")]
+        if mails:
+            yield (
+                f"GitHub knows no reviewer by address: name {', '.join(mails)} as @login in"
+                f" gitops.yaml, or add them to the environment {environment.name}"
+            )
+    if unset:
+        given = " ".join(f"--set {name}=..." for name in unset)
+        yield f"say which identity logs in to Azure: gitops setup github {given} --apply"
+    if wishes.needs_cloud(config):
+        if facts.claims:
+            yield (
+                f"this repository's OIDC subject is made of {', '.join(facts.claims)}: the subjects"
+                " below don't apply; read one from a token of each job"
+            )
+        for name, subject in subjects(config, facts):
+            yield _trust(config, facts, name, subject)
+    if len(config.environments) > 1:
+        yield (
+            "a pull request that GitHub's own token opened starts its workflows only after a"
+            " maintainer's click (`Approve workflows to run`); with a GitHub App's token they start"
+        )
+
+
+def _trust(config: Config, facts: Facts, name: str, subject: str) -> str:
+    if not wishes.needs_azure(config):
+        return f"let the role of {name} trust {facts.issuer} for the subject {subject}"
+    import json
+
+    credential = {
+        "name": f"{config.project}-{name}",
+        "issuer": facts.issuer,
+        "subject": subject,
+        "audiences": [wishes.AUDIENCE],
+    }
+    return (
+        'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
+        f" '{json.dumps(credential)}'"
+    )

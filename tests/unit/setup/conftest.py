@@ -1,0 +1,67 @@
+"""A simulated forge whose settings are kept, and our way to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+import yaml
+
+from gitops import config, forge
+from gitops.config import Config
+from gitops.forge.github import GitHub
+from gitops.forge.github_settings import GitHubSettings
+from tests.forge_github_settings import Settings
+from tests.forge_server import Server, serve
+from tests.forge_simulator import Simulator
+
+DOCUMENT = """
+version: 1
+project: flights
+environments:
+  - {name: dev, branch: main}
+  - {name: staging, branch: release/staging}
+  - {name: production, branch: release/production, approvers: ["@ann", "@acme/leads"]}
+storage: {remote: "azure://data/flights", account: flightsml}
+models:
+  late: {task: binary}
+"""
+
+
+def configured(**changes: object) -> Config:
+    """The project of these tests, with other values at the top of its file."""
+    document = {**yaml.safe_load(DOCUMENT), **changes}
+    return config.parse(yaml.safe_dump(document).encode(), Path("gitops.yaml"))
+
+
+@dataclass
+class OnGitHub:
+    """A repository on a simulated GitHub."""
+
+    simulator: Simulator
+    server: Server
+    place: GitHubSettings
+    waits: list[float]
+
+    @property
+    def settings(self) -> Settings:
+        return self.simulator.settings
+
+    def wrote(self) -> list[str]:
+        """The requests that may have changed something, since the last call."""
+        found = [f"{one.method} {one.path}" for one in self.server.requests if one.method != "GET"]
+        self.server.requests.clear()
+        return found
+
+
+@pytest.fixture
+def github(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnGitHub]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    simulator, waits = Simulator(tmp_path), list[float]()
+    with serve(simulator) as server:
+        found = forge.of(server.github_url, server.github_env)
+        assert isinstance(found, GitHub)
+        found = replace(found, client=replace(found.client, pause=waits.append))
+        yield OnGitHub(simulator, server, GitHubSettings(found), waits)
