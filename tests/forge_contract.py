@@ -55,11 +55,12 @@ class Operation:
 class Contract:
     """Checks return what is wrong, in words; nothing wrong is an empty list."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, *names: str) -> None:
         # JSON is YAML, too.
-        self.document: dict[str, Any] = yaml.load(
-            (FOLDER / name).read_text("utf-8"), Loader=yaml.CSafeLoader
-        )
+        self.document: dict[str, Any] = {}
+        for name in names:
+            text = (FOLDER / name).read_text("utf-8")
+            self.document = _over(self.document, yaml.load(text, Loader=yaml.CSafeLoader))
         resource = DRAFT4.create_resource(self.document)
         self._registry: Registry[Any] = Registry().with_resource("contract:", resource)
 

@@ -21,6 +21,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.forge_azure_settings import Settings as Project
 from tests.forge_github_settings import Settings
 
 How = Literal["merge", "squash", "rebase"]
@@ -139,6 +140,7 @@ class Simulator:
         self.teams: dict[str, tuple[str, ...]] = {}
         self.pipelines: list[tuple[int, str, str]] = []  # Azure's: number, name, folder
         self.settings = Settings()  # GitHub's
+        self.project = Project()  # Azure's
         self.lock = threading.RLock()
         self._ticks = 0
         self._rules: dict[str, Any] = {}

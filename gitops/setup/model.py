@@ -17,6 +17,13 @@ class AtLeast:
 
 
 @dataclass(frozen=True)
+class Initially:
+    """A value to start with; what somebody has set instead stays."""
+
+    value: Any
+
+
+@dataclass(frozen=True)
 class Items:
     """Items that must be in a list of mappings, known by their value of `key`; others stay."""
 
@@ -121,6 +128,8 @@ def overlay(have: object, want: object) -> object:
     """`have` with what `want` asks for; what it doesn't name stays."""
     if isinstance(want, AtLeast):
         return max(have, want.value) if isinstance(have, int) else want.value
+    if isinstance(want, Initially):
+        return want.value if have is None else have
     if isinstance(want, Items):
         found = list(have) if isinstance(have, list) else []
         there = [one.get(want.key) for one in found]

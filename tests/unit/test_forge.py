@@ -13,7 +13,7 @@ import pytest
 from gitops import forge
 from gitops.errors import ToolError, UsageError
 from gitops.forge import Forge, Review
-from tests import forge_azure, forge_github, forge_github_settings
+from tests import forge_azure, forge_azure_settings, forge_github, forge_github_settings
 from tests.forge_contract import Contract, Reply
 from tests.forge_server import Fault, Server, serve
 from tests.forge_simulator import Comment, Pull, Run, Simulator
@@ -295,6 +295,7 @@ def test_every_described_operation_is_one_that_we_use() -> None:
     for name, modules in (
         ("github.json", (forge_github, forge_github_settings)),
         ("azure.yaml", (forge_azure,)),
+        ("azure-settings.yaml", (forge_azure_settings,)),
     ):
         text = "".join(map(inspect.getsource, modules))
         described = Contract(name).document["paths"].values()

@@ -11,8 +11,11 @@ import yaml
 
 from gitops import config, forge
 from gitops.config import Config
+from gitops.forge.azure import Azure
+from gitops.forge.azure_settings import AzureSettings
 from gitops.forge.github import GitHub
 from gitops.forge.github_settings import GitHubSettings
+from tests.forge_azure_settings import Settings as Project
 from tests.forge_github_settings import Settings
 from tests.forge_server import Server, serve
 from tests.forge_simulator import Simulator
@@ -54,6 +57,37 @@ class OnGitHub:
         found = [f"{one.method} {one.path}" for one in self.server.requests if one.method != "GET"]
         self.server.requests.clear()
         return found
+
+
+@dataclass
+class OnAzure:
+    """A repository on a simulated Azure DevOps."""
+
+    simulator: Simulator
+    server: Server
+    place: AzureSettings
+    waits: list[float]
+
+    @property
+    def settings(self) -> Project:
+        return self.simulator.project
+
+    def wrote(self) -> list[str]:
+        """The requests that may have changed something, since the last call."""
+        found = [f"{one.method} {one.path}" for one in self.server.requests if one.method != "GET"]
+        self.server.requests.clear()
+        return found
+
+
+@pytest.fixture
+def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnAzure]:
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    simulator, waits = Simulator(tmp_path), list[float]()
+    with serve(simulator) as server:
+        found = forge.of(server.azure_url, server.azure_env)
+        assert isinstance(found, Azure)
+        found = replace(found, client=replace(found.client, pause=waits.append))
+        yield OnAzure(simulator, server, AzureSettings(found, "gitops"), waits)
 
 
 @pytest.fixture
