@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,10 +15,10 @@ from gitops.cli.moves import RemoteOption
 from gitops.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from gitops.forge import Forge
+    from gitops.config import Config
     from gitops.setup.model import Place, Plan
     from gitops.setup.run import Outcome
 
@@ -81,20 +83,87 @@ def github(
 
         gitops setup github --apply --pusher app:acme-promoter
     """
-    from gitops.forge import github_settings
-    from gitops.forge.github import GitHub
-    from gitops.setup import github as setup
-    from gitops.setup import wishes
-
     _only_one(plan, check, apply)
     root, config = open_repository()
-    given = wishes.variables(config, values or ())
-    found = _forge(root, remote)
-    if not isinstance(found, GitHub):
+    asked = survey(root, config, remote, values or (), pushers or ())
+    if asked.name != "github":
         raise UsageError("the git remote isn't on GitHub", fix="docs/guides/forges.md")
-    place = github_settings.GitHubSettings(found)
-    made = setup.plan(place, config, given, pushers or ())
-    _run(place, made, "github", check=check, apply=apply, as_json=as_json)
+    _run(asked, check=check, apply=apply, as_json=as_json)
+
+
+@group.command()
+def azure(
+    plan: PlanOption = False,
+    check: CheckOption = False,
+    apply: ApplyOption = False,
+    values: SetOption = None,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Create pipelines, environments, branch policies and permissions on Azure DevOps.
+
+    Settings of yours beside them stay. The token is that of SYSTEM_ACCESSTOKEN or
+    AZURE_DEVOPS_EXT_PAT. Exit code 4 if something couldn't be made, or isn't there afterwards.
+
+    Examples:
+
+        gitops setup azure
+
+        gitops setup azure --apply
+
+        gitops setup azure --check --json
+
+        gitops setup azure --apply --set AZURE_CLIENT_ID=00000000-0000-0000-0000-000000000000
+    """
+    _only_one(plan, check, apply)
+    root, config = open_repository()
+    asked = survey(root, config, remote, values or ())
+    if asked.name != "azure":
+        raise UsageError("the git remote isn't on Azure DevOps", fix="docs/guides/forges.md")
+    _run(asked, check=check, apply=apply, as_json=as_json)
+
+
+@dataclass(frozen=True)
+class Survey:
+    """A forge's settings: how to reach them, and how to compare them. `name`: of its command."""
+
+    name: str
+    place: Place
+    plan: Callable[[], Plan]
+
+
+def survey(
+    root: Path,
+    config: Config,
+    remote: str | None = None,
+    values: Sequence[str] = (),
+    pushers: Sequence[str] = (),
+) -> Survey:
+    """What there is to compare for the repository's remote; nothing is asked yet.
+
+    Raises:
+        UsageError: no forge is known for the remote, or `values` aren't for any workflow.
+    """
+    from gitops import forge
+    from gitops.forge.azure import Azure
+    from gitops.forge.azure_project import Project
+    from gitops.forge.azure_settings import AzureSettings
+    from gitops.forge.github import GitHub
+    from gitops.forge.github_settings import GitHubSettings
+    from gitops.git import remote as gitremote
+    from gitops.setup import azure, github, wishes
+
+    given = wishes.variables(config, values)
+    url = gitremote.url(root, gitremote.choose(root, remote))
+    found = forge.of(url, os.environ)
+    if isinstance(found, GitHub):
+        there = GitHubSettings(found)
+        return Survey("github", there, partial(github.plan, there, config, given, pushers))
+    if isinstance(found, Azure):
+        project = AzureSettings(Project(found, azure.MARK))
+        files = azure.files(root)
+        return Survey("azure", project, partial(azure.plan, project, config, files, given))
+    raise UsageError(f"no forge is known for {url}", fix="docs/guides/forges.md says which are")
 
 
 # ---------------------------------------------------------------- steps
@@ -105,24 +174,20 @@ def _only_one(*switches: bool) -> None:
         raise UsageError("--plan, --check and --apply exclude each other", fix="give one of them")
 
 
-def _forge(root: Path, remote: str | None) -> Forge | None:
-    from gitops import forge
-    from gitops.git import remote as gitremote
-
-    return forge.of(gitremote.url(root, gitremote.choose(root, remote)), os.environ)
-
-
-def _run(place: Place, plan: Plan, name: str, *, check: bool, apply: bool, as_json: bool) -> None:
+def _run(asked: Survey, *, check: bool, apply: bool, as_json: bool) -> None:
     from gitops.setup import run
 
+    plan = asked.plan()
     if not apply:
-        screen.document(_json(plan, None)) if as_json else _show(plan, name)
+        screen.document(_json(plan, None)) if as_json else _show(plan, asked.name)
         if check and (plan.due or plan.blocked):
             raise typer.Exit(1)
         return
     if plan.due:
         _may_write(plan)
-    outcomes = run.apply(place, plan.steps, screen.say)
+    outcomes = run.apply(asked.place, plan.steps, screen.say)
+    if any(one.state == "done" for one in outcomes):
+        plan = replace(plan, by_hand=asked.plan().by_hand)  # what has just been made is known now
     screen.document(_json(plan, outcomes)) if as_json else _show_done(plan, outcomes)
     states = {one.state for one in outcomes}
     if states & {"failed", "not tried"}:

@@ -33,6 +33,7 @@ class Facts:
     claims that replace the default ones. `issuer`: who issues them.
     """
 
+    owner: str
     name: str
     private: bool
     admin: bool
@@ -70,6 +71,7 @@ class GitHubSettings:
                 claims = tuple(custom.data.get("include_claim_keys") or ())
         app = self._try(lambda: self.client.send("GET", "apps/github-actions", needs="none"))
         return Facts(
+            pick(found, str, "owner", "login"),
             pick(found, str, "full_name"),
             pick(found, bool, "private"),
             part(found, "permissions").get("admin") is True,

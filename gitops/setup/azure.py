@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitops.setup import wishes
@@ -11,6 +11,8 @@ from gitops.setup.model import AtLeast, Initially, Plan, Setting
 from gitops.setup.run import compare
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gitops.config import Config, Environment
     from gitops.forge.azure_settings import AzureSettings
 
@@ -19,15 +21,20 @@ PULL_REQUEST = "pull-request"
 FOLDER = ".azure-pipelines"
 
 
+def files(root: Path) -> tuple[str, ...]:
+    """The pipelines of a repository, relative to its top folder."""
+    return tuple(f"{FOLDER}/{one.name}" for one in sorted((root / FOLDER).glob("*.yml")))
+
+
 def wanted(
     config: Config,
     files: Sequence[str],
-    people: Mapping[str, str],
+    people: Collection[str],
     values: Mapping[str, str],
 ) -> tuple[Setting, ...]:
     """All settings, in an order in which they can be made.
 
-    `files`: the pipelines of the repository; `people`: the id of each approver that Azure DevOps
+    `files`: the pipelines of the repository; `people`: the approvers that Azure DevOps
     knows; `values`: of variables.
     """
     found = []
@@ -45,10 +52,10 @@ def wanted(
     return tuple(found)
 
 
-def _environment(environment: Environment, people: Mapping[str, str]) -> Iterator[Setting]:
+def _environment(environment: Environment, people: Collection[str]) -> Iterator[Setting]:
     name = environment.name
     yield Setting("environment", name, {"name": name}, "what deployments and checks hang on")
-    known = tuple(people[one] for one in environment.approvers if one in people)
+    known = tuple(one for one in environment.approvers if one in people)
     if known:
         want = {
             "approvers": known,
@@ -70,7 +77,7 @@ def _environment(environment: Environment, people: Mapping[str, str]) -> Iterato
 
 
 def _policies(
-    config: Config, environment: Environment, people: Mapping[str, str], judged: bool
+    config: Config, environment: Environment, people: Collection[str], judged: bool
 ) -> Iterator[Setting]:
     branch = environment.branch
     blocking = {"isEnabled": True, "isBlocking": True}
@@ -94,7 +101,7 @@ def _policies(
     }
     why = "promotions are merge commits"
     yield Setting("merge types", branch, {**blocking, "settings": merges}, why)
-    known = tuple(people[one] for one in environment.approvers if one in people)
+    known = tuple(one for one in environment.approvers if one in people)
     if environment.approvers:
         votes = {
             "minimumApproverCount": AtLeast(1),
@@ -106,7 +113,7 @@ def _policies(
     if known:
         # All that are listed must approve: of several, one is enough for `promote`, so they are
         # only asked.
-        settings = {"requiredReviewerIds": known, "message": MARK, "creatorVoteCounts": False}
+        settings = {"requiredReviewers": known, "message": MARK, "creatorVoteCounts": False}
         want = {"isEnabled": True, "isBlocking": len(known) == 1, "settings": settings}
         why = "its approvers are asked" if len(known) > 1 else "its approver is asked, and needed"
         yield Setting("required reviewers", branch, want, why)
@@ -148,11 +155,10 @@ def plan(
     """
     name = place.facts()
     approvers = {who for one in config.environments for who in one.approvers}
-    found = {who: place.identity(who) for who in sorted(approvers)}
-    people = {who: number for who, number in found.items() if number is not None}
+    people = [who for who in sorted(approvers) if place.knows(who)]
     settings = wanted(config, files, people, values)
     steps = compare(place, settings)
-    unknown = tuple(who for who, number in found.items() if number is None)
+    unknown = sorted(approvers.difference(people))
     return Plan(
         place.name,
         name,

@@ -22,14 +22,15 @@ _TAGS = ("*@v*", "*#*", "hold/*/*", "approval/*/*")
 
 def wanted(
     config: Config,
+    owner: str,
     actions: int | None,
     values: Mapping[str, str],
     pushers: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[Setting, ...]:
     """All settings, in an order in which they can be made.
 
-    `actions`: the App that Actions' checks come from; `values`: of variables; `pushers`: who may
-    push to the branches of environments past their rules.
+    `owner`: of the repository; `actions`: the App that Actions' checks come from; `values`: of
+    variables; `pushers`: who may push to the branches of environments past their rules.
 
     Raises:
         ConfigError: an environment has more approvers than GitHub takes.
@@ -51,7 +52,7 @@ def wanted(
         ),
     ]
     for environment in config.environments[1:]:
-        found += _environment(environment)
+        found += _environment(environment, owner)
     found.append(_history(config))
     found += [_branch(config, one, actions, pushers) for one in config.environments]
     found.append(_registry())
@@ -62,7 +63,7 @@ def wanted(
     return tuple(found)
 
 
-def _environment(environment: Environment) -> Iterator[Setting]:
+def _environment(environment: Environment, owner: str) -> Iterator[Setting]:
     name = environment.name
     yield Setting(
         "environment",
@@ -70,7 +71,7 @@ def _environment(environment: Environment) -> Iterator[Setting]:
         {"branches": (environment.branch,)},
         f"only {environment.branch} gets its credentials",
     )
-    if people := reviewers(environment):
+    if people := reviewers(environment, owner):
         if len(people) > REVIEWERS:
             raise ConfigError(
                 f"{name} has {len(people)} approvers, and GitHub takes {REVIEWERS} reviewers",
@@ -84,9 +85,13 @@ def _environment(environment: Environment) -> Iterator[Setting]:
         )
 
 
-def reviewers(environment: Environment) -> tuple[str, ...]:
-    """The approvers that GitHub knows: users and teams, not addresses."""
-    return tuple(one.lower() for one in environment.approvers if one.startswith("@"))
+def reviewers(environment: Environment, owner: str) -> tuple[str, ...]:
+    """The approvers that GitHub may know: users, and teams of the repository's organization."""
+    return tuple(
+        one.lower()
+        for one in environment.approvers
+        if one.startswith("@") and ("/" not in one or one.lower().startswith(f"@{owner.lower()}/"))
+    )
 
 
 def _ruleset(
@@ -178,7 +183,8 @@ def plan(
         ConfigError, UsageError: GitHub can't have what is asked for.
     """
     facts = place.facts()
-    settings = wanted(config, facts.actions, values, [place.actor(one) for one in pushers])
+    actors = [place.actor(one) for one in pushers]
+    settings = wanted(config, facts.owner, facts.actions, values, actors)
     steps = compare(place, settings)
     there = {
         name: value
@@ -243,11 +249,11 @@ def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
 def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:
     """What no request of ours can do, as exact steps."""
     for environment in config.environments[1:]:
-        mails = [one for one in environment.approvers if not one.startswith("@")]
-        if mails:
+        known = reviewers(environment, facts.owner)
+        if others := [one for one in environment.approvers if one.lower() not in known]:
             yield (
-                f"GitHub knows no reviewer by address: name {', '.join(mails)} as @login in"
-                f" gitops.yaml, or add them to the environment {environment.name}"
+                f"no reviewer of {environment.name} on GitHub: {', '.join(others)}; name @login, or"
+                f" a team as @{facts.owner}/team, in gitops.yaml"
             )
     if unset:
         given = " ".join(f"--set {name}=..." for name in unset)

@@ -163,11 +163,12 @@ def _order(value: object) -> str:
 def _changes(at: str, have: object, value: object) -> Iterator[Change]:
     if isinstance(value, Mapping) and isinstance(have, Mapping | None):
         for key, new in value.items():
-            yield from _changes(f"{at}.{key}".lstrip("."), have and have.get(key), new)
+            old = have.get(key) if have else None
+            yield from _changes(f"{at}.{key}".lstrip("."), old, new)
     elif isinstance(value, list) and value and all(_name(one) for one in value):
-        old = {_name(one): one for one in have} if isinstance(have, list) else {}
+        there = {_name(one): one for one in have} if isinstance(have, list) else {}
         for one in value:
-            yield from _changes(f"{at}.{_name(one)}".lstrip("."), old.get(_name(one)), one)
+            yield from _changes(f"{at}.{_name(one)}".lstrip("."), there.get(_name(one)), one)
     elif not same(have, value):
         yield Change(at, have, value)
 

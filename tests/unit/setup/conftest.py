@@ -12,6 +12,7 @@ import yaml
 from gitops import config, forge
 from gitops.config import Config
 from gitops.forge.azure import Azure
+from gitops.forge.azure_project import Project as AzureProject
 from gitops.forge.azure_settings import AzureSettings
 from gitops.forge.github import GitHub
 from gitops.forge.github_settings import GitHubSettings
@@ -87,7 +88,7 @@ def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[OnAzure]:
         found = forge.of(server.azure_url, server.azure_env)
         assert isinstance(found, Azure)
         found = replace(found, client=replace(found.client, pause=waits.append))
-        yield OnAzure(simulator, server, AzureSettings(found, "gitops"), waits)
+        yield OnAzure(simulator, server, AzureSettings(AzureProject(found, "gitops")), waits)
 
 
 @pytest.fixture
