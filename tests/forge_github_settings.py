@@ -89,7 +89,7 @@ def answer(
             return Reply(200, settings.actions)
         case "actions/set-github-actions-default-workflow-permissions-repository":
             if settings.actions_locked:
-                return Reply(409, {"message": "Conflict: the organization's policy forbids it"})
+                return Reply(409)
             settings.actions |= body
             return Reply(204)
     return _variables(settings, contract, request, values, body)
@@ -275,7 +275,7 @@ def _rulesets(
             return page("http://forge.invalid", request, rules)
         case "repos/create-repo-ruleset":
             if why := _refusal(settings, body, None):
-                return Reply(422, {"message": "Validation Failed", "errors": [why]})
+                return _invalid(why)
             made = ruleset(settings, contract, body)
             settings.rulesets.append(made)
             return Reply(201, made)
@@ -286,10 +286,15 @@ def _rulesets(
         return _MISSING
     if request.operation == "repos/update-repo-ruleset":
         if why := _refusal(settings, body, number):
-            return Reply(422, {"message": "Validation Failed", "errors": [why]})
+            return _invalid(why)
         there |= {key: _filled(body)[key] for key in body}
     shown = {k: v for k, v in there.items() if settings.admin or k != "bypass_actors"}
     return Reply(200, shown)
+
+
+def _invalid(why: str) -> Reply:
+    body = {"message": "Validation Failed", "errors": [{"message": why, "code": "custom"}]}
+    return Reply(422, {**body, "documentation_url": "https://docs.github.com/rest"})
 
 
 _DETAILS = ("rules", "conditions", "bypass_actors")
@@ -319,7 +324,8 @@ def _filled(body: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _refusal(settings: Settings, body: Mapping[str, Any], number: int | None) -> str:
-    if any(one["name"] == body["name"] and one["id"] != number for one in settings.rulesets):
+    own = [one for one in settings.rulesets if one["source_type"] == "Repository"]
+    if any(one["name"] == body["name"] and one["id"] != number for one in own):
         return "Name must be unique"
     for actor in body.get("bypass_actors", ()):
         known = {"Integration": settings.apps, "Team": settings.teams}.get(actor["actor_type"])

@@ -22,6 +22,7 @@ _ENDPOINTS = "vso.serviceendpoint_manage: Service connections (read, query and m
 
 
 def permissions(at: Project, ref: str) -> dict[str, Any]:
+    """What the build service is expressly allowed or denied on a branch ("": the repository)."""
     service = at.build_service()
     if service is None:
         return {}
@@ -39,6 +40,7 @@ def permissions(at: Project, ref: str) -> dict[str, Any]:
 
 
 def write_permissions(at: Project, ref: str, value: Mapping[str, Any]) -> None:
+    """Allow and deny; what `value` doesn't name stays."""
     service = at.build_service()
     if service is None:
         raise Refused(
@@ -72,6 +74,7 @@ def _group(at: Project, name: str) -> dict[str, Any] | None:
 
 
 def write_group(at: Project, name: str, value: Mapping[str, Any]) -> None:
+    """Create the variable group, or change values in it."""
     there = _group(at, name)
     # A secret isn't told: what is sent back without a value keeps it.
     kept = dict(part(there or {}, "variables"))
@@ -114,6 +117,7 @@ def trust(at: Project, connection: str) -> tuple[str, str] | None:
 
 
 def write_connection(at: Project, name: str, value: Mapping[str, Any]) -> None:
+    """Create the connection, or change what it logs in as."""
     there = _endpoint(at, name)
     body = {
         "name": name,

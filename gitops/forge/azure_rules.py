@@ -37,6 +37,7 @@ _EDIT = "vso.code_manage: Code (read, write and manage), Edit policies"
 
 
 def check(at: Project, kind: str, environment: str) -> tuple[int, dict[str, Any]] | None:
+    """The number of an environment's check and what it asks; None: it isn't there."""
     number = at.environment(environment)
     if number is None:
         return None
@@ -58,6 +59,7 @@ def check(at: Project, kind: str, environment: str) -> tuple[int, dict[str, Any]
 
 
 def write_check(at: Project, kind: str, environment: str, value: Mapping[str, Any]) -> None:
+    """Create the check, or change it."""
     number = at.environment(environment)
     if number is None:
         text = f"there's no environment {environment}"
@@ -89,7 +91,10 @@ def write_check(at: Project, kind: str, environment: str, value: Mapping[str, An
 
 
 def policy(at: Project, kind: str, branch: str) -> tuple[int, dict[str, Any]] | None:
-    """The policy of this branch alone; of kinds that a branch may have several of, ours."""
+    """The number of the policy of this branch alone, and what it asks.
+
+    Of kinds that a branch may have several of, ours.
+    """
     query: dict[str, str | int] = {
         "repositoryId": at.repository["id"],
         "refName": f"refs/heads/{branch}",
@@ -104,6 +109,7 @@ def policy(at: Project, kind: str, branch: str) -> tuple[int, dict[str, Any]] | 
             one.get("isDeleted")
             or len(scope) != 1
             or scope[0].get("refName") != f"refs/heads/{branch}"
+            or str(scope[0].get("matchKind")).lower() != "exact"
             or str(scope[0].get("repositoryId")).lower() != at.repository["id"].lower()
             or (ours and settings.get(ours) != at.mark)
         ):
@@ -121,6 +127,7 @@ def policy(at: Project, kind: str, branch: str) -> tuple[int, dict[str, Any]] | 
 
 
 def write_policy(at: Project, kind: str, branch: str, value: Mapping[str, Any]) -> None:
+    """Create the policy of this branch, or change it."""
     settings = dict(value["settings"])
     if kind == "build validation":
         pipeline = at.pipelines().get(settings.pop("pipeline"))

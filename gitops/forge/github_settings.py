@@ -78,7 +78,7 @@ class GitHubSettings:
             pick(app.data, int, "id") if app else None,
             subject,
             claims,
-            _issuer(self.client.base),
+            issuer(self.client.base),
         )
 
     def read(self, kind: str, name: str) -> Mapping[str, Any] | None:
@@ -125,7 +125,7 @@ class GitHubSettings:
             case "repository":
                 self._send("PATCH", "", value)
             case "actions":
-                self._send("PUT", "/actions/permissions/workflow", value)
+                self._write_actions(value)
             case "environment" | "reviewers":
                 there = self._environment(name)
                 if there is None and kind == "reviewers":
@@ -146,6 +146,15 @@ class GitHubSettings:
                 self._send("PATCH" if have else "POST", path, body, needs="variables=write")
             case _:
                 raise AssertionError(kind)
+
+    def _write_actions(self, value: Mapping[str, Any]) -> None:
+        try:
+            self._send("PUT", "/actions/permissions/workflow", value)
+        except Refused as error:
+            if error.status != 409:
+                raise
+            fix = "the organization (or enterprise) decides it: its Settings, Actions, General"
+            raise Refused(error.message, fix=fix, status=error.status) from error
 
     def known(self) -> dict[str, tuple[str, ...]]:
         """Names of all environments and rulesets of the repository, ours or not."""
@@ -332,7 +341,7 @@ def _team(name: str) -> str:
     return f"orgs/{quote(organization, safe='')}/teams/{quote(slug, safe='')}"
 
 
-def _issuer(api: str) -> str:
+def issuer(api: str) -> str:
     """https://docs.github.com/en/actions/reference/security/oidc: of this API's Actions."""
     if api == "https://api.github.com":
         return "https://token.actions.githubusercontent.com"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops.errors import ConfigError
 from gitops.setup import wishes
-from gitops.setup.model import AtLeast, Items, Plan, Setting
+from gitops.setup.model import AtLeast, Initially, Items, Plan, Setting
 from gitops.setup.run import compare
 
 if TYPE_CHECKING:
@@ -155,17 +155,17 @@ def _branch(
     checks = {
         "required_status_checks": Items("context", (check,)),
         "strict_required_status_checks_policy": True,
+        "do_not_enforce_on_create": Initially(True),  # a release branch starts at what was judged
     }
+    rules: list[Mapping[str, Any]] = [{"type": "pull_request", "parameters": review}]
+    if "github" in config.ci:  # else nobody would ever report the check
+        rules.append({"type": "required_status_checks", "parameters": checks})
+    why = "pull requests only, judged on the merge result"
     return _ruleset(
         environment.name,
         [f"refs/heads/{environment.branch}"],
-        [
-            {"type": "pull_request", "parameters": review},
-            {"type": "required_status_checks", "parameters": checks},
-        ],
-        "pull requests only, by merge commits, judged on the merge result"
-        if release
-        else "pull requests only, judged on the merge result",
+        rules,
+        f"{why}, by merge commits" if release else why,
         Items("actor_id", tuple(pushers)),
     )
 
@@ -248,6 +248,8 @@ def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
 
 def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:
     """What no request of ours can do, as exact steps."""
+    if "github" not in config.ci:
+        yield "no check is required: add github to `ci` in gitops.yaml, gitops sync, run this again"
     for environment in config.environments[1:]:
         known = reviewers(environment, facts.owner)
         if others := [one for one in environment.approvers if one.lower() not in known]:

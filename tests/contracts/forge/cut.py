@@ -1,4 +1,4 @@
-"""Cut the operations that `gitops/forge/github.py` uses out of GitHub's API description.
+"""Cut the operations that `gitops/forge` uses out of GitHub's API description.
 
     python tests/contracts/forge/cut.py api.github.com.json > tests/contracts/forge/github.json
 
