@@ -322,14 +322,9 @@ def test_the_descriptions_refuse_what_is_wrong() -> None:
     rule = {"type": "pull_request", "parameters": {"allowed_merge_methods": ["fast-forward"]}}
     ruleset = {"name": "x", "enforcement": "active"}
     wrong = (
-        (github, "POST", "/repos/o/r/rulesets", {"name": "x", "enforcement": "on"}),
-        (github, "POST", "/repos/o/r/rulesets", {"name": "x", "enforcement": "active", "r": 1}),
-        (
-            github,
-            "POST",
-            "/repos/o/r/rulesets",
-            {"name": "x", "enforcement": "active", "rules": [rule]},
-        ),
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "enforcement": "on"}),
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "unknown": 1}),
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "rules": [rule]}),
         (github, "PUT", "/repos/o/r/environments/e", {"reviewers": [{"type": "Robot", "id": 1}]}),
         (github, "POST", "/repos/o/r/actions/variables", {"name": "x"}),
         (azure, "POST", "/o/p/_apis/policy/configurations", {"isEnabled": True}),
