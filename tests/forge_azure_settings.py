@@ -36,7 +36,6 @@ class Settings:
     checks: list[dict[str, Any]] = field(default_factory=list)
     policies: list[dict[str, Any]] = field(default_factory=list)
     entries: dict[tuple[str, str], tuple[int, int]] = field(default_factory=dict)
-    groups: list[dict[str, Any]] = field(default_factory=list)
     endpoints: list[dict[str, Any]] = field(default_factory=list)
     numbers: int = 100
 
@@ -84,8 +83,6 @@ def answer(settings: Settings, request: Request, values: Mapping[str, str]) -> R
             return _policies(settings, request, values, body)
         case "list access control lists" | "set access control entries":
             return _access(settings, request, body)
-        case "list variable groups" | "add variable group" | "update variable group":
-            return _groups(settings, request, values, body)
         case "list service endpoints" | "create service endpoint" | "update service endpoint":
             return _endpoints(settings, request, values, body)
     raise AssertionError(request.operation)
@@ -191,32 +188,6 @@ def _access(settings: Settings, request: Request, body: Mapping[str, Any]) -> Re
         deny = (deny & ~one["allow"]) | one["deny"]
         settings.entries[key] = (allow, deny)
     return _all(body["accessControlEntries"])
-
-
-def _groups(
-    settings: Settings, request: Request, values: Mapping[str, str], body: Mapping[str, Any]
-) -> Reply:
-    if request.operation == "list variable groups":
-        name = request.query["groupName"]
-        found = [one for one in settings.groups if one["name"] == name]
-        return _all([_without_secrets(one) for one in found])
-    if request.operation == "add variable group":
-        settings.groups.append({"id": settings.number(), **body})
-        return Reply(200, _without_secrets(settings.groups[-1]))
-    one = next(one for one in settings.groups if one["id"] == int(values["groupId"]))
-    for name, new in body["variables"].items():
-        if new.get("isSecret") and new.get("value") is None:
-            new |= {"value": one["variables"][name]["value"]}
-    one |= body
-    return Reply(200, _without_secrets(one))
-
-
-def _without_secrets(group: Mapping[str, Any]) -> dict[str, Any]:
-    shown = {
-        name: {**one, "value": None} if one.get("isSecret") else one
-        for name, one in group["variables"].items()
-    }
-    return {**group, "variables": shown}
 
 
 def _endpoints(

@@ -75,6 +75,8 @@ def answer(
         if settings.private and settings.plan == "free":
             return Reply(403, {"message": _UPGRADE})
         return _rulesets(settings, contract, request, values, body)
+    if "variable" in request.operation:
+        return _variables(settings, contract, request, values, body)
     if "environment" in request.operation or "branch-polic" in request.operation:
         return _environments(settings, contract, request, values, body)
     match request.operation:
@@ -92,7 +94,7 @@ def answer(
                 return Reply(409)
             settings.actions |= body
             return Reply(204)
-    return _variables(settings, contract, request, values, body)
+    raise AssertionError(request.operation)
 
 
 def _repository(
@@ -132,20 +134,29 @@ def _variables(
     values: Mapping[str, str],
     body: Mapping[str, Any],
 ) -> Reply:
-    name = values.get("name", body.get("name", "")).upper()
-    if request.operation == "actions/create-repo-variable":
-        if name in settings.variables:
-            return Reply(409, {"message": "Already exists - Variable already exists"})
-        settings.variables[name] = body["value"]
-        return Reply(201, {})
-    if name not in settings.variables:
+    environment = values.get("environment_name")
+    if environment is not None and environment not in settings.environments:
         return _MISSING
-    if request.operation == "actions/update-repo-variable":
-        settings.variables[name] = body["value"]
-        return Reply(204)
-    assert request.operation == "actions/get-repo-variable", request.operation
-    value = settings.variables[name]
-    return Reply(200, contract.sample("actions-variable", name=name, value=value))
+    place = f"{environment}/" if environment else ""
+    name = values.get("name", body.get("name", "")).upper()
+    key = f"{place}{name}"
+    match request.operation:
+        case "actions/create-repo-variable" | "actions/create-environment-variable":
+            if key in settings.variables:
+                return Reply(409, {"message": "Already exists - Variable already exists"})
+            settings.variables[key] = body["value"]
+            return Reply(201, {})
+        case "actions/update-repo-variable" | "actions/update-environment-variable":
+            if key not in settings.variables:
+                return _MISSING
+            settings.variables[key] = body["value"]
+            return Reply(204)
+        case "actions/get-repo-variable" | "actions/get-environment-variable":
+            if key not in settings.variables:
+                return _MISSING
+            value = settings.variables[key]
+            return Reply(200, contract.sample("actions-variable", name=name, value=value))
+    raise AssertionError(request.operation)
 
 
 # ---------------------------------------------------------------- environments

@@ -36,8 +36,8 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--set",
-        metavar="NAME=VALUE",
-        help="AZURE_CLIENT_ID, AZURE_TENANT_ID or AZURE_SUBSCRIPTION_ID; no secret.",
+        metavar="[ENV:]NAME=VALUE",
+        help="A variable that the workflows read, as AZURE_CLIENT_ID; no secret.",
         show_default=False,
     ),
 ]
@@ -80,6 +80,8 @@ def github(
         gitops setup github --check --json
 
         gitops setup github --apply --set AZURE_CLIENT_ID=00000000-0000-0000-0000-000000000000
+
+        gitops setup github --apply --set production:AZURE_CLIENT_ID=...    what deploys
 
         gitops setup github --apply --pusher app:acme-promoter
     """
@@ -153,7 +155,7 @@ def survey(
     from gitops.git import remote as gitremote
     from gitops.setup import azure, github, wishes
 
-    given = wishes.variables(config, values)
+    given = wishes.given(config, values)
     url = gitremote.url(root, gitremote.choose(root, remote))
     found = forge.of(url, os.environ)
     if isinstance(found, GitHub):

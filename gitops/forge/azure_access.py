@@ -1,4 +1,4 @@
-"""Permissions of the build service, variable groups and service connections, on Azure DevOps."""
+"""Permissions of the build service, and service connections, on Azure DevOps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ _BITS = {
     "Contribute to pull requests": 16_384,
 }
 _SECURITY = "vso.security_manage: Security (manage), Manage permissions"
-_GROUPS = "vso.variablegroups_manage: Variable groups (read, create and manage)"
 _ENDPOINTS = "vso.serviceendpoint_manage: Service connections (read, query and manage)"
 
 
@@ -67,39 +66,10 @@ def _token(at: Project, ref: str) -> str:
     return f"{place}/refs/heads/{'/'.join(parts)}"
 
 
-def _group(at: Project, name: str) -> dict[str, Any] | None:
-    path = f"{at.path}/distributedtask/variablegroups"
-    found = at.all(path, _GROUPS, {"groupName": name})
-    return next((one for one in found if one.get("name") == name), None)
-
-
-def write_group(at: Project, name: str, value: Mapping[str, Any]) -> None:
-    """Create the variable group, or change values in it."""
-    there = _group(at, name)
-    # A secret isn't told: what is sent back without a value keeps it.
-    kept = dict(part(there or {}, "variables"))
-    ours = {key: {"value": text} for key, text in value.items() if text is not None}
-    body = {
-        "type": "Vsts",
-        "name": name,
-        "variables": {**kept, **ours},
-        "variableGroupProjectReferences": [_reference(at, name)],
-    }
-    path = "_apis/distributedtask/variablegroups"
-    at.put(path, pick(there, int, "id") if there else None, _GROUPS, body)
-
-
 def _endpoint(at: Project, name: str) -> dict[str, Any] | None:
     path = f"{at.path}/serviceendpoint/endpoints"
     found = at.all(path, _ENDPOINTS, {"endpointNames": name})
     return next((one for one in found if one.get("name") == name), None)
-
-
-def variables(at: Project, name: str) -> dict[str, Any] | None:
-    """The values of a variable group; None for a secret."""
-    found = _group(at, name)
-    values = part(found or {}, "variables")
-    return found and {key: part(values, key).get("value") for key in values}
 
 
 def connection(at: Project, name: str) -> dict[str, Any] | None:

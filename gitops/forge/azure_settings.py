@@ -55,8 +55,6 @@ class AzureSettings:
                 return None if self.project.environment(name) is None else {"name": name}
             case "permissions":
                 return access.permissions(self.project, name)
-            case "variable group":
-                return access.variables(self.project, name)
             case "service connection":
                 return access.connection(self.project, name)
         raise AssertionError(kind)
@@ -82,8 +80,6 @@ class AzureSettings:
             self.project.put(path, None, needs, body)
         elif kind == "permissions":
             access.write_permissions(self.project, name, value)
-        elif kind == "variable group":
-            access.write_group(self.project, name, value)
         elif kind == "service connection":
             access.write_connection(self.project, name, value)
         else:

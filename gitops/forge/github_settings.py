@@ -107,9 +107,8 @@ class GitHubSettings:
                 ruleset = self._ruleset(name)
                 return None if ruleset is None else ruleset[1]
             case "variable":
-                answer = self._try(
-                    lambda: self._get(f"/actions/variables/{quote(name)}", "variables=read")
-                )
+                path, name = _variable(name)
+                answer = self._try(lambda: self._get(f"{path}/{quote(name)}", "variables=read"))
                 return None if answer is None else {"value": pick(answer.data, str, "value")}
         raise AssertionError(kind)
 
@@ -141,9 +140,12 @@ class GitHubSettings:
                 )
                 self._send(method, path, body)
             case "variable":
-                path = "/actions/variables" + (f"/{quote(name)}" if have else "")
+                path, name = _variable(name)
                 body = {"name": name, "value": value["value"]}
-                self._send("PATCH" if have else "POST", path, body, needs="variables=write")
+                if have:
+                    self._send("PATCH", f"{path}/{quote(name)}", body, needs="variables=write")
+                else:
+                    self._send("POST", path, body, needs="variables=write")
             case _:
                 raise AssertionError(kind)
 
@@ -334,6 +336,14 @@ class GitHubSettings:
             return self._planned(ask)
         except Unavailable:
             return None
+
+
+def _variable(name: str) -> tuple[str, str]:
+    """The list that a variable is in, and its name there: `NAME`, or `ENVIRONMENT/NAME`."""
+    environment, slash, name = name.rpartition("/")
+    if slash:
+        return f"/environments/{quote(environment)}/variables", name
+    return "/actions/variables", name
 
 
 def _team(name: str) -> str:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gitops.errors import UsageError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Plan, Setting
 from gitops.setup.run import compare
@@ -48,7 +49,7 @@ def wanted(
     for environment in config.environments[1:]:
         found += _environment(environment, people)
     found += _permissions()
-    found += _cloud(config, values)
+    found += _connection(values)
     return tuple(found)
 
 
@@ -128,9 +129,7 @@ def _permissions() -> Iterator[Setting]:
     yield Setting("permissions", wishes.RECORDS, {"Force push": "deny"}, why)
 
 
-def _cloud(config: Config, values: Mapping[str, str]) -> Iterator[Setting]:
-    if values:
-        yield Setting("variable group", MARK, dict(values), "the workflows log in as this identity")
+def _connection(values: Mapping[str, str]) -> Iterator[Setting]:
     if all(name in values for name in wishes.AZURE):
         client, tenant, subscription = (values[name] for name in wishes.AZURE)
         want = {
@@ -152,7 +151,14 @@ def plan(
 
     Raises:
         ToolError: no token, no such repository, or no way to Azure DevOps.
+        UsageError: `values` are for something else than the connection.
     """
+    for given in values:
+        if given not in wishes.AZURE:
+            raise UsageError(
+                f"--set {given.replace('/', ':')}: pipelines here log in by one connection",
+                fix=f"give {', '.join(wishes.AZURE)}",
+            )
     name = place.facts()
     approvers = {who for one in config.environments for who in one.approvers}
     people = [who for who in sorted(approvers) if place.knows(who)]
@@ -163,22 +169,15 @@ def plan(
         place.name,
         name,
         steps,
-        by_hand=tuple(by_hand(config, files, unknown, _unset(place, config, values), place)),
+        by_hand=tuple(by_hand(config, files, unknown, values, place)),
     )
-
-
-def _unset(place: AzureSettings, config: Config, values: Mapping[str, str]) -> tuple[str, ...]:
-    if not wishes.needs_azure(config):
-        return ()
-    group = place.read("variable group", MARK) or {}
-    return wishes.missing(config, {**group, **values})
 
 
 def by_hand(
     config: Config,
     files: Sequence[str],
     unknown: Sequence[str],
-    unset: Sequence[str],
+    values: Mapping[str, str],
     place: AzureSettings,
 ) -> Iterator[str]:
     """What no request of ours can do, as exact steps."""
@@ -189,17 +188,24 @@ def by_hand(
             f"Azure DevOps knows no {who}: name an address or @project/team in gitops.yaml, or add"
             " that approver to the environment's approval check"
         )
-    if unset:
-        given = " ".join(f"--set {name}=..." for name in unset)
-        yield f"say which identity logs in to Azure: gitops setup azure {given} --apply"
-    elif wishes.needs_azure(config):
+    if wishes.needs_azure(config):
+        unset = [name for name in wishes.AZURE if name not in values]
         if trusted := place.trust(MARK):
             yield _trust(config, *trusted)
+        elif unset:
+            asked = " ".join(f"--set {name}=..." for name in unset)
+            yield f"say what the pipelines log in as: gitops setup azure {asked} --apply"
         else:
             yield "run this with --apply: the connection's issuer and subject are shown then"
+        if wishes.ACCOUNT in wishes.variables(config):
+            yield "write storage.account into gitops.yaml: pipelines have no such variable here"
     yield (
-        "the first run of each pipeline asks whether it may use its environment, variable group and"
-        " connection: open it and choose Permit"
+        "the first run of each pipeline asks whether it may use its environment and connection:"
+        " open it and choose Permit"
+    )
+    yield (
+        "a rollback pushes, and the policies let nobody push: give who is on call `Bypass policies"
+        " when pushing` on the release branches"
     )
 
 

@@ -57,7 +57,7 @@ def wanted(
     found += [_branch(config, one, actions, pushers) for one in config.environments]
     found.append(_registry())
     found += [
-        Setting("variable", name, {"value": value}, "the workflows log in as this identity")
+        Setting("variable", name, {"value": value}, "the workflows log in with it")
         for name, value in values.items()
     ]
     return tuple(found)
@@ -186,12 +186,11 @@ def plan(
     actors = [place.actor(one) for one in pushers]
     settings = wanted(config, facts.owner, facts.actions, values, actors)
     steps = compare(place, settings)
-    there = {
-        name: value
-        for name in wishes.AZURE
-        if wishes.needs_azure(config)
-        and (value := values.get(name) or place.read("variable", name))
-    }
+    unset = [
+        name
+        for name in wishes.variables(config)
+        if name not in values and place.read("variable", name) is None
+    ]
     return Plan(
         place.name,
         facts.name,
@@ -199,7 +198,7 @@ def plan(
         tuple(_left(place, settings)),
         (
             *_in_the_way(place, config),
-            *by_hand(config, facts, wishes.missing(config, there)),
+            *by_hand(config, facts, unset),
         ),
         admin=facts.admin,
     )
@@ -238,12 +237,10 @@ def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     https://docs.github.com/en/actions/reference/security/oidc: a job with an environment has its
     name in the subject, one without it the branch, or `pull_request`.
     """
-    first = config.environments[0]
-    return (
-        ("pull-request", f"{facts.subject}:pull_request"),
-        (first.name, f"{facts.subject}:ref:refs/heads/{first.branch}"),
-        *((one.name, f"{facts.subject}:environment:{one.name}") for one in config.environments[1:]),
-    )
+    branches = [(one.name, f"ref:refs/heads/{one.branch}") for one in config.environments]
+    deploys = [(f"{one.name}-deploy", f"environment:{one.name}") for one in config.environments[1:]]
+    found = [("pull-request", "pull_request"), *branches, *deploys]
+    return tuple((name, f"{facts.subject}:{what}") for name, what in found)
 
 
 def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:
@@ -258,9 +255,9 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
                 f" a team as @{facts.owner}/team, in gitops.yaml"
             )
     if unset:
-        given = " ".join(f"--set {name}=..." for name in unset)
-        yield f"say which identity logs in to Azure: gitops setup github {given} --apply"
-    if wishes.needs_cloud(config):
+        asked = " ".join(f"--set {name}=..." for name in unset)
+        yield f"say what the workflows log in as: gitops setup github {asked} --apply"
+    if wishes.needs_azure(config) or wishes.needs_aws(config):
         if facts.claims:
             yield (
                 f"this repository's OIDC subject is made of {', '.join(facts.claims)}: the subjects"
@@ -268,16 +265,24 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
             )
         for name, subject in subjects(config, facts):
             yield _trust(config, facts, name, subject)
+        yield (
+            "what pull requests log in as may only read; for what deploys give another identity:"
+            " --set production:NAME=..."
+        )
     if len(config.environments) > 1:
         yield (
             "a pull request that GitHub's own token opened starts its workflows only after a"
             " maintainer's click (`Approve workflows to run`); with a GitHub App's token they start"
         )
+        yield (
+            "a rollback pushes, and GitHub lets no workflow's own token past these rules: name an"
+            " App, or the team that is on call, with --pusher"
+        )
 
 
 def _trust(config: Config, facts: Facts, name: str, subject: str) -> str:
     if not wishes.needs_azure(config):
-        return f"let the role of {name} trust {facts.issuer} for the subject {subject}"
+        return f"let the role AWS_ROLE_ARN of {name} trust {facts.issuer} for the subject {subject}"
     import json
 
     credential = {

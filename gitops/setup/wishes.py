@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from gitops.errors import UsageError
@@ -12,8 +12,10 @@ if TYPE_CHECKING:
 
 RECORDS = "gitops/records"
 REQUIRED = "required"  # the job of the workflow pull-request that waits for all others
-# Which cloud identity the workflows log in as; an identifier is no secret.
+# What the workflows read of a cloud identity; none of it is a secret.
 AZURE = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+AWS = ("AWS_ROLE_ARN", "AWS_REGION")
 AUDIENCE = "api://AzureADTokenExchange"
 
 
@@ -23,34 +25,43 @@ def needs_azure(config: Config) -> bool:
     return config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
 
 
-def needs_cloud(config: Config) -> bool:
-    """Whether a workflow has to log in to any cloud."""
-    return config.storage.kind == "s3" or needs_azure(config)
+def needs_aws(config: Config) -> bool:
+    """Whether a workflow has to log in to Amazon; a store of one's own takes no such identity."""
+    return config.storage.kind == "s3" and config.storage.endpoint is None
 
 
-def variables(config: Config, given: Sequence[str]) -> dict[str, str]:
-    """The values of `NAME=VALUE` texts.
+def variables(config: Config) -> tuple[str, ...]:
+    """The variables that the workflows of this project read."""
+    account = config.storage.kind == "azure" and config.storage.account is None
+    return (
+        *(AZURE if needs_azure(config) else ()),
+        *((ACCOUNT,) if account else ()),
+        *(AWS if needs_aws(config) else ()),
+    )
+
+
+def given(config: Config, texts: Sequence[str]) -> dict[str, str]:
+    """The values of `NAME=VALUE` texts; `ENV:NAME=VALUE` is for an environment alone.
+
+    The keys are `NAME`, and `ENV/NAME`.
 
     Raises:
-        UsageError: it's no such text, or a variable that no workflow reads.
+        UsageError: it's no such text, or a variable that no workflow of this project reads.
     """
     found: dict[str, str] = {}
-    for text in given:
-        name, equals, value = text.partition("=")
-        if not equals or not value or name not in AZURE:
+    for text in texts:
+        place, equals, value = text.partition("=")
+        environment, colon, name = place.rpartition(":")
+        known = variables(config)
+        if not equals or not value or name not in known:
             raise UsageError(
-                f"--set {name}: no workflow reads such a variable",
-                fix=f"give NAME=VALUE with one of {', '.join(AZURE)}; never a secret",
+                f"--set {place}: no workflow of this project reads that",
+                fix=f"NAME=VALUE with one of: {', '.join(known) or 'none is needed'}; no secret",
             )
-        if not needs_azure(config):
+        if colon and environment not in [one.name for one in config.environments[1:]]:
             raise UsageError(
-                f"--set {name}: neither the storage nor a model's target is on Azure",
-                fix="leave it out",
+                f"--set {place}: jobs of {environment or 'no name'} have no variables of their own",
+                fix=f"{', '.join(one.name for one in config.environments[1:]) or 'none'} may have",
             )
-        found[name] = value
+        found[f"{environment}/{name}" if colon else name] = value
     return found
-
-
-def missing(config: Config, there: Mapping[str, object]) -> tuple[str, ...]:
-    """Variables that a workflow reads and nobody has set."""
-    return tuple(name for name in AZURE if name not in there) if needs_azure(config) else ()

@@ -121,8 +121,6 @@ def test_what_is_there_afterwards(azure: OnAzure) -> None:
         (place, BUILD_SERVICE): (4 + 16 + 32 + 16_384, 8),
         (f"{place}/refs/heads/{branch}", BUILD_SERVICE): (0, 8),
     }
-    (group,) = found.groups
-    assert {name: one["value"] for name, one in group["variables"].items()} == VALUES
     (connection,) = found.endpoints
     assert connection["authorization"]["scheme"] == "WorkloadIdentityFederation"
 
@@ -155,20 +153,14 @@ def test_settings_of_others_stay(azure: OnAzure) -> None:
     policies(azure, "count")["release/production"]["settings"]["minimumApproverCount"] = 2
     approval = next(one for one in azure.settings.checks if one["type"]["name"] == "Approval")
     approval["settings"] |= {"minRequiredApprovers": 0, "instructions": "Look at the slices"}
-    azure.settings.groups[0]["variables"]["THEIRS"] = {"value": "secret", "isSecret": True}
     before = json.loads(json.dumps(azure.settings.policies))
     assert planned(azure).due == ()
 
     approval["settings"]["requesterCannotBeApprover"] = False
-    azure.settings.groups[0]["variables"]["AZURE_TENANT_ID"]["value"] = "another"
-    assert [one.setting.title for one in planned(azure).due] == [
-        "approval production",
-        "variable group gitops",
-    ]
+    assert [one.setting.title for one in planned(azure).due] == ["approval production"]
     applied(azure)
     assert approval["settings"]["requesterCannotBeApprover"]
     assert approval["settings"]["instructions"] == "Look at the slices"
-    assert azure.settings.groups[0]["variables"]["THEIRS"]["value"] == "secret"
     assert azure.settings.policies == before
 
 

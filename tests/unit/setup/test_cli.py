@@ -160,7 +160,7 @@ def test_of_azure(on_azure: Shell, azure: OnAzure) -> None:
     [
         (["setup", "github", "--check", "--apply"], "exclude each other"),
         (["setup", "azure"], "isn't on Azure DevOps"),
-        (["setup", "github", "--set", "TOKEN=x"], "no workflow reads"),
+        (["setup", "github", "--set", "TOKEN=x"], "no workflow of this project"),
         (["setup", "github", "--remote", "nowhere"], "no git remote"),
         (["setup", "github", "--pusher", "ann"], "names nobody"),
     ],
@@ -169,6 +169,12 @@ def test_words_that_cannot_work(on_github: Shell, arguments: list[str], said: st
     code, _, err = on_github.run(*arguments)
     assert code == 2
     assert said in err
+
+
+def test_azure_has_one_identity_for_all(on_azure: Shell) -> None:
+    code, _, err = on_azure.run("setup", "azure", "--set", "production:AZURE_CLIENT_ID=x")
+    assert code == 2
+    assert "one connection" in err
 
 
 def test_a_remote_without_a_forge(on_github: Shell, github: OnGitHub) -> None:

@@ -229,18 +229,50 @@ def test_variables(github: OnGitHub) -> None:
     applied(github, values=values)
     applied(github, values={**values, "AZURE_CLIENT_ID": "three"})
     assert github.settings.variables == {"AZURE_CLIENT_ID": "three", "AZURE_TENANT_ID": "two"}
-    (told,) = [text for text in planned(github).by_hand if "--set" in text]
+    (told,) = [text for text in planned(github).by_hand if "log in as: gitops" in text]
     assert told.count("--set") == 1
     assert "AZURE_SUBSCRIPTION_ID" in told
 
 
 def test_only_variables_that_a_workflow_reads_and_no_secret() -> None:
-    assert wishes.variables(configured(), ["AZURE_CLIENT_ID=a=b"]) == {"AZURE_CLIENT_ID": "a=b"}
+    texts = ["AZURE_CLIENT_ID=a=b", "production:AZURE_CLIENT_ID=c"]
+    found = wishes.given(configured(), texts)
+    assert found == {"AZURE_CLIENT_ID": "a=b", "production/AZURE_CLIENT_ID": "c"}
     for wrong in ("AZURE_CLIENT_SECRET=x", "AZURE_CLIENT_ID", "AZURE_CLIENT_ID=", "=x"):
-        with pytest.raises(UsageError):
-            wishes.variables(configured(), [wrong])
-    with pytest.raises(UsageError, match="is on Azure"):
-        wishes.variables(configured(storage={"remote": "../storage"}), ["AZURE_CLIENT_ID=x"])
+        with pytest.raises(UsageError, match="no workflow"):
+            wishes.given(configured(), [wrong])
+    for wrong in ("dev:AZURE_CLIENT_ID=x", ":AZURE_CLIENT_ID=x", "qa:AZURE_CLIENT_ID=x"):
+        with pytest.raises(UsageError, match="no variables of their own"):
+            wishes.given(configured(), [wrong])
+    with pytest.raises(UsageError, match="none is needed"):
+        wishes.given(configured(storage={"remote": "../storage"}), ["AZURE_CLIENT_ID=x"])
+
+
+@pytest.mark.parametrize(
+    ("storage", "names"),
+    [
+        ({"remote": "azure://data/x", "account": "flightsml"}, wishes.AZURE),
+        ({"remote": "azure://data/x"}, (*wishes.AZURE, wishes.ACCOUNT)),
+        ({"remote": "s3://bucket/x"}, wishes.AWS),
+        ({"remote": "s3://bucket/x", "endpoint": "https://s3.example.org"}, ()),
+        ({"remote": "../storage"}, ()),
+    ],
+)
+def test_which_variables_the_workflows_read(
+    storage: dict[str, str], names: tuple[str, ...]
+) -> None:
+    assert wishes.variables(configured(storage=storage)) == names
+    serving = {"late": {"task": "binary", "deploy": {"target": "azureml"}}}
+    found = wishes.variables(configured(storage=storage, models=serving))
+    assert set(found) == {*wishes.AZURE, *names}
+
+
+def test_an_environment_has_variables_of_its_own(github: OnGitHub) -> None:
+    applied(github, values={"production/AZURE_CLIENT_ID": "one"})
+    applied(github, values={"production/AZURE_CLIENT_ID": "two", "AZURE_CLIENT_ID": "three"})
+    found = {"production/AZURE_CLIENT_ID": "two", "AZURE_CLIENT_ID": "three"}
+    assert github.settings.variables == found
+    assert planned(github, values=found).due == ()
 
 
 def credentials(github: OnGitHub) -> dict[str, dict[str, Any]]:
@@ -257,8 +289,10 @@ def test_the_subjects_that_azure_has_to_trust(github: OnGitHub) -> None:
     assert {name: one["subject"] for name, one in found.items()} == {
         "flights-pull-request": "repo:acme/flights:pull_request",
         "flights-dev": "repo:acme/flights:ref:refs/heads/main",
-        "flights-staging": "repo:acme/flights:environment:staging",
-        "flights-production": "repo:acme/flights:environment:production",
+        "flights-staging": "repo:acme/flights:ref:refs/heads/release/staging",
+        "flights-production": "repo:acme/flights:ref:refs/heads/release/production",
+        "flights-staging-deploy": "repo:acme/flights:environment:staging",
+        "flights-production-deploy": "repo:acme/flights:environment:production",
     }
     assert {one["audiences"][0] for one in found.values()} == {"api://AzureADTokenExchange"}
     issuer = f"{github.server.root}/_services/token"  # as on a server of one's own
@@ -274,7 +308,7 @@ def test_the_subjects_that_azure_has_to_trust(github: OnGitHub) -> None:
 )
 def test_subjects_that_outlive_a_name(github: OnGitHub, subject: dict[str, Any]) -> None:
     github.settings.subject = subject
-    found = credentials(github)["flights-production"]["subject"]
+    found = credentials(github)["flights-production-deploy"]["subject"]
     assert found == "repo:acme@123/flights@456:environment:production"
 
 
@@ -393,8 +427,9 @@ def test_every_described_operation_is_asked_for(github: OnGitHub) -> None:
         "policy": {"protected_branches": False, "custom_branch_policies": True},
         "branches": [{"id": 3, "name": "old", "type": "branch"}],
     }
-    applied(github, values={"AZURE_CLIENT_ID": "one"})
-    applied(github, values={"AZURE_CLIENT_ID": "two"})
+    for value in ("one", "two"):
+        places = ("AZURE_CLIENT_ID", "production/AZURE_CLIENT_ID")
+        applied(github, values=dict.fromkeys(places, value))
     rulesets(github)["gitops: dev"]["enforcement"] = "disabled"
     applied(github)
     asked = {one.operation for one in github.server.requests}
@@ -404,7 +439,7 @@ def test_every_described_operation_is_asked_for(github: OnGitHub) -> None:
         for one in methods.values()
         if any(word in path for word in ("ruleset", "environments", "variables", "oidc", "rules/"))
     }
-    assert len(described) == 15
+    assert len(described) == 18
     assert described - asked == set()
 
 
