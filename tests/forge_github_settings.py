@@ -280,7 +280,8 @@ def _rulesets(
                     "ruleset_source": one["source"],
                 }
                 for one in settings.rulesets
-                if one["enforcement"] == "active" and matches(one, ref)
+                if one["enforcement"] == "active"
+                and any(re.fullmatch(pattern, ref) for pattern in patterns(one))
                 for rule in one["rules"]
             ]
             return page("http://forge.invalid", request, rules)
@@ -350,37 +351,26 @@ def _refusal(settings: Settings, body: Mapping[str, Any], number: int | None) ->
     return ""
 
 
-def matches(one: Mapping[str, Any], ref: str) -> bool:
-    """Whether a ruleset is about a ref: Ruby's File.fnmatch, where `*` stands for no slash."""
-    names = one["conditions"]["ref_name"]
+def patterns(one: Mapping[str, Any]) -> list[str]:
+    """Regular expressions of the refs that a ruleset is about.
+
+    Ruby's File.fnmatch, in which `*` stands for no slash and `**/` for any folders.
+    """
     kind = "refs/tags/" if one["target"] == "tag" else "refs/heads/"
-    return ref.startswith(kind) and any(_fnmatch(pattern, ref) for pattern in names["include"])
+    words = {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}
+    return [
+        "".join(words.get(part, re.escape(part)) for part in re.split(r"(\*\*/|\*|\?)", pattern))
+        for pattern in one["conditions"]["ref_name"]["include"]
+        if pattern.startswith(kind)
+    ]
 
 
-def _fnmatch(pattern: str, ref: str) -> bool:
-    parts = (
-        {"**/": "(?:.*/)?", "*": "[^/]*", "?": "[^/]"}.get(part, re.escape(part))
-        for part in re.split(r"(\*\*/|\*|\?)", pattern)
-    )
-    return re.fullmatch("".join(parts), ref) is not None
-
-
-def refused(settings: Settings, ref: str, *, new: bool, deleted: bool, forced: bool) -> list[str]:
-    """The rules by which a push to a ref is refused; nobody bypasses them."""
-    found = []
-    for one in settings.rulesets:
-        if one["enforcement"] != "active" or not matches(one, ref):
-            continue
-        for rule in one["rules"]:
-            kind = rule["type"]
-            hit = {
-                "deletion": deleted,
-                "non_fast_forward": forced,
-                "update": not new and not deleted,
-                "creation": new,
-                "pull_request": not new and not deleted,
-                "required_status_checks": not deleted,
-            }
-            if hit.get(kind, False):
-                found.append(kind)
-    return found
+def enforced(settings: Settings) -> list[tuple[str, str]]:
+    """Pattern of refs and kind of every rule in force."""
+    return [
+        (pattern, rule["type"])
+        for one in settings.rulesets
+        if one["enforcement"] == "active"
+        for pattern in patterns(one)
+        for rule in one["rules"]
+    ]

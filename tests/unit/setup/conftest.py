@@ -20,6 +20,9 @@ from tests.forge_azure_settings import Settings as Project
 from tests.forge_github_settings import Settings
 from tests.forge_server import Server, serve
 from tests.forge_simulator import Simulator
+from tests.unit.promote.conftest import better, good, line, plain, promoted, running
+
+__all__ = ["azure", "better", "github", "good", "line", "plain", "promoted", "running"]
 
 DOCUMENT = """
 version: 1

@@ -9,12 +9,11 @@ import pytest
 
 from gitops.errors import ConfigError, UsageError
 from gitops.forge import github_settings
-from gitops.promote import tags
 from gitops.setup import github as setup
 from gitops.setup import run, wishes
 from gitops.setup.model import Plan
 from tests.forge_contract import Contract
-from tests.forge_github_settings import ACTIONS, refused, ruleset
+from tests.forge_github_settings import ACTIONS, ruleset
 from tests.unit.setup.conftest import OnGitHub, configured
 
 CONTRACT = Contract("github.json")
@@ -90,45 +89,6 @@ def test_what_is_there_afterwards(github: OnGitHub) -> None:
     assert [one["required_approving_review_count"] for one in reviews.values()] == [0, 0, 1]
     assert [len(one["allowed_merge_methods"]) for one in reviews.values()] == [3, 1, 1]
     assert reviews["gitops: production"]["allowed_merge_methods"] == ["merge"]
-
-
-@pytest.mark.parametrize(
-    ("name", "kept"),
-    [
-        (tags.version_tag("late", tags.Version.parse("v1.2.0")), True),
-        (tags.stage_tag("late", "production", 7), True),
-        ("hold/production/1", True),
-        ("approval/production/12", True),
-        ("v1.0.0", False),
-        ("holdings", False),
-    ],
-)
-def test_tags_of_the_registry_are_made_but_neither_moved_nor_deleted(
-    github: OnGitHub, name: str, kept: bool
-) -> None:
-    applied(github)
-    ref = f"refs/tags/{name}"
-    assert refused(github.settings, ref, new=True, deleted=False, forced=False) == []
-    moved = refused(github.settings, ref, new=False, deleted=False, forced=True)
-    gone = refused(github.settings, ref, new=False, deleted=True, forced=False)
-    assert (bool(moved), bool(gone)) == (kept, kept)
-
-
-def test_what_may_be_pushed_to_branches(github: OnGitHub) -> None:
-    applied(github)
-
-    def push(branch: str, *, deleted: bool = False, forced: bool = False) -> list[str]:
-        ref = f"refs/heads/{branch}"
-        return refused(github.settings, ref, new=False, deleted=deleted, forced=forced)
-
-    assert push(wishes.RECORDS) == []  # by CI, with every build and promotion
-    assert push(wishes.RECORDS, forced=True) == ["non_fast_forward"]
-    assert push(wishes.RECORDS, deleted=True) == ["deletion"]
-    assert push("topic", forced=True) == []
-    for branch in ("main", "release/staging", "release/production"):
-        assert push(branch) == ["pull_request", "required_status_checks"]
-        assert "non_fast_forward" in push(branch, forced=True)
-        assert "deletion" in push(branch, deleted=True)
 
 
 def test_settings_of_others_stay(github: OnGitHub) -> None:
