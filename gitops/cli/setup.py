@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any
@@ -189,7 +190,8 @@ def _run(asked: Survey, *, check: bool, apply: bool, as_json: bool) -> None:
         _may_write(plan)
     outcomes = run.apply(asked.place, plan.steps, screen.say)
     if any(one.state == "done" for one in outcomes):
-        plan = replace(plan, by_hand=asked.plan().by_hand)  # what has just been made is known now
+        with suppress(ToolError):  # what was done is told even where the forge is lost by now
+            plan = replace(plan, by_hand=asked.plan().by_hand)  # what has just been made is known
     screen.document(_json(plan, outcomes)) if as_json else _show_done(plan, outcomes)
     states = {one.state for one in outcomes}
     if states & {"failed", "not tried"}:

@@ -28,14 +28,13 @@ _PLAN = ("upgrade to", "billing plan")
 class Facts:
     """What the settings of a repository depend on.
 
-    `admin`: whether the token's user administers it. `actions`: the App that Actions' checks come
-    from (None: unknown). `subject`: what the subject of its OIDC tokens starts with, `claims` the
-    claims that replace the default ones. `issuer`: who issues them.
+    `admin`: whether the token may administer it, as far as GitHub says. `actions`: the App that
+    Actions' checks come from (None: unknown). `subject`: what the subject of its OIDC tokens starts
+    with, `claims` the claims that replace the default ones. `issuer`: who issues them.
     """
 
     owner: str
     name: str
-    private: bool
     admin: bool
     actions: int | None
     subject: str
@@ -73,8 +72,8 @@ class GitHubSettings:
         return Facts(
             pick(found, str, "owner", "login"),
             pick(found, str, "full_name"),
-            pick(found, bool, "private"),
-            part(found, "permissions").get("admin") is True,
+            # Of an App's installation GitHub tells no permissions here.
+            _is_app(self.client) or part(found, "permissions").get("admin") is True,
             pick(app.data, int, "id") if app else None,
             subject,
             claims,
@@ -107,8 +106,8 @@ class GitHubSettings:
                 ruleset = self._ruleset(name)
                 return None if ruleset is None else ruleset[1]
             case "variable":
-                path, name = _variable(name)
-                answer = self._try(lambda: self._get(f"{path}/{quote(name)}", "variables=read"))
+                path, name, scope = _variable(name)
+                answer = self._try(lambda: self._get(f"{path}/{quote(name)}", f"{scope}=read"))
                 return None if answer is None else {"value": pick(answer.data, str, "value")}
         raise AssertionError(kind)
 
@@ -140,12 +139,10 @@ class GitHubSettings:
                 )
                 self._send(method, path, body)
             case "variable":
-                path, name = _variable(name)
+                path, name, scope = _variable(name)
+                place = f"{path}/{quote(name)}" if have else path
                 body = {"name": name, "value": value["value"]}
-                if have:
-                    self._send("PATCH", f"{path}/{quote(name)}", body, needs="variables=write")
-                else:
-                    self._send("POST", path, body, needs="variables=write")
+                self._send("PATCH" if have else "POST", place, body, needs=f"{scope}=write")
             case _:
                 raise AssertionError(kind)
 
@@ -338,17 +335,22 @@ class GitHubSettings:
             return None
 
 
-def _variable(name: str) -> tuple[str, str]:
-    """The list that a variable is in, and its name there: `NAME`, or `ENVIRONMENT/NAME`."""
+def _variable(name: str) -> tuple[str, str, str]:
+    """The list that a variable is in (`NAME`, `ENVIRONMENT/NAME`), its name there, its scope."""
     environment, slash, name = name.rpartition("/")
     if slash:
-        return f"/environments/{quote(environment)}/variables", name
-    return "/actions/variables", name
+        return f"/environments/{quote(environment)}/variables", name, "environments"
+    return "/actions/variables", name, "variables"
 
 
 def _team(name: str) -> str:
     organization, _, slug = name.partition("/")
     return f"orgs/{quote(organization, safe='')}/teams/{quote(slug, safe='')}"
+
+
+def _is_app(client: Client) -> bool:
+    """Whether the token is that of an App's installation, by GitHub's prefix for these."""
+    return client.token is not None and client.token.secret.startswith("ghs_")
 
 
 def issuer(api: str) -> str:

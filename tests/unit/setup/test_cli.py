@@ -124,12 +124,22 @@ def test_one_document(on_github: Shell, github: OnGitHub) -> None:
 
 def test_who_does_not_administer_changes_nothing(on_github: Shell, github: OnGitHub) -> None:
     github.settings.admin = False
+    on_github.patch.setenv("GITHUB_TOKEN", "github_pat_secret")
     code, _, err = on_github.run("setup", "github", "--apply")
     assert (code, github.wrote()) == (4, [])
     assert "doesn't administer acme/flights: nothing was changed" in err
     code, out, _ = on_github.run("setup", "github")
     assert code == 0
     assert "it may not change them" in out
+
+
+def test_of_an_app_its_writes_say_what_it_may(on_github: Shell, github: OnGitHub) -> None:
+    github.settings.admin = False  # GitHub says so of every installation
+    code, found = on_github.json("setup", "github", "--apply")
+    assert code == 4
+    refused = [one["fix"] for one in found["steps"] if "answered 403" in one["problem"]]
+    assert len(refused) == 9
+    assert all("administration=write" in fix for fix in refused)
 
 
 def test_what_may_not_be_read_is_not_written_blindly(on_azure: Shell, azure: OnAzure) -> None:
