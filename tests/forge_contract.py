@@ -61,6 +61,7 @@ class Contract:
         for name in names:
             text = (FOLDER / name).read_text("utf-8")
             self.document = _over(self.document, yaml.load(text, Loader=yaml.CSafeLoader))
+        self._validators: dict[int, tuple[Mapping[str, Any], Any]] = {}
         resource = DRAFT4.create_resource(self.document)
         self._registry: Registry[Any] = Registry().with_resource("contract:", resource)
 
@@ -137,9 +138,18 @@ class Contract:
         return node
 
     def _problems(self, schema: Mapping[str, Any], value: Any, place: str) -> list[str]:
-        validator = OAS30Validator(
-            dict(_absolute(schema)), registry=self._registry, format_checker=oas30_format_checker
+        known = self._validators.get(id(schema))
+        validator = (
+            known[1]
+            if known
+            else OAS30Validator(
+                dict(_absolute(schema)),
+                registry=self._registry,
+                format_checker=oas30_format_checker,
+            )
         )
+        # With the schema, so that nothing else ever gets its identity.
+        self._validators[id(schema)] = (schema, validator)
         return [
             f"{'.'.join([place, *map(str, one.absolute_path)])}: {one.message[:200]}"
             for one in validator.iter_errors(value)
