@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from gitops import logtext
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import RemoteOption
@@ -224,11 +225,11 @@ def _show(plan: Plan, name: str) -> None:
         action = screen.style(f"{one.action:7}", colours[one.action])
         screen.out(f"  {action}  {one.setting.title}: {one.setting.why}")
         if one.problem:
-            screen.out(f"           {one.problem}\n           fix: {one.fix}")
+            _told(f"           {one.problem}\n           fix: {one.fix}")
         for line in shown(one.changes):
-            screen.out(f"           {line}")
+            _told(f"           {line}")
     for text in plan.left:
-        screen.out(f"  yours    {text}")
+        _told(f"  yours    {text}")
     _by_hand(plan)
     due = len(plan.due)
     screen.out(f"{due} to change: gitops setup {name} --apply" if due else "nothing to change")
@@ -240,7 +241,12 @@ def _by_hand(plan: Plan) -> None:
     if plan.by_hand:
         screen.out("by hand:")
     for text in plan.by_hand:
-        screen.out(f"  - {text}")
+        _told(f"  - {text}")
+
+
+def _told(text: str) -> None:
+    """A line with words of the forge in it: names that anybody may have given."""
+    screen.out(logtext.lines(text))
 
 
 def _show_done(plan: Plan, outcomes: Sequence[Outcome]) -> None:
@@ -248,7 +254,7 @@ def _show_done(plan: Plan, outcomes: Sequence[Outcome]) -> None:
         if one.state not in ("done", "so already"):
             screen.out(f"{screen.style(f'{one.state}:', 'red')} {one.step.setting.title}")
             if one.problem:
-                screen.out(f"  {one.problem}\n  fix: {one.fix}")
+                _told(f"  {one.problem}\n  fix: {one.fix}")
     done = sum(one.state == "done" for one in outcomes)
     failed = sum(one.state not in ("done", "so already") for one in outcomes)
     _by_hand(plan)

@@ -8,13 +8,7 @@ from typing import Any
 from gitops.forge.azure_project import MOST, Project
 from gitops.forge.client import Refused, objects, part, pick
 
-_PREVIEW = {"api-version": "7.1-preview.1"}
-_MOST: dict[str, str | int] = {"$top": 1000}
-CHECKS = {
-    "approval": ("8c6f20a7-a545-4486-9777-f762fafe0d4d", "Approval"),
-    "exclusive lock": ("2ef31ad6-baa0-403a-8b45-2cbc9b4e5563", "ExclusiveLock"),
-    "branch control": ("fe1de3ee-a436-41b4-bb20-f6eb4cb879a7", "Task Check"),
-}
+_PREVIEW = {"api-version": "7.1-preview.1"}  # of checks; all else is 7.1
 CHECKS = {
     "approval": ("8c6f20a7-a545-4486-9777-f762fafe0d4d", "Approval"),
     "exclusive lock": ("2ef31ad6-baa0-403a-8b45-2cbc9b4e5563", "ExclusiveLock"),

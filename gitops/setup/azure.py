@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ if TYPE_CHECKING:
     from gitops.config import Config, Environment
     from gitops.forge.azure_settings import AzureSettings
 
-MARK = "gitops"  # the name of what is ours: policies, the variable group, the connection
+MARK = "gitops"  # the name of what is ours: policies, checks, the connection
 PULL_REQUEST = "pull-request"
 FOLDER = ".azure-pipelines"
 
@@ -35,8 +34,8 @@ def wanted(
 ) -> tuple[Setting, ...]:
     """All settings, in an order in which they can be made.
 
-    `files`: the pipelines of the repository; `people`: the approvers that Azure DevOps
-    knows; `values`: of variables.
+    `files`: the pipelines of the repository; `people`: the approvers that Azure DevOps knows;
+    `values`: of variables.
     """
     found = []
     for file in files:
@@ -191,7 +190,7 @@ def by_hand(
     if wishes.needs_azure(config):
         unset = [name for name in wishes.AZURE if name not in values]
         if trusted := place.trust(MARK):
-            yield _trust(config, *trusted)
+            yield wishes.credential(f"{config.project}-azure-devops", *trusted)
         elif unset:
             asked = " ".join(f"--set {name}=..." for name in unset)
             yield f"say what the pipelines log in as: gitops setup azure {asked} --apply"
@@ -206,17 +205,4 @@ def by_hand(
     yield (
         "a rollback pushes, and the policies let nobody push: give who is on call `Bypass policies"
         " when pushing` on the release branches"
-    )
-
-
-def _trust(config: Config, issuer: str, subject: str) -> str:
-    credential = {
-        "name": f"{config.project}-azure-devops",
-        "issuer": issuer,
-        "subject": subject,
-        "audiences": [wishes.AUDIENCE],
-    }
-    return (
-        'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
-        f" '{json.dumps(credential)}'"
     )

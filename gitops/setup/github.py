@@ -283,15 +283,4 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
 def _trust(config: Config, facts: Facts, name: str, subject: str) -> str:
     if not wishes.needs_azure(config):
         return f"let the role AWS_ROLE_ARN of {name} trust {facts.issuer} for the subject {subject}"
-    import json
-
-    credential = {
-        "name": f"{config.project}-{name}",
-        "issuer": facts.issuer,
-        "subject": subject,
-        "audiences": [wishes.AUDIENCE],
-    }
-    return (
-        'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
-        f" '{json.dumps(credential)}'"
-    )
+    return wishes.credential(f"{config.project}-{name}", facts.issuer, subject)

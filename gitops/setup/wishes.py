@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -65,3 +67,13 @@ def given(config: Config, texts: Sequence[str]) -> dict[str, str]:
             )
         found[f"{environment}/{name}" if colon else name] = value
     return found
+
+
+def credential(name: str, issuer: str, subject: str) -> str:
+    """The command by which an identity on Azure trusts the tokens of an issuer and subject.
+
+    https://learn.microsoft.com/en-us/cli/azure/ad/app/federated-credential
+    """
+    values = {"name": name, "issuer": issuer, "subject": subject, "audiences": [AUDIENCE]}
+    command = 'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
+    return f"{command} {shlex.quote(json.dumps(values))}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -129,7 +130,7 @@ def test_the_subject_that_azure_has_to_trust_is_told_once_it_is_known(azure: OnA
     assert any("--apply: the connection's issuer" in text for text in planned(azure).by_hand)
     applied(azure)
     (told,) = [text for text in planned(azure).by_hand if text.startswith("az ad app")]
-    credential = json.loads(told.partition("--parameters '")[2].removesuffix("'"))
+    credential = json.loads(shlex.split(told)[-1])
     assert credential["subject"] == "sc://acme/gitops"
     assert credential["issuer"].startswith("https://vstoken.dev.azure.com/")
 

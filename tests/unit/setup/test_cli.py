@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gitops.cli import main
+from tests.forge_contract import Contract
+from tests.forge_github_settings import ruleset
 from tests.forge_server import Server
 from tests.unit.setup.conftest import DOCUMENT, OnAzure, OnGitHub
 
@@ -120,6 +122,15 @@ def test_one_document(on_github: Shell, github: OnGitHub) -> None:
     code, out, _ = on_github.run("setup", "github", "--apply")
     assert code == 4
     assert "0 done, 1 not: run it again when that is mended" in out
+
+
+def test_names_that_others_gave_do_nothing_to_a_log(on_github: Shell, github: OnGitHub) -> None:
+    body = {"name": "::error::x\x1b[2J\u202e", "enforcement": "active", "rules": []}
+    theirs = ruleset(github.settings, Contract("github.json"), body)
+    github.settings.rulesets.append(theirs)
+    _, out, _ = on_github.run("setup", "github")
+    assert "error::x" in out
+    assert not [sign for sign in ("\x1b", "\u202e", " ::error") if sign in out]
 
 
 def test_who_does_not_administer_changes_nothing(on_github: Shell, github: OnGitHub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 import pytest
@@ -239,7 +240,7 @@ def credentials(github: OnGitHub) -> dict[str, dict[str, Any]]:
     found = {}
     for text in planned(github).by_hand:
         if text.startswith("az ad app federated-credential create"):
-            one = json.loads(text.partition("--parameters '")[2].removesuffix("'"))
+            one = json.loads(shlex.split(text)[-1])
             found[one["name"]] = one
     return found
 
@@ -257,6 +258,11 @@ def test_the_subjects_that_azure_has_to_trust(github: OnGitHub) -> None:
     assert {one["audiences"][0] for one in found.values()} == {"api://AzureADTokenExchange"}
     issuer = f"{github.server.root}/_services/token"  # as on a server of one's own
     assert {one["issuer"] for one in found.values()} == {issuer}
+
+
+def test_a_branch_of_any_name_is_one_word_of_the_command() -> None:
+    text = wishes.credential("x", "https://issuer", "repo:a/b:ref:refs/heads/it's-$(a)-branch")
+    assert json.loads(shlex.split(text)[-1])["subject"].endswith("it's-$(a)-branch")
 
 
 @pytest.mark.parametrize(
