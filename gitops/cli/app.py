@@ -28,6 +28,7 @@ from gitops.cli import (
     rollback,
     schema,
     serve,
+    setup,
     status,
     sync,
     upgrade,
@@ -87,3 +88,4 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+setup.register(app)
