@@ -17,7 +17,8 @@ from gitops import names
 if TYPE_CHECKING:
     from gitops.config import Config
 
-SHARED = "shared"  # what all environments have in common: it counts as one of its own
+# What counts as an environment of its own: what all have in common, and the state of Terraform.
+SHARED, STATE = "shared", "state"
 HASH = 6
 _ALPHABET = "bcdfghjkmnpqrstvwxz23456789"  # makes no word, and no letter looks like a digit
 
@@ -94,7 +95,7 @@ def derive(kind: str, prefix: str, environment: str, identity: str) -> str:
 
 
 def of(config: Config, environment: str) -> dict[str, str]:
-    """All names for an environment (or `SHARED`), by kind; `infrastructure` must be declared.
+    """All names for an environment (or `SHARED`, `STATE`), by kind, of declared infrastructure.
 
     Raises:
         ValueError: as `derive`.
@@ -107,9 +108,9 @@ def of(config: Config, environment: str) -> dict[str, str]:
 
 
 def problems(config: Config) -> Iterator[tuple[str, str]]:
-    """Why names can't work: the environment (or `SHARED`), and what is wrong."""
+    """Why names can't work: the environment (or `SHARED`, `STATE`), and what is wrong."""
     taken: dict[tuple[str, str], str] = {}
-    for environment in (SHARED, *(one.name for one in config.environments)):
+    for environment in (SHARED, STATE, *(one.name for one in config.environments)):
         try:
             found = of(config, environment)
         except ValueError as error:

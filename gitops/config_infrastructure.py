@@ -109,7 +109,7 @@ class Sql(Frozen):
 
 
 class DataFactory(Frozen):
-    """A data factory that lands data in the storage."""
+    """A data factory, whose identity may write to the environment's storage."""
 
 
 class Databricks(Frozen):
@@ -121,7 +121,7 @@ class Grafana(Frozen):
 
 
 class Alerts(Frozen):
-    """Who hears of failing requests and of a log that nobody writes."""
+    """Who hears of requests that fail, and of a storage that doesn't answer."""
 
     emails: Annotated[Several[Email], Field(min_length=1)] = Field(
         description="Who is told.", examples=[["ml@example.org"]]
@@ -205,6 +205,12 @@ class Infrastructure(Frozen):
                 "is missing: without it another's resources could have the same names",
                 f"write id: {new_id()}",
                 at="id",
+            )
+        if self.private and self.components.databricks is not None:
+            raise values.wrong(
+                "is true, but a Databricks workspace can't be reached by private addresses alone",
+                "remove databricks, or write private: false",
+                at="private",
             )
         if not self.in_cloud and self.components.declared:
             raise values.wrong(

@@ -17,6 +17,7 @@ from gitops.cli import (
     fetch,
     gate,
     gc,
+    infra,
     log,
     new,
     predict,
@@ -77,3 +78,4 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+infra.register(app)

@@ -26,7 +26,6 @@ infrastructure:
     iot: {}
     sql: {}
     data_factory: {}
-    databricks: {}
     grafana: {}
     alerts: {emails: [ml@example.org]}
     budget: {amount: 200, emails: [ml@example.org]}
@@ -46,7 +45,7 @@ def test_everything_declared() -> None:
     assert found is not None
     assert found.in_cloud
     assert found.generator == "terraform-azure"
-    assert len(found.components.declared) == 9
+    assert len(found.components.declared) == 8
 
 
 def test_the_cheap_core_is_what_is_left() -> None:
@@ -72,11 +71,12 @@ def test_this_machine_needs_nothing() -> None:
         (FULL.replace("northeurope", "North Europe"), 7, "its short name", "westeurope"),
         (FULL.replace("nodes: 4", "nodes: 0"), 10, "nodes is 0", "of 1 or more"),
         (FULL.replace("Standard_D4s_v5", "big"), 10, "a size is as", "Standard_D4s_v5"),
+        (FULL + "    databricks: {}\n", 8, "private is true", "remove databricks"),
         (FULL.replace("iot: {}", "iott: {}"), 12, 'unknown key "iott"', "did you mean iot"),
         (FULL.replace("iot: {}", "iot:"), 12, "iot has no value", "iot: {}"),
-        (FULL.replace("emails: [ml@example.org]}\n    b", "emails: [ml]}\n    b"), 17, "one @", ""),
+        (FULL.replace("emails: [ml@example.org]}\n    b", "emails: [ml]}\n    b"), 16, "one @", ""),
         (FULL.replace("provider: azure", "provider: local"), 10, "is local", "remove it"),
-        (FULL + "  prefix: windows-sales\n", 19, "Azure refuses", "another `prefix:`"),
+        (FULL + "  prefix: windows-sales\n", 18, "Azure refuses", "another `prefix:`"),
         (
             "environments: [{name: shared, branch: main}]\n" + FULL,
             4,
