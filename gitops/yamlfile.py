@@ -69,8 +69,26 @@ def edit(path: Path, changes: Mapping[Place, object]) -> bool:
     changed = yamledit.apply(text, path, changes)
     if changed == text:
         return False
-    _replace(path.resolve(), changed)
+    write(path.resolve(), changed)
     return True
+
+
+def write(path: Path, text: str) -> None:
+    """Write beside the file and swap: a reader, or a crash, sees the old or the new one.
+
+    The folder is made if it isn't there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode())
+        Path(name).chmod(mode)
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink()
+        raise
 
 
 def dump(data: Mapping[str, object], header: str = "") -> str:
@@ -104,16 +122,3 @@ def _decoded(raw: bytes, path: Path) -> str:
             fix="save the file as UTF-8",
             where=Where(path, before.count(b"\n") + 1, column),
         ) from error
-
-
-def _replace(path: Path, text: str) -> None:
-    """Write beside the file and swap: a reader, or a crash, sees the old or the new one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-        Path(name).chmod(stat.S_IMODE(path.stat().st_mode))
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise

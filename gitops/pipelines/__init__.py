@@ -33,7 +33,7 @@ def load(
 
     found = definition.read(name, root, folder)
     checks.check(found, config)
-    return resolve.resolve(found, config, platform, definition.pins(folder))
+    return resolve.resolve(found, config, platform, definition.pins(folder, root))
 
 
 def render(
@@ -47,8 +47,9 @@ def render(
     Raises:
         ConfigError: as `load`.
     """
-    from gitops.pipelines import azure, github, resolve
+    from gitops.pipelines import azure, checks, definition, github, resolve
 
+    checks.check_runners(config, [definition.read(name, root) for name in names(root)], root)
     found = []
     for platform in config.ci:
         path, emit = (

@@ -19,6 +19,7 @@ from gitops.yamlfile import Document, Place
 
 SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy")
 OWN = Path(".gitops", "workflows")
+OWN_PINS = Path(".gitops", "pins.yaml")
 
 
 @dataclass(frozen=True)
@@ -83,13 +84,16 @@ def read(name: str, root: Path | None = None, folder: Path | None = None) -> Def
     return Definition(name, data, (own, document))
 
 
-def pins(folder: Path | None = None) -> Pins:
-    """What pins.yaml says.
+def pins(folder: Path | None = None, root: Path | None = None) -> Pins:
+    """What pins.yaml says, and before it the repository's own `.gitops/pins.yaml`.
 
     Raises:
-        ConfigError: it breaks its schema: a commit that is no full SHA-1, say.
+        ConfigError: one breaks its schema: a commit that is no full SHA-1, say.
     """
-    data = _read((folder or content.folder("workflows")) / "pins.yaml", "pins").data
+    data = dict(_read((folder or content.folder("workflows")) / "pins.yaml", "pins").data)
+    if root is not None and (root / OWN_PINS).is_file():
+        own = _read(root / OWN_PINS, "own-pins").data
+        data = {**data, **own, "actions": {**data["actions"], **own.get("actions", {})}}
     actions = tuple(Pin(action, **pin) for action, pin in data["actions"].items())
     return Pins(data["runner"], data["uv"], tuple(data["uv_hashes"]), actions)
 
@@ -102,7 +106,7 @@ def _read(path: Path, schema: str) -> Document:
             f"{error.json_path}: {error.message}",
             fix=f"see the rules: gitops schema {schema}"
             if schema == "pipeline"
-            else f"see the rules in workflows/{schema}.schema.json",
+            else "see the rules in workflows/pins.schema.json",
             where=document.where(tuple(error.absolute_path)),
         )
     return document
@@ -114,10 +118,12 @@ def _validator(schema: str) -> Draft202012Validator:
 
 
 def rules(schema: str) -> dict[str, Any]:
-    """The JSON Schema of `pipeline` or `pins`."""
-    text = (content.folder("workflows") / f"{schema}.schema.json").read_text("utf-8")
+    """The JSON Schema of `pipeline`, `pins`, or `own-pins`: of these nothing must be there."""
+    name = "pins" if schema == "own-pins" else schema
+    text = (content.folder("workflows") / f"{name}.schema.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
-    return found
+    together = {"uv": ["uv_hashes"], "uv_hashes": ["uv"]}
+    return found if name == schema else {**found, "required": [], "dependentRequired": together}
 
 
 def _has(data: object, place: Place) -> bool:

@@ -29,7 +29,7 @@ from gitops.pipelines.model import (
 _LOGIN = {"azure": "logs in to Azure without a secret", "aws": "logs in to AWS without a secret"}
 _REFUSAL = (
     "no hosted runner reaches a folder: set storage to s3:// or azure:// in gitops.yaml, or runners"
-    " to one of yours"
+    " to your own"
 )
 
 

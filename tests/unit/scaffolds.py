@@ -17,7 +17,7 @@ from gitops.scaffold import desired, generator, lock
 CONFIG = """\
 version: 1
 project: churn
-ci: [azure]
+ci: []
 storage: {remote: ../storage}
 models:
   left: {task: binary}
