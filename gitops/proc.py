@@ -113,10 +113,12 @@ def stream(
     cwd: Path | None = None,
     env: Mapping[str, str | None] | None = None,
     pass_fds: Sequence[int] = (),
+    grace: float = _GRACE_SECONDS,
 ) -> int:
     """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
 
-    Whatever interrupts us ends the process, and all that it started.
+    Whatever interrupts us ends the process, and all that it started: as Ctrl-C does, and for good
+    after `grace` seconds.
 
     Raises:
         ToolError: the program is missing.
@@ -145,7 +147,7 @@ def stream(
             for line in process.stdout:
                 on_line(line.rstrip("\n"))
         except BaseException:
-            _stop(process)
+            _stop(process, grace=grace)
             raise
     return process.returncode
 

@@ -20,6 +20,7 @@ from gitops.cli import (
     fetch,
     gate,
     gc,
+    infra,
     lint,
     log,
     new,
@@ -89,3 +90,4 @@ for module in (
 data.register(app)
 add.register(app)
 setup.register(app)
+infra.register(app)

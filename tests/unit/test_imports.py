@@ -21,6 +21,7 @@ STAGES = (
     "rollout",
     "deploy",
     "setup",
+    "infra",
 )
 EDGES = (
     "errors",
