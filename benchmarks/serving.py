@@ -19,6 +19,8 @@ from typing import Any
 
 from benchmarks import serving_model
 from benchmarks.cases import BIN, PROJECT
+from gitops.serve import plan as plans
+from gitops.serve import start
 
 PEERS = "GITOPS_BENCH_SERVING"  # a Python that has FastAPI, MLflow and BentoML
 _CONNECTIONS = 16
@@ -109,12 +111,14 @@ def _contenders(home: Path) -> list[Contender]:
     def rows(given: list[dict[str, float]]) -> object:
         return {"rows": given}
 
-    ours = str(BIN / "gitops")
+    ours, plan = str(BIN / "gitops"), home / "plan.json"
+    plans.write(plan, start.plan_of([home / "package"], logged=False))
     plain = _uvicorn(sys.executable)
     onnx = {"MODEL": str(home / "package" / "model.onnx")}
     found = [
         Contender(
-            "gitops", [ours, "serve", str(home / "package"), "--listen", "127.0.0.1:{port}"],
+            "gitops", [ours, "serve", "--plan", str(plan), "--state", str(home / "state"),
+                       "--listen", "127.0.0.1:{port}"],
             "/models/linear/predict", rows, lambda answer: answer["scores"],
         ),
         Contender("echo", [*plain, "serving_peers:echo"], "/", rows, lambda answer: []),
@@ -143,7 +147,8 @@ def _contenders(home: Path) -> list[Contender]:
     ]
     bento = ["serve", "serving_peers:Service", "--host", "127.0.0.1", "--port", "{port}"]
     tools = {"PATH": f"{bin_}:{os.environ['PATH']}", "MLFLOW_DISABLE_TELEMETRY": "true",
-             "BENTOML_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1"}  # fmt: skip
+             "BENTOML_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1",
+             "BENTOML_CONFIG_OPTIONS": "api_server.logging.access.enabled=false"}  # fmt: skip
     return [
         *found,
         Contender(

@@ -93,7 +93,9 @@ def serve(
 
         gitops serve models/package --bench
     """
-    _require_extra()
+    from gitops.serve import require_extra
+
+    require_extra()
     from gitops.serve import start
 
     settings = {
@@ -137,12 +139,6 @@ def serve(
         settings=settings,
         say=screen.say,
     )
-
-
-def _require_extra() -> None:
-    from gitops.serve import require_extra
-
-    require_extra()
 
 
 def _show(report: Report) -> None:

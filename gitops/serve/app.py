@@ -131,16 +131,16 @@ class App:
         except Refusal as refusal:
             plain = scope["path"].startswith("/v2")
             if refusal.status < 500 or refusal.status == 503:
-                metrics.refused(refusal.status)
+                metrics.add("gitops_refused", str(refusal.status))
             await http.refuse(send, refusal, None if call is None else call.id, plain=plain)
         except Gone:
-            metrics.refused(499)
+            metrics.add("gitops_refused", "499")
         except asyncio.CancelledError:
             raise
         except Exception as error:
             bug(error)
             failed = Refusal(500, "the server failed", fix="see the server's log")
-            metrics.refused(500)
+            metrics.add("gitops_refused", "500")
             await http.refuse(send, failed, None if call is None else call.id, plain=False)
 
     async def _traced(self, tracer: Tracer, call: Call, handler: Handler) -> None:

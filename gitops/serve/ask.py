@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Any, TypeVar
+
+import msgspec
 
 from gitops.serve import explain, metrics, route
 from gitops.serve.journal import Journal, Line
@@ -24,8 +25,7 @@ T = TypeVar("T")
 Decode = Callable[[Model], Rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, eq=False, gc=False):
     """What a request says of itself apart from its rows.
 
     `size`: of its body in bytes; `started`: by the monotonic clock; `only`: the variant that is
@@ -39,8 +39,7 @@ class Request:
     only: Model | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True, eq=False, gc=False):
     id: str
     model: Model
     variant: Variant
@@ -77,7 +76,7 @@ class Desk:
 
     async def explain(self, answered: Answered, request: Request) -> list[dict[str, Any]]:
         """What made the answer. Raises as `explain.of`, or Refusal 503 if too many wait."""
-        large = replace(request, size=self.options.small + 1)  # it takes as long as a large one
+        large = msgspec.structs.replace(request, size=self.options.small + 1)  # as long as one
         with self._queued():
             return await self._here(large, explain.of, answered.model, answered.rows, answered.id)
 
@@ -87,20 +86,26 @@ class Desk:
         if self._waiting >= self.options.queue:
             raise Refusal(503, "too many large requests are waiting", fix="try again in a second")
         self._waiting += 1
-        metrics.queued.set(self._waiting)
+        metrics.put("gitops_queued_requests", self._waiting)
         try:
             yield
         finally:
             self._waiting -= 1
-            metrics.queued.set(self._waiting)
+            metrics.put("gitops_queued_requests", self._waiting)
 
     async def _ask(self, to: Route, request: Request, decode: Decode) -> Answered:
         model = request.only or to.champion
         rows = await self._here(request, decode, model)
-        line = Line(to, rows.id or request.id, request.key or rows.key, request.started)
         challenger = to.challenger
+        line = Line(
+            to,
+            rows.id or request.id,
+            request.key or rows.key,
+            request.started,
+            split=request.only is None and challenger is not None,
+        )
         if (
-            request.only is None
+            line.split
             and challenger is not None
             and to.share
             and route.is_challengers(to.served.salt, line.key or line.id, to.share)
@@ -108,6 +113,7 @@ class Desk:
             tried = await self._try(challenger, request, decode, line)
             if tried is not None:
                 return tried
+            line = msgspec.structs.replace(line, split=False)
         variant: Variant = "challenger" if model is challenger else "champion"
         answered = await self._answered(model, variant, rows, request, line)
         if request.only is None and to.shadow is not None:

@@ -148,6 +148,7 @@ async def start(model: Model, serve: Serve, limits: Limits = Limits()) -> Comman
 
     Raises:
         EvidenceError: nobody says in which checkout it is run.
+        ToolError: the project's environment can't be made.
     """
     if serve.workdir is None:
         raise EvidenceError(
@@ -155,6 +156,7 @@ async def start(model: Model, serve: Serve, limits: Limits = Limits()) -> Comman
             fix="the serving plan names it as `workdir`",
             where=Where(model.package.folder / "signature.json"),
         )
+    await asyncio.to_thread(uv.sync, serve.workdir)  # may take as long as a download
     return Command(model, serve.workdir, limits)
 
 

@@ -69,11 +69,13 @@ class Decoder:
 
     def _columns(self, parsed: Any) -> tuple[tuple[Sequence[Any], ...], int]:  # noqa: ANN401
         as_tuple = msgspec.structs.astuple
+        if (
+            parsed.row is not _EMPTY and parsed.rows is parsed.columns is _EMPTY
+        ):  # the most frequent
+            return tuple([(value,) for value in as_tuple(parsed.row)]), 1
         given = [form for form in _FORMS if getattr(parsed, form) is not _EMPTY]
         if len(given) != 1:
             raise msgspec.ValidationError("one of row, rows and columns")
-        if given[0] == "row":
-            return tuple((value,) for value in as_tuple(parsed.row)), 1
         if given[0] == "rows":
             self.count(len(parsed.rows))
             return tuple(zip(*map(as_tuple, parsed.rows), strict=True)), len(parsed.rows)

@@ -6,7 +6,7 @@ import os
 from functools import partial
 from typing import Any
 
-from gitops.serve import http, metrics, native, openapi, page, v2
+from gitops.serve import http, metrics, native, openapi, page, supervisor, v2
 from gitops.serve.app import App, Call, Endpoint, Endpoints
 from gitops.serve.loaded import Route
 from gitops.serve.model import Model
@@ -20,7 +20,7 @@ def endpoints(app: App) -> Endpoints:
         "/v2/health/live": Endpoint("GET", _live, guarded=False),
         "/v2/health/ready": Endpoint("GET", partial(_ready, app), guarded=False),
         "/v2": Endpoint("GET", _server),
-        "/metrics": Endpoint("GET", _metrics),
+        "/metrics": Endpoint("GET", partial(_metrics, app)),
         "/gitops/state": Endpoint("GET", partial(_state, app)),
         "/labels": Endpoint("POST", partial(_labels, app)),
         "/openapi.json": Endpoint("GET", partial(_openapi, app)),
@@ -65,8 +65,10 @@ async def _ready(app: App, call: Call) -> None:
     await call.answer({"ready": ready}, 200 if ready else 503)
 
 
-async def _metrics(call: Call) -> None:
-    await http.answer(call.send, 200, metrics.text(), metrics.CONTENT_TYPE)
+async def _metrics(app: App, call: Call) -> None:
+    metrics.put("gitops_active_requests", app.active)
+    found = metrics.text(supervisor.metrics_folder(app.options.state))
+    await http.answer(call.send, 200, found, metrics.CONTENT_TYPE)
 
 
 async def _labels(app: App, call: Call) -> None:

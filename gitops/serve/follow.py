@@ -83,9 +83,9 @@ class Follower:
         old = self._app.loaded
         self._app.swap(made)
         self.generation, self.error, self._since = made.plan.generation, None, _now()
-        metrics.generation.set(made.plan.generation)
-        metrics.plan_refused.set(0)
-        metrics.swaps.inc()
+        metrics.put("gitops_generation", made.plan.generation)
+        metrics.put("gitops_plan_refused", 0)
+        metrics.add("gitops_swaps")
         releases = [model.variant.release for r in made.routes.values() for _, model in r.variants]
         say("serving", generation=made.plan.generation, releases=releases)
         if old is not None:
@@ -104,7 +104,7 @@ class Follower:
 
     def _refused(self, why: str, before: str | None) -> None:
         self.error = why
-        metrics.plan_refused.set(1)
+        metrics.put("gitops_plan_refused", 1)
         if why != before:
             say("plan refused", level="error", wanted=self.wanted, serving=self.generation, why=why)
 

@@ -1,7 +1,7 @@
 """Predictions and labels brought together, as one table.
 
 The result doesn't depend on the order of lines: of what is there twice, the one that came first (by
-`at`) stays.
+`at`) stays. So a unit whose challenger failed before the champion answered it is the challenger's.
 """
 
 from __future__ import annotations

@@ -6,8 +6,10 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
+from threading import Thread
+
+import msgspec
 
 from gitops.serve import labels, log, metrics
 from gitops.serve.http import encode
@@ -27,14 +29,18 @@ _SHADOW_BYTES = 32 << 20
 Decode = Callable[[Model], Rows]
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """What all lines of one request have in common."""
+class Line(msgspec.Struct, frozen=True, eq=False, gc=False):
+    """What all lines of one request have in common.
+
+    `split`: who answers was drawn. Where the caller named a version, or the champion answers for a
+    challenger that failed, nobody may count the answer as the split's.
+    """
 
     route: Route
     id: str
     key: str | None
     started: float
+    split: bool
 
 
 class Journal:
@@ -54,19 +60,24 @@ class Journal:
 
     def follow(self, loaded: Loaded) -> None:
         """Have a writer for each model of a plan that is logged."""
+        for name in self._writers.keys() - loaded.routes.keys():
+            self._end(name)
         for name, route_ in loaded.routes.items():
             settings = route_.served.serve.log
             old = self._writers.get(name)
             if old is not None and old[0] == settings:
                 continue
-            if old is not None:
-                del self._writers[name]
-                self._lost.pop(name, None)
-                old[1].close()
+            self._end(name)
             if settings.sample:
                 self._writers[name] = (settings, log.open(self._state, name, settings))
             if route_.served.key in settings.redact:
                 self._secret = log.secret(self._state)
+
+    def _end(self, name: str) -> None:
+        """Close a writer beside the event loop: its disk may be slow."""
+        if (old := self._writers.pop(name, None)) is not None:
+            self._lost.pop(name, None)
+            Thread(target=old[1].close, name=f"closing the log of {name}").start()
 
     def line(
         self, line: Line, model: Model, variant: Variant, rows: Rows | None,
@@ -82,7 +93,6 @@ class Journal:
             key = log.pseudonym(self._secret, key)
         if rows is not None:
             features = log.features("columns", encode(rows.features(settings.redact)))
-        split = line.route.challenger is not None
         return log.line(
             id=line.id,
             model=model.name,
@@ -94,8 +104,8 @@ class Journal:
             scores=None if answers is None else answers.scores,
             ms=(time.monotonic() - line.started) * 1e3,
             key=key,
-            share=served.share if split else None,
-            salt=served.salt if split else None,
+            share=served.share if line.split else None,
+            salt=served.salt if line.split else None,
             status=200 if refusal is None else refusal.status,
             error=None if refusal is None else refusal.place(),
         )
@@ -127,7 +137,7 @@ class Journal:
         of = metrics.variant(model.name, model.variant.version, variant)
         of.answered(time.monotonic() - line.started, rows.height)
         for column, kind, number in rows.surprises:
-            metrics.surprise(model.name, column, kind, number)
+            metrics.add("gitops_surprises", model.name, column, kind, number=number)
 
     async def label(self, body: bytes) -> int:
         """Keep labels; their number, once they are on the disk. Raises as `labels.take`."""
@@ -140,7 +150,7 @@ class Journal:
         for name, (_, writer) in self._writers.items():
             state = writer.state
             if lost := state.dropped - self._lost.get(name, 0):
-                metrics.log_dropped(name, lost)
+                metrics.add("gitops_log_dropped_lines", name, number=lost)
                 self._lost[name] = state.dropped
             if state.trouble != self._troubles.get(name, ""):
                 self._troubles[name] = state.trouble
@@ -152,7 +162,7 @@ class Journal:
     def shadow(self, line: Line, model: Model, decode: Decode, size: int) -> None:
         """Ask a shadow later; if too many wait already, never."""
         if self._shadows.full() or self._bytes + size > _SHADOW_BYTES:
-            metrics.shadow_dropped(model.name)
+            metrics.add("gitops_shadow_dropped", model.name)
             return
         self._bytes += size
         self._shadows.put_nowait((line, model, decode, size))
@@ -163,7 +173,7 @@ class Journal:
         while True:
             line, model, decode, size = await self._shadows.get()
             self._bytes -= size
-            line = Line(line.route, line.id, line.key, time.monotonic())
+            line = msgspec.structs.replace(line, started=time.monotonic())
             rows = None
             try:
                 async with asyncio.timeout(self._timeout):

@@ -110,7 +110,7 @@ async def _route(
     }
     others = frozenset(served.ignore).union(*columns.values())
     running = {}
-    if old is not None and _same_code(old.served, served):
+    if old is not None and old.served.serve == served.serve:
         running = {model.variant: model.runner for _, model in old.variants}
     made: list[Model] = []
     for variant in columns:
@@ -128,10 +128,6 @@ def _serve(served: Served, variant: Variant) -> Serve:
     """How a variant answers: its code may be another than the other variant's."""
     code = variant.code
     return replace(served.serve, **vars(code)) if code is not None else served.serve
-
-
-def _same_code(one: Served, two: Served) -> bool:
-    return (one.serve.workdir, one.serve.script) == (two.serve.workdir, two.serve.script)
 
 
 async def _warm_up(model: Model) -> None:

@@ -204,7 +204,8 @@ def read(
 
     At most about `most` bytes of lines at once: go on until there are none. In the order of the
     segments, so lines of several processes aren't sorted by time. What is no line of ours is
-    skipped and counted in `Position.bad`; a line without its end isn't read yet.
+    skipped and counted in `Position.bad`; a line without its end isn't read yet. After a disk that
+    failed a line may come twice; `join` takes it once.
     """
     return decoded(_DECODER, folder, since, most)
 

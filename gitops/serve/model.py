@@ -10,6 +10,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import msgspec
 import numpy as np
 
 from gitops import package as packages
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 Scores = list[float] | list[list[float]] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Answers:
+class Answers(msgspec.Struct, frozen=True):
     """What a model says about each row.
 
     `predictions` are canonical texts (classification) or numbers; `scores` the probability of the
@@ -117,7 +117,11 @@ def decide(values: Array, signature: Signature) -> Answers:
     width = len(signature.classes) or 1
     if values.ndim != 2 or values.shape[1] != width:
         raise Refusal(500, f"the model answered with the shape {values.shape}, not (n, {width})")
-    if not (math.isfinite(values[0, 0]) if values.size == 1 else np.isfinite(values).all()):
+    if len(values) == 1:
+        finite = all(map(math.isfinite, values[0].tolist()))
+    else:
+        finite = bool(np.isfinite(values).all())
+    if not finite:
         row = int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
         raise Refusal(500, "the model's answer is not a finite number", row=row)
     if signature.task == "regression":

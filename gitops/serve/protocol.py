@@ -27,7 +27,7 @@ class Protocol(HttpToolsProtocol):
         self._stalled: TimerHandle | None = None
         self._coming = self._in_head = False
         self._head = 0
-        metrics.connections.set(len(self.connections))
+        metrics.put("gitops_connections", len(self.connections))
         if len(self.connections) > self.options.connections:
             self._end(503, "too many connections")
             return
@@ -42,7 +42,7 @@ class Protocol(HttpToolsProtocol):
         for timer in (self._deadline, self._stalled):
             if timer is not None:
                 timer.cancel()
-        metrics.connections.set(len(self.connections))
+        metrics.put("gitops_connections", len(self.connections))
 
     def data_received(self, data: bytes) -> None:
         if self.transport.is_closing():
@@ -103,7 +103,7 @@ class Protocol(HttpToolsProtocol):
 
     def _end(self, status: int, message: str) -> None:
         """Answer without the application, if nothing has been answered yet, and hang up."""
-        metrics.refused(status)
+        metrics.add("gitops_refused", str(status))
         waiting = self._coming and not self._in_head and not self.cycle.response_started
         if self.cycle is None or self.cycle.response_complete or waiting:
             body = b'{"error":{"message":"%s"}}' % message.encode()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from gitops.rows import label_text
@@ -20,8 +21,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 TIME = "a time in ISO 8601, such as 2013-01-31T10:00:00Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Rows:
+class Rows(msgspec.Struct, frozen=True, eq=False, gc=False):
     """The rows of one request, valid by the signature.
 
     `columns`: the values of each input, in the order of the signature, as JSON has them (a missing
@@ -83,9 +83,11 @@ class Tensors:
         Raises:
             Refusal: 422; no time where one must be, or a value that the policy refuses.
         """
-        plain = self._plain_row([values[0] for values in columns]) if height == 1 else None
-        if plain is not None:
-            return Rows(self.signature, columns, height, plain, key, request_id)
+        if (
+            height == 1
+            and (plain := self._plain_row([values[0] for values in columns])) is not None
+        ):
+            return Rows(self.signature, columns, 1, plain, key, request_id)
         feed: dict[str, Array] = {}
         strange: list[_Strange] = []
         if self.numbers:

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 import traceback
 from datetime import UTC, datetime
 
@@ -18,11 +19,20 @@ def say(event: str, *, level: str = "info", **fields: object) -> None:
     sys.stderr.flush()
 
 
+# Of each bug: when it may be told again, and how often it came meanwhile.
+_seen: dict[tuple[str, ...], list[float]] = {}
+
+
 def bug(error: BaseException) -> None:
-    """Log an error that nobody expected, with its place but without values."""
+    """Log an error that nobody expected, with its place but without values; each once a second."""
     frames = traceback.extract_tb(error.__traceback__)[-8:]
     at = [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames]
-    say("bug", level="error", error=type(error).__name__, at=at)
+    seen = _seen.setdefault((type(error).__name__, *at), [0.0, 0])
+    seen[1] += 1
+    now = time.monotonic()
+    if now >= seen[0]:
+        say("bug", level="error", error=type(error).__name__, at=at, times=int(seen[1]))
+        seen[:] = [now + 1.0, 0]
 
 
 class Handler(logging.Handler):

@@ -19,6 +19,7 @@ import msgspec
 import numpy as np
 
 from gitops import package as packages
+from gitops import uv
 from gitops.errors import EvidenceError, Where
 from gitops.serve import background
 from gitops.serve import model as models
@@ -33,7 +34,7 @@ from gitops.signature import Signature
 _AT_ONCE = 64  # rows that the event loop may score itself
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Around:
     """A `Runner`: the script, around the model itself or around another runner."""
 
@@ -81,6 +82,7 @@ async def start(
             f"{model.name} has a scoring script, but nobody says in which checkout",
             fix="the serving plan names it as `workdir`",
         )
+    await asyncio.to_thread(uv.sync, serve.workdir)  # may take as long as a download
     script = Script(serve.workdir, serve.script, quiet=bool(serve.log.redact), limits=limits)
     await script.start()
     runner = Around(model, script, inner)

@@ -75,7 +75,6 @@ class Script:
 
         Raises:
             EvidenceError: there is no such file, or it fails when it is loaded.
-            ToolError: the project's environment can't be made.
         """
         where = Where(self._workdir / self._script)
         try:

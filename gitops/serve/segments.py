@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 LONGEST = 8_000_000  # bytes of a line
 MOST = 4_096  # segments of a folder: a server that starts over and over leaves many small ones
@@ -40,10 +40,13 @@ class Position:
     def from_json(cls, document: Mapping[str, object]) -> Self:
         """What `as_json` gave; raises ValueError for anything else."""
         offsets, bad = document.get("offsets"), document.get("bad")
-        numbers = [bad, *(offsets.values() if isinstance(offsets, dict) else [None])]
-        if not isinstance(offsets, dict) or not all(type(n) is int and n >= 0 for n in numbers):
+        if not isinstance(offsets, dict) or not all(map(_is_size, (bad, *offsets.values()))):
             raise ValueError(f"{document!r} is no position in a log")
-        return cls({str(name): offset for name, offset in offsets.items()}, int(str(bad)))
+        return cls(dict(offsets), cast(int, bad))
+
+
+def _is_size(value: object) -> bool:
+    return type(value) is int and value >= 0
 
 
 def listing(folder: Path) -> list[tuple[int, str]]:

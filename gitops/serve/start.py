@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import ssl
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -172,7 +173,15 @@ def _check(options: Options) -> None:
 def _folder(state: Path | None) -> Iterator[Path]:
     if state is not None:
         state.mkdir(parents=True, exist_ok=True)
-        yield state
+        with (state / "serve.lock").open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise UsageError(
+                    f"another server keeps its state in {state}",
+                    fix="end that one, or give another --state",
+                ) from error
+            yield state
         return
     with tempfile.TemporaryDirectory(prefix="gitops-serve-") as folder:
         yield Path(folder)

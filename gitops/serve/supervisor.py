@@ -16,6 +16,7 @@ from types import FrameType
 
 from gitops import proc
 from gitops.errors import ToolError, UsageError
+from gitops.serve import metrics
 from gitops.serve.options import Options
 from gitops.serve.say import say
 
@@ -99,7 +100,6 @@ class Supervisor:
                 sys.executable, "-m", "gitops.serve.worker", self._options.text(),
                 str(self._listening.fileno()), str(self._alive),
             ],
-            env={"PROMETHEUS_MULTIPROC_DIR": str(metrics_folder(self._options.state))},
             pass_fds=(self._listening.fileno(), self._alive),
         )  # fmt: skip
 
@@ -120,8 +120,7 @@ class Supervisor:
         """What a dead worker said of itself is not true any more."""
         with suppress(OSError):
             (self._options.state / "workers" / f"{pid}.json").unlink()
-        for file in metrics_folder(self._options.state).glob(f"gauge_live*_{pid}.db"):
-            file.unlink(missing_ok=True)
+        metrics.bury(metrics_folder(self._options.state), pid)
 
     def _tidy(self) -> None:
         shutil.rmtree(metrics_folder(self._options.state), ignore_errors=True)

@@ -20,7 +20,7 @@ from typing import Any
 import uvicorn
 
 from gitops.errors import GitopsError
-from gitops.serve import say
+from gitops.serve import metrics, say
 from gitops.serve.app import App
 from gitops.serve.ask import Desk
 from gitops.serve.endpoints import endpoints
@@ -29,6 +29,7 @@ from gitops.serve.journal import Journal
 from gitops.serve.keys import Keys
 from gitops.serve.options import Options, parse
 from gitops.serve.protocol import configured
+from gitops.serve.supervisor import metrics_folder
 from gitops.serve.traces import Tracer
 
 
@@ -42,6 +43,7 @@ class Server(uvicorn.Server):
 
 async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     """Serve until told to end; what is under way is finished first."""
+    metrics.keep(metrics_folder(options.state))
     journal = Journal(options.state, options.timeout)
     desk = Desk(options, journal)
     app = App(options, desk, Keys(options.api_keys), endpoints)

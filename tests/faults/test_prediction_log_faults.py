@@ -116,6 +116,47 @@ def test_a_kill_loses_what_is_younger_than_the_interval_and_spoils_nothing(
     assert everything == [id for found in kept.values() for id in found]
 
 
+MANY = """
+import sys
+from pathlib import Path
+from gitops.serve.writer import Writer
+from tests.unit.serve.test_log import line, until
+
+writer = Writer(Path(sys.argv[1]), sync_seconds=0.01, segment_bytes=5_000, keep_bytes=50_000)
+for number in range(1_000):
+    assert writer.add(line(f"{sys.argv[2]}-{number}"))
+    if number % 20 == 0:
+        until(lambda: writer.state.waiting == 0)
+print(writer.close())
+"""
+
+
+def test_several_processes_write_rotate_and_remove_while_one_reads(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", MANY, str(tmp_path)]
+    writers = [
+        subprocess.Popen([*words, str(number)], cwd=PROJECT, stdout=subprocess.PIPE, text=True)
+        for number in range(3)
+    ]
+    found: list[str] = []
+    position = Position()
+    while True:
+        ended = all(writer.poll() is not None for writer in writers)
+        some, position = log.read(tmp_path, position)
+        found += [one.id for one in some]
+        if ended and not some:
+            break
+    for writer in writers:
+        assert "trouble='', written=1000, waiting=0, dropped=0" in writer.communicate()[0]
+    assert position.bad == 0
+    assert len(found) == len(set(found)) > 100
+    for number in range(3):
+        mine = [int(id.split("-")[1]) for id in found if id.startswith(f"{number}-")]
+        assert mine == sorted(mine)
+        assert mine[-1] == 999
+    sizes = [(tmp_path / name).stat().st_size for _, name in segments.listing(tmp_path)]
+    assert sum(sizes) < 50_000 + 3 * 15_000
+
+
 def ids_in(path: Path) -> list[str]:
     """The ids of a segment's whole lines, each of which must be one."""
     return [json.loads(text)["id"] for text in path.read_bytes().split(b"\n")[:-1]]

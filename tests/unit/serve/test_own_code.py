@@ -52,12 +52,21 @@ def test_a_script_answers_and_a_broken_one_does_not_take_over(tmp_path: Path) ->
         assert [one["at"] for one in server.said() if one["event"] == "scoring script failed"] != []
         state = server.get("/gitops/state").json["models"]["binary"]["champion"]
         assert state["script"] == version(root / "scoring.py")
-        plans.write(file, plan(2, binary=served(root, "broken.py")))
+        # What is redacted from now on isn't in the text of an exception either.
+        secret = served(root, "scoring.py")
+        redacting = replace(secret.serve, log=plans.Log(sync_seconds=0, redact=("carrier",)))
+        plans.write(file, plan(2, binary=replace(secret, serve=redacting)))
+        until(lambda: server.serves(2))
+        before = len(server.log.read_text())
+        assert server.post(PATH, {"row": {**ROW, "carrier": "ZZ"}, "id": "r3"}).status == 500
+        until(lambda: "scoring script failed" in server.log.read_text()[before:])
+        assert "ZZ" not in server.log.read_text()[before:]
+        plans.write(file, plan(3, binary=served(root, "broken.py")))
         until(lambda: server.get("/gitops/state").json["error"])
         assert "like those of the training data" in server.get("/gitops/state").json["error"]
         assert server.post(PATH, {"row": ROW}).json["predictions"] == ["true"]
-        plans.write(file, plan(3, binary=served(root, None)))
-        until(lambda: server.serves(3))
+        plans.write(file, plan(4, binary=served(root, None)))
+        until(lambda: server.serves(4))
         found = {one.id: one for one in log.everything(server.state / "log" / "binary")}
         assert (found["r1"].predictions, found["r1"].status) == (["true"], 200)
         assert (found["r2"].predictions, found["r2"].status) == (None, 500)

@@ -12,9 +12,8 @@ from types import SimpleNamespace
 import pytest
 
 from gitops import package
-from gitops.cli import serve as command
 from gitops.errors import ToolError, UsageError
-from gitops.serve import bench, supervisor
+from gitops.serve import bench, require_extra, supervisor
 from gitops.serve.load import Taken
 from gitops.serve.options import Options, parse
 from gitops.serve.start import address
@@ -77,7 +76,7 @@ def test_without_the_extra_the_fix_is_named(monkeypatch: pytest.MonkeyPatch) -> 
     found = util.find_spec
     monkeypatch.setattr(util, "find_spec", lambda name: None if name == "uvloop" else found(name))
     with pytest.raises(ToolError, match="uvloop") as caught:
-        command._require_extra()
+        require_extra()
     assert caught.value.fix == "install gitops-ml[serve]"
 
 
@@ -93,6 +92,13 @@ def test_a_package_is_measured(tmp_path: Path) -> None:
     assert report["steady"]["wanted"] == pytest.approx(0.8 * report["full"]["rate"], rel=0.01)
     assert report["cpu_us"] > 0
     assert report["memory_mb"] > 10
+
+
+def test_two_servers_have_no_state_in_common(tmp_path: Path) -> None:
+    with serving(tmp_path, CHAMPION) as server:
+        done = gitops(CHAMPION, "--listen", "127.0.0.1:0", "--state", server.state)
+        assert (done.returncode, "another server keeps its state" in done.stderr) == (2, True)
+        assert server.predict().status == 200
 
 
 def test_a_running_server_is_measured_with_rows_of_a_file(tmp_path: Path) -> None:

@@ -86,9 +86,11 @@ def test_one_version_is_asked_whatever_the_split(tmp_path: Path) -> None:
         for version, called in (("v1.0.0", "champion"), ("v1.1.0", "challenger")):
             found = server.post(f"/models/binary/versions/{version}/predict", {"row": ROW}).json
             assert (found["release"], found["variant"]) == (f"binary@{version}", called)
+        named = lines(server.state)
+        assert [(line["share"], line["salt"]) for line in named] == [(None, None)] * 2
         assert {server.predict().json["variant"] for _ in range(20)} == {"champion"}
-        named = server.get("/v2/models/binary").json["versions"]
-        assert named == ["v1.0.0", "v1.1.0"]
+        versions = server.get("/v2/models/binary").json["versions"]
+        assert versions == ["v1.0.0", "v1.1.0"]
 
 
 def test_a_challengers_failure_is_written_down_and_the_champion_answers(tmp_path: Path) -> None:
@@ -106,6 +108,7 @@ def test_a_challengers_failure_is_written_down_and_the_champion_answers(tmp_path
         )  # fmt: skip
         assert "missing" in failed["error"]
         assert (answered["variant"], answered["status"]) == ("champion", 200)
+        assert (failed["share"], answered["share"]) == (100, None)  # nobody drew the champion
         contracts.validate("prediction", failed, Where("log"))
         assert server.metric("gitops_requests_total", variant="challenger", status="500") == 1
         # What the champion refuses is the caller's mistake, and nobody's failure.
@@ -172,6 +175,20 @@ def test_only_a_sample_is_logged(tmp_path: Path) -> None:
         for number in range(200):
             server.post(PATH, {"row": ROW, "id": f"r{number}"})
         assert 20 < len(lines(server.state)) < 80
+
+
+def test_no_line_is_lost_when_the_logs_settings_change(tmp_path: Path) -> None:
+    file, made = tmp_path / "plan.json", served(tmp_path, share=None, challenger=None)
+    plans.write(file, plan(1, binary=made))
+    with serving(tmp_path, "--plan", file) as server:
+        for number in range(1, 5):
+            log = plans.Log(sync_seconds=60, segment_mb=number)  # nothing is written by itself
+            changed = replace(made, serve=plans.Serve(log=log))
+            for _ in range(5):
+                assert server.predict().status == 200
+            plans.write(file, plan(number + 1, binary=changed))
+            until(lambda g=number + 1: server.serves(g))  # type: ignore[misc]
+        until(lambda: len(lines(server.state)) == 20)
 
 
 def test_a_plan_takes_over_and_a_broken_one_does_not(tmp_path: Path) -> None:
