@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     from gitops.deploy.state import State
 
 
+_PATIENCE = 300.0  # seconds until --follow tries again what failed
+
+
 def register(app: typer.Typer) -> None:
     app.command()(deploy)
 
@@ -113,7 +116,7 @@ def deploy(
         if stop:
             _stopped(environment, target.stop(), as_json)
             return
-        watcher = _watcher(source, state, target, show)
+        watcher = _watcher(source, state, target, show, _PATIENCE if follow else 0.0)
         if follow:
             watcher.follow()
         sent = watcher.once() if once else watcher.until_verdict(timeout)
@@ -141,7 +144,9 @@ def parts(
     return Remote(root, config, environment, name), state, target
 
 
-def _watcher(source: Remote, state: State, target: Local, show: watching.Show) -> Watcher:
+def _watcher(
+    source: Remote, state: State, target: Local, show: watching.Show, patience: float
+) -> Watcher:
     from gitops.cli.evidence import Evidence
     from gitops.deploy.book import Book
     from gitops.deploy.reconcile import Reconciler
@@ -151,7 +156,7 @@ def _watcher(source: Remote, state: State, target: Local, show: watching.Show) -
     book = Book(state, source.environment)
     names = (source.local.project, source.environment)
     judge = Evidence(state).judge
-    reconciler = Reconciler(names, state, target, source, book, judge, show.say)
+    reconciler = Reconciler(names, state, target, source, book, judge, show.say, patience)
     target.say = show.say
     return Watcher(reconciler, Traffic(reconciler), show)
 

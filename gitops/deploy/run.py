@@ -20,7 +20,6 @@ TICK = 2.0  # seconds between two looks at server and evidence
 LOOK = 15.0  # seconds between two looks at the remote
 LONGEST = 60.0  # the same, after one that failed
 TRIES = 3  # of rolling a branch back, before one that waits for the verdict gives up
-AGAIN = 60.0  # seconds until what failed is tried again
 
 
 @dataclass(frozen=True)
@@ -54,7 +53,6 @@ class Watcher:
     rolled_back: dict[str, str] = field(default_factory=dict)
     desired: Desired | None = None
     due: float = 0.0
-    tried: float = 0.0
     said: dict[str, str] = field(default_factory=dict)
     ailing: str = ""
 
@@ -199,9 +197,7 @@ class Watcher:
         if time.monotonic() < self.due:
             return
         self.due = time.monotonic() + LONGEST
-        retry = self.reconciler.faults and time.monotonic() - self.tried > AGAIN
-        if self.desired is None or retry or self.reconciler.source.changed():
-            self.tried = time.monotonic()
+        if self.desired is None or self.reconciler.source.changed():
             self.look()
         else:
             self.reconciler.reconcile(self.desired)

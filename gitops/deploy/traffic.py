@@ -56,6 +56,9 @@ class Traffic:
             return ""
         if under.phase == "undoing":
             return self._undo(model, under, served, under.why)
+        if served.champion.package == under.release.package:
+            self._promoted(model, under)  # killed before it was said
+            return ""
         verdict = self.reconciler.judge(model, under)
         if served.challenger is None:
             # Killed right after the traffic went back: the evidence still says why.
@@ -85,6 +88,9 @@ class Traffic:
         assert served.challenger is not None  # noqa: S101
         self.reconciler.say(f"{under.release.name}: {why}")
         self.reconciler.apply(model, self.reconciler.alone(served.challenger, served))
+        self._promoted(model, under)
+
+    def _promoted(self, model: str, under: Under) -> None:
         self.reconciler.running(under.release, under.started, under.champion.package)
         self.reconciler.state.put_under_way(model, None)
         self.progress.pop(model, None)

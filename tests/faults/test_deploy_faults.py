@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from gitops import proc
+from gitops.deploy import decide
 from gitops.deploy import state as states
 from gitops.deploy.state import State
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
@@ -436,6 +437,55 @@ def test_with_the_remote_down_a_rollout_is_still_judged(releasing: Machine) -> N
             follower.communicate()
     assert releasing.deploy("production").code == 1
     rolled_back(releasing)
+
+
+def test_a_promotion_that_was_killed_is_not_taken_back(machine: Machine, better: Made) -> None:
+    assert machine.deploy("production").code == 0
+    machine.line.build(better, depth=4)
+    machine.line.promote("dev", "staging")
+    machine.line.promote("staging", "production")
+    assert machine.deploy("production", "--once").code == 0
+    state = machine.state("production")
+    plan, under = state.plan(), state.under_way()["demo"]
+    assert plan is not None
+    served = plan.models["demo"]
+    assert served.challenger is not None
+    # As if killed right after the plan was put that makes the challenger the champion.
+    promoted = decide.alone(served.challenger, served.serve)
+    state.put_plan(decide.with_model(plan, "demo", promoted, ("demo", "production")))
+    with unreachable(machine):
+        assert machine.deploy("production", "--once").code == 4
+        assert machine.release("production") == "demo@v1.1.0"
+        assert state.under_way() == {}
+    sound(machine, "production", "demo@v1.1.0")
+    assert machine.records()[-1]["replaces"] == under.champion.package
+
+
+def test_a_champion_that_was_altered_during_a_rollout_is_fetched_by_its_version(
+    releasing: Machine,
+) -> None:
+    assert releasing.deploy("production", "--once").code == 0
+    plan = releasing.state("production").plan()
+    assert plan is not None
+    champion = plan.models["demo"].champion
+    (Path(champion.folder) / "model.onnx").write_bytes(b"altered")
+    os.kill(releasing.server("production"), signal.SIGKILL)
+    done = releasing.deploy("production", "--once", "--json")
+    assert done.code == 0, done.err
+    assert states.digest_of(Path(champion.folder)) == champion.package
+    assert done.document["models"][0]["state"] == "rolling_out"
+    assert releasing.ask("production").status == 200
+
+
+def test_another_number_of_workers_starts_the_server_anew(machine: Machine) -> None:
+    assert machine.deploy("staging").code == 0
+    workers = machine.state("staging").folder / "workers"
+    assert len(list(workers.glob("*.json"))) == 1
+    assert machine.deploy("staging", "--workers", "2").code == 0
+    assert len(list(workers.glob("*.json"))) == 2
+    server = machine.server("staging")
+    assert machine.deploy("staging").code == 0  # which says nothing of workers
+    assert machine.server("staging") == server
 
 
 def test_a_state_that_is_damaged_is_named(machine: Machine) -> None:

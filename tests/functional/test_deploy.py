@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from gitops import contracts
 from gitops.deploy import state
-from gitops.errors import Where
+from gitops.errors import AnswerNo, Where
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
-from tests.unit.deploy.machine import Machine, asking, in_use
-from tests.unit.validate.gate_repo import Made
+from tests.unit.deploy.machine import Machine, asking, in_use, until
+from tests.unit.serve.projects import project
+from tests.unit.validate import conftest as tables
+from tests.unit.validate.gate_repo import Made, model
 
 __all__ = ["better", "good", "machine", "placed", "plain", "worse"]
 
@@ -19,8 +22,8 @@ __all__ = ["better", "good", "machine", "placed", "plain", "worse"]
 def test_what_is_assigned_answers_and_is_on_record(machine: Machine) -> None:
     done = machine.deploy("staging", "--json")
     assert done.code == 0, done.err
-    (model,) = done.document["models"]
-    assert (model["model"], model["state"], model["release"]) == ("demo", "running", "demo@v1.0.0")
+    (one,) = done.document["models"]
+    assert (one["model"], one["state"], one["release"]) == ("demo", "running", "demo@v1.0.0")
     answer = machine.ask("staging", rows=3)
     assert answer.status == 200
     assert answer.body["release"] == "demo@v1.0.0"
@@ -28,7 +31,7 @@ def test_what_is_assigned_answers_and_is_on_record(machine: Machine) -> None:
     (record,) = machine.records()
     contracts.validate("deployment", record, Where("record"))
     assert record["assignment"].startswith("demo#staging#")
-    assert record["package"] == model["package"]
+    assert record["package"] == one["package"]
     assert record["target"] == {
         "kind": "local",
         "endpoint": machine.endpoint("staging").url,
@@ -167,8 +170,8 @@ def test_a_challenger_that_is_no_worse_becomes_the_champion(machine: Machine, be
     with in_use(machine, "production") as seen:
         done = machine.deploy("production", "--json", "--timeout", "120")
     assert done.code == 0, done.err
-    (model,) = done.document["models"]
-    assert (model["state"], model["release"]) == ("running", "demo@v1.1.0")
+    (one,) = done.document["models"]
+    assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
     assert set(seen) == {200, 202}
     assert machine.release("production") == "demo@v1.1.0"
     assert "step 1 of 2: 20 %" in done.err
@@ -211,10 +214,10 @@ def test_once_takes_a_step_at_a_time(machine: Machine, better: Made) -> None:
     released(machine, better)
     done = machine.deploy("production", "--once", "--json")
     assert done.code == 0, done.err
-    (model,) = done.document["models"]
-    assert (model["state"], model["release"]) == ("rolling_out", "demo@v1.0.0")
-    assert model["progress"]["steps"] == [20, 50]
-    assert model["progress"]["verdict"]["state"] == "go_on"
+    (under,) = done.document["models"]
+    assert (under["state"], under["release"]) == ("rolling_out", "demo@v1.0.0")
+    assert under["progress"]["steps"] == [20, 50]
+    assert under["progress"]["verdict"]["state"] == "go_on"
     live = machine.gitops("status", "--live", "--json").document["live"]
     (one,) = [each for each in live if each["environment"] == "production"]
     assert one["rollout"] == "demo@v1.1.0: step 1 of 2: 20 %"
@@ -253,3 +256,86 @@ def test_a_rollback_by_hand_ends_the_rollout_and_is_at_once(machine: Machine, wo
     assert machine.state("production").under_way() == {}
     assert {machine.release("production") for _ in range(40)} == {"demo@v1.0.0"}
     assert machine.records()[1]["why"].startswith("rolled back by hand: demo#production#")
+
+
+def test_a_rollout_can_be_watched_by_whoever_does_it_and_by_others(
+    machine: Machine, better: Made
+) -> None:
+    assert machine.deploy("production").code == 0
+    released(machine, better)
+    assert machine.deploy("production", "--once").code == 0
+    doing = machine.start("deploy", "production", "--watch")
+    until(lambda: (machine.state("production").folder / "progress.json").exists(), "a look")
+    until(lambda: busy(machine), "the other one's lock")
+    with in_use(machine, "production"):
+        watching = machine.deploy("production", "--watch", "--json")
+    out, err = doing.communicate()
+    assert doing.returncode == 0, err
+    assert "rolling out  demo@v1.1.0  1/2 20 %" in out
+    assert watching.code == 0, watching.err
+    assert "only watches" in watching.err
+    lines = [json.loads(line) for line in watching.out.splitlines()]
+    assert lines[0]["models"][0]["progress"]["champion"] == "demo@v1.0.0"
+    assert len({line["models"][0]["progress"]["verdict"]["seen"] for line in lines}) > 1
+    assert machine.release("production") == "demo@v1.1.0"
+
+
+def busy(machine: Machine) -> bool:
+    """Whether a reconciler is at work."""
+    try:
+        with machine.state("production").alone():
+            return False
+    except AnswerNo:
+        return True
+
+
+def test_callers_of_an_earlier_version_are_not_refused(machine: Machine, tmp_path: Path) -> None:
+    """The new version takes a column less: who still sends it is answered all the while."""
+    narrow = model(
+        tmp_path / "narrow",
+        tables.people(count=3000),
+        tables.people(count=2000, seed=2),
+        features=["income", "age", "region", "member"],
+    )
+    (narrow.folder / "prepared").mkdir()
+    (narrow.folder / "prepared" / "train.csv").write_text("3000\n")
+    assert machine.deploy("staging").code == 0
+    machine.line.build(narrow, depth=4)
+    machine.line.promote("dev", "staging")
+    with asking(machine, "staging") as seen:
+        done = machine.deploy("staging")
+        until(lambda: seen[-1][1] == "demo@v1.1.0" or seen[-1][0] != 200, "the new version")
+    assert done.code == 0, done.err
+    assert {status for status, _ in seen} == {200}
+    assert machine.ask("staging").status == 200  # and for good
+
+
+def test_code_around_a_model_is_each_release_s_own(machine: Machine, better: Made) -> None:
+    """The champion has no script, the challenger has one: each answers as it was released."""
+    assert machine.deploy("production").code == 0
+    root = machine.line.root
+    after = (
+        "def after(rows, answers):\n    return [{**one, 'prediction': 'true'} for one in answers]\n"
+    )
+    project(root, scoring=after)
+    settings = (root / "gitops.yaml").read_text()
+    scripted = settings.replace("task: binary", "task: binary, serve: {script: scoring.py}")
+    machine.line.repo.write("gitops.yaml", scripted)
+    released(machine, better)
+    done = machine.deploy("production", "--once")
+    assert done.code == 0, done.err
+    said: dict[str, set[str]] = {}
+    for _ in range(20):
+        answer = machine.ask("production", rows=30)
+        said.setdefault(answer.body["release"], set()).update(answer.body["predictions"])
+    assert said == {"demo@v1.0.0": {"true", "false"}, "demo@v1.1.0": {"true"}}
+    plan = machine.state("production").plan()
+    assert plan is not None
+    served = plan.models["demo"]
+    assert served.champion.code is None
+    assert served.challenger is not None
+    assert served.challenger.code is not None
+    assert served.challenger.code.script == "scoring.py"
+    machine.line.rollback("production")
+    assert machine.deploy("production").code == 0
+    assert list((machine.state("production").folder / "checkouts").iterdir()) == []

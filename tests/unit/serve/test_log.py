@@ -67,6 +67,12 @@ def test_a_line_is_one_line_and_keeps_the_contract() -> None:
         contracts.validate("prediction", json.loads(made), Where("line"))
 
 
+def test_the_line_in_the_guide_keeps_the_contract() -> None:
+    guide = Path(__file__).parents[3] / "docs" / "guides" / "predictions.md"
+    example = guide.read_text("utf-8").split("```json\n")[1].split("```")[0]
+    contracts.validate("prediction", json.loads(example), Where(guide))
+
+
 def test_features_are_embedded_as_they_came() -> None:
     raw = b'[{"a": 1.50,\n "b":"x\\ny"}]'
     kept = log.features("rows", raw)
@@ -114,6 +120,7 @@ def test_sampling_is_by_the_id_and_nothing_else() -> None:
 def test_what_is_added_is_read(writer: Writer) -> None:
     assert all(writer.add(line(f"r{n}")) for n in range(10))
     until(lambda: writer.state.written == 10)
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in writer.folder.iterdir())
     found, position = log.read(writer.folder)
     assert [one.id for one in found] == [f"r{n}" for n in range(10)]
     assert bytes(found[0].features) == ROW
@@ -122,16 +129,7 @@ def test_what_is_added_is_read(writer: Writer) -> None:
     assert log.read(writer.folder, position) == ([], position)
     writer.add(line("later"))
     until(lambda: writer.state.written == 11)
-    again = Position.from_json(json.loads(json.dumps(position.as_json())))
-    assert ids(writer.folder, again) == ["later"]
-
-
-@pytest.mark.parametrize(
-    "wrong", [{}, {"offsets": [], "bad": 0}, {"offsets": {"a": -1}, "bad": 0}, {"offsets": {}}]
-)
-def test_what_is_no_position_is_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(ValueError, match="no position"):
-        Position.from_json(wrong)
+    assert ids(writer.folder, position) == ["later"]
 
 
 def test_an_idle_writer_touches_nothing(writer: Writer) -> None:
@@ -167,6 +165,17 @@ def test_segments_rotate_and_the_oldest_closed_ones_go(writer: Writer) -> None:
     sizes = [(writer.folder / name).stat().st_size for _, name in there]
     assert sum(sizes[:-1]) <= 40_000
     assert writer.state.segment == there[-1][1]
+
+
+def test_segments_are_bounded_in_number_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segments, "MOST", 5)
+    for number in range(8):
+        made = Writer(tmp_path, sync_seconds=0.02, segment_bytes=10**6, keep_bytes=10**6)
+        made.add(line(f"r{number}"))
+        made.close()
+    assert ids(tmp_path) == [f"r{number}" for number in range(3, 8)]
 
 
 def test_the_open_segment_of_another_writer_stays(writer: Writer) -> None:

@@ -231,6 +231,21 @@ def before(rows):
     with_script(text, tmp_path, use, limits=Limits(call=1.5, queue=3))
 
 
+def test_an_answer_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gitops.serve.script_process._LONGEST", 100_000)
+    text = """
+def before(rows):
+    return [{**row, "carrier": "A" * 200_000} if row["distance"] == 666 else row for row in rows]
+"""
+
+    async def use(made: Around) -> None:
+        with pytest.raises(Failure):
+            await ask(made, {**ROW, "distance": 666})
+        assert (await ask(made)).predictions
+
+    with_script(text, tmp_path, use)
+
+
 def test_a_script_that_is_not_ready_in_time_is_not_served(tmp_path: Path) -> None:
     async def use(made: Around) -> None:
         raise AssertionError("it started")
