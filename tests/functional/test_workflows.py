@@ -79,6 +79,10 @@ def combinations() -> Iterator[tuple[str, str]]:
         of_model, runners = TARGETS[target]
         models = LAYOUTS[layout] % of_model
         yield f"{layout}-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{runners}{models}"
+    for target in ("local", "own"):
+        more = f"infrastructure: {{provider: azure, id: k7q2m9xd}}\n{TARGETS[target][1]}"
+        models = LAYOUTS["single"] % ""
+        yield f"provisioned-{target}-azure", f"{HEAD}{STORAGES['azure']}{more}{models}"
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +110,9 @@ def every(generated: dict[str, Texts], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
-    assert len(generated) == 30
+    assert len(generated) == 32
     for name, made in generated.items():
-        assert len(made) == 12, name
+        assert len(made) == (14 if "provisioned" in name else 12), name
         deploys = "deploy-production:" in made[".github/workflows/deploy.yml"]
         assert deploys == ("local" not in name), name
         refused = "no hosted runner reaches" in made[".github/workflows/build.yml"]
