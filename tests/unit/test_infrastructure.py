@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from gitops.infra import check, schema
 from gitops.scaffold import infrastructure, provision, sync
 from tests.unit.scaffolds import Scaffold, git, scaffold
 
+PROJECT = Path(__file__).resolve().parents[2]
 HEAD = """\
 version: 1
 project: flights
@@ -53,6 +55,12 @@ COMBINATIONS = {
     "one-environment": HEAD + "environments: [{name: prod, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def _checkov(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of `make .checkov/ready`, where it's there."""
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{PROJECT / '.checkov' / 'bin'}")
 
 
 def parse(text: str) -> config.Config:
