@@ -311,13 +311,18 @@ def value(text: object) -> str:
 
 def env(step: dict[str, Any]) -> dict[str, str]:
     named = {"GITHUB_TOKEN": "TOKEN", "SYSTEM_ACCESSTOKEN": "TOKEN"}
-    return {named.get(name, name): value(one) for name, one in step.get("env", {}).items()}
+    # Whom a task has logged in as, Azure tells the command itself.
+    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+    given = {name: one for name, one in step.get("env", {}).items() if name not in told}
+    return {named.get(name, name): value(one) for name, one in given.items()}
 
 
 def command(text: str) -> str:
     """A script without what the platform's own shell needs; what sets the machine up, by a word."""
     if "uv pip install" in text:
         return "install gitops"
+    if "terraform.zip" in text:
+        return "install terraform"
     if "pip install" in text:
         return "set up uv"
     if text.startswith('echo "'):
