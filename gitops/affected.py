@@ -143,7 +143,7 @@ class _Change:
 
 @dataclass(frozen=True)
 class _Pipeline:
-    """A pipeline in a folder: what it names elsewhere; None: that isn't certain."""
+    """A pipeline in a folder: what it names (None: that isn't certain), and what it writes."""
 
     folder: str
     paths: frozenset[str] | None
@@ -219,7 +219,7 @@ def _users(change: _Change, pipelines: Mapping[str, _Pipeline]) -> dict[str, set
 
     def made_by(path: str) -> set[str]:
         found = inside.get(path, set()) | {makers[one] for one in _up(path) if one in makers}
-        if found or change.keeps(path):
+        if found or path.startswith("../") or change.keeps(path):
             return found
         # A pipeline that never ran has no outputs yet: its folder says whose it would be.
         return {next((one for one in _up(path) if one in pipelines), ".")}

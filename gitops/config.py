@@ -15,13 +15,12 @@ from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 from gitops.config_infrastructure import Infrastructure
 from gitops.config_runners import Job, Runner
-from gitops.config_serving import Listen, Rollout, Serve
+from gitops.config_serving import PORT, Listen, Rollout, Serve
 from gitops.errors import ConfigError, UsageError, Where
 
 FILE = "gitops.yaml"
 
 _M = TypeVar("_M", bound=BaseModel)
-PORT = 8080  # of the first environment; each further one has the next
 
 
 class Environment(Frozen):

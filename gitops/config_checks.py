@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import cloudnames, content
+from gitops.config_serving import PORT
 from gitops.config_values import shown
 from gitops.errors import ConfigError
 from gitops.yamledit import dotted, inline
@@ -189,6 +190,29 @@ def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
                     f"{shown(other.branch)}: git stores branches as files in folders"
                 )
                 yield Problem(place, text, f"write {other.branch}-{each.name}")
+    yield from _addresses(environments)
+
+
+def _addresses(environments: Mapping[int, Environment]) -> Iterator[Problem]:
+    """Two environments on this machine can't answer at one address."""
+    given = {at: each.listen or f"127.0.0.1:{PORT + at}" for at, each in environments.items()}
+    for at, address in given.items():
+        host, _, port = address.rpartition(":")
+        for other in range(at):
+            there, _, taken = given.get(other, "").rpartition(":")
+            everywhere = {"0.0.0.0", "[::]"} & {host, there}  # noqa: S104
+            if taken != port or not (host == there or everywhere):
+                continue
+            wrong, right = (at, other) if environments[at].listen else (other, at)
+            free = PORT + len(environments)
+            while any(one.endswith(f":{free}") for one in given.values()):
+                free += 1
+            yield Problem(
+                ("environments", wrong, "listen"),
+                f"environments[{wrong}].listen {shown(given[wrong])} is where environments[{right}]"
+                f" answers ({given[right]})",
+                f"give each an address of its own, such as 127.0.0.1:{free}",
+            )
 
 
 def _policies(environments: Mapping[int, Environment], own: set[str]) -> Iterator[Problem]:

@@ -14,6 +14,7 @@ from gitops.cli import (
     ci,
     data,
     demo,
+    deploy,
     diff,
     doctor,
     fetch,
@@ -27,6 +28,8 @@ from gitops.cli import (
     promote,
     rollback,
     schema,
+    serve,
+    setup,
     status,
     sync,
     upgrade,
@@ -71,6 +74,8 @@ for module in (
     promote,
     rollback,
     fetch,
+    serve,
+    deploy,
     status,
     diff,
     log,
@@ -84,4 +89,5 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+setup.register(app)
 infra.register(app)

@@ -74,6 +74,8 @@ def build(
         ToolError: a stage, the environment or the remote failed.
     """
     wanted = _wanted(root, push)
+    if push and not wanted:
+        say("a rehearsal: nothing is pushed to the storage")
     private = git.private(root)
     with only_one(private, say) as lock:
         results = {
@@ -191,6 +193,8 @@ def _any_note(private: Path) -> unchanged.Note | None:
 def _wanted(root: Path, push: bool | None) -> str:
     """The remote to push to, or ""; None means: to a folder yes, to a network remote no."""
     remote = dvcremote.remote(root)
+    if dvcremote.rehearsed(remote):
+        return ""
     return remote.url if (remote.is_folder if push is None else push) else ""
 
 

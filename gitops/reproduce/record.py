@@ -101,7 +101,7 @@ def _item(place: Place, item: dvc.Tracked) -> dict[str, object]:
 
 def _builder(root: Path) -> dict[str, str]:
     # `gitops ci` runs a workflow on somebody's machine: that is no builder to rely on.
-    if not os.environ.get("CI") or os.environ.get("GITOPS_CI") == "local":
+    if not os.environ.get("CI") or os.environ.get("GITOPS_CI"):
         return {"kind": "laptop", "id": git.identity(root)}
     server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
     run = os.environ.get("GITHUB_RUN_ID")

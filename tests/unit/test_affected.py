@@ -300,6 +300,17 @@ def test_a_model_at_the_top_is_what_its_pipeline_names(tmp_path: Path) -> None:
         assert touched(tmp_path / str(number), files, {path: "# more\n"}) == wanted, path
 
 
+def test_what_lies_outside_of_the_repository_is_nobodys(tmp_path: Path) -> None:
+    files = {
+        **FILES,
+        "gitops.yaml": f"{SETTINGS}  top: {{task: binary}}\n",
+        "dvc.yaml": "stages:\n  a:\n    cmd: x\n    deps:\n      - settings.json\n",
+        "settings.json": "1\n",
+        "models/other/dvc.yaml": PIPELINE.replace("../../src/shared", "../../../elsewhere.csv"),
+    }
+    assert touched(tmp_path, files, {"settings.json": "2\n"}) == {"top"}
+
+
 def test_symbolic_links(tmp_path: Path) -> None:
     files = {**FILES, "models/other/src/common": "-> ../../../lib", "lib/rates.csv": "1\n"}
     assert touched(tmp_path / "1", files, {"lib/rates.csv": "2\n"}) == {"other"}

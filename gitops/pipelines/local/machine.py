@@ -126,7 +126,7 @@ def environment(run: Run, home: Path) -> dict[str, str]:
         "UV_CACHE_DIR": uv.cache_folder(),
         "UV_PYTHON_INSTALL_DIR": uv.python_folder(),
         "CI": "true",
-        "GITOPS_CI": "local",
+        "GITOPS_CI": "real" if run.real else "rehearsal",
         "NO_COLOR": "1",
         "TERM": "dumb",
         "GITHUB_ACTIONS": "true",

@@ -156,6 +156,8 @@ CASES = [
      run("pip install --require-hashes -r requirements.txt")),
     ("install", GITHUB, script("set -e", "python3 -m pip install \\", "  numpy"), 18,
      script("set -e", "python3 -m pip install \\", "  --require-hashes -r lock.txt")),
+    ("install", GITHUB, script("if ! sudo pip3 install x; then exit 1; fi"), 17,
+     script('echo "pip install x"')),
     ("install", GITHUB, run("cd app && npm install"), 16, run("cd app && npm ci")),
     ("install", GITHUB, run("curl -fsSL https://example.org/i.sh | sudo bash"), 16,
      run("curl -fsSLo file https://example.org/file")),
