@@ -443,6 +443,37 @@ END = "concurrency: {by: branch, cancel: true}\njobs:\n"
             "two jobs a-staging",
         ),
         (
+            PUSH.replace("integration", "['release/*']") + END + JOB % "",
+            3,
+            "no name of a branch",
+        ),
+        (f"{PUSH.replace('integration', '[gitops/records]')}{END}{JOB % ''}", 3, "of yours"),
+        (
+            PR.replace("ments}", "ments}, paths: [x]") + f"required: [a]\n{END}{JOB % ''}",
+            3,
+            "never get its required check",
+        ),
+        (f"{PR}{END}{JOB % ''}".replace("'true'", "x, token: true"), 6, "reaches the run's token"),
+        (
+            f"{PUSH}{END}{JOB % ', environment: dev'}".replace("'true'", "x, output: y"),
+            6,
+            "other names on Azure",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ''}".replace(
+                "'true'}", "x, output: y}, {name: B, run: x, output: y}"
+            ),
+            6,
+            "two steps put out 'y'",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ''}  b:{JOB[4:] % ''}".replace(
+                "run: 'true'", "use: upload, artifact: c, path: p, days: 1"
+            ),
+            7,
+            "uploaded already, by a, step 1",
+        ),
+        (
             PUSH.replace("push: {branches: integration}", "schedule: ['0 0 30 2 *']")
             + END
             + JOB % "",
@@ -525,6 +556,45 @@ def test_a_wrong_runner_is_refused(load: Load, runner: str, said: str) -> None:
     assert said in f"{caught.value.message} {caught.value.fix}"
     assert caught.value.where is not None
     assert caught.value.where.line == 10
+
+
+@pytest.mark.parametrize("name", ["nightly.yml", "Nightly.yaml", "${{ github.head_ref }}.yaml"])
+def test_a_file_that_can_be_no_workflow_is_not_passed_over(
+    load: Load, tmp_path: Path, name: str
+) -> None:
+    flights = load(PLAIN)
+    own(tmp_path, "nightly", NIGHTLY)
+    folder = tmp_path / ".gitops" / "workflows"
+    (folder / "nightly.yaml").rename(folder / name)
+    with pytest.raises(ConfigError, match="no workflow has such a name") as caught:
+        pipelines.render(flights, tmp_path)
+    assert caught.value.where is not None
+    assert caught.value.where.file == folder / name
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{PR}required: [a]\n{END}{JOB % ''}", 4),
+        ("extends: pull-request\nabout: x\n", 1),
+    ],
+)
+def test_the_required_check_is_reported_once(
+    load: Load, tmp_path: Path, text: str, line: int
+) -> None:
+    """A second check of its name, which passes, would stand for the first."""
+    flights = load(PLAIN)
+    own(tmp_path, "docs", text)
+    with pytest.raises(ConfigError, match="pull-request has `required` already") as caught:
+        pipelines.render(flights, tmp_path)
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+    own(
+        tmp_path,
+        "docs",
+        text.replace("required: [a]", "required: []") + "required: []\n" * ("extends" in text),
+    )
+    pipelines.render(flights, tmp_path)
 
 
 def test_two_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:
