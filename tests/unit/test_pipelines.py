@@ -42,6 +42,7 @@ models:
   late: {{task: binary, path: models/late, deploy: {{target: azureml}}}}
   fares: {{task: regression, path: models/fares}}
 """
+PLATFORMS: tuple[Platform, ...] = ("github", "azure", "local")
 Load = Callable[[str], config.Config]
 
 
@@ -317,6 +318,23 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
     assert (tell["deployment"], tell["environment"]) == ("tell", "staging")
     (step,) = tell["strategy"]["runOnce"]["deploy"]["steps"]
     assert step["env"] == {"KEY": "$(KEY)", "PLACE": "$(PLACE)"}
+
+
+@pytest.mark.parametrize("command", ["make a | tee log", "make a; make b", "make a\nmake b\n"])
+def test_a_command_stops_at_the_first_failure_everywhere(
+    load: Load, tmp_path: Path, command: str
+) -> None:
+    """A platform's shell doesn't by itself: Azure's goes on, and GitHub's misses it in a pipe."""
+    step = f"{{name: A, run: {command!r}}}".replace("'", '"')
+    own(tmp_path, "build", f"{PUSH}{END}{JOB % ''}".replace("{name: A, run: 'true'}", step))
+    flights = load(PLAIN)
+    strict = f"set -euo pipefail\n{command}"
+    for platform in PLATFORMS:
+        found = pipelines.load("build", flights, platform, tmp_path)
+        assert found.job("a").steps[0].run == strict
+    (on_github,) = YAML(typ="safe").load(github.emit(found))["jobs"]["a"]["steps"]
+    (on_azure,) = YAML(typ="safe").load(azure.emit(found))["jobs"][0]["steps"]
+    assert on_github["run"].strip() == on_azure["bash"].strip() == strict.strip()
 
 
 def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -> None:

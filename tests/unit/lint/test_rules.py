@@ -214,7 +214,8 @@ CASES = [
      put(GOOD, ("pull_request:", "pull_request_target:"), ("make test", "gh pr view 7"))),
     ("secret", GITHUB, put(GOOD + SECRET, ("secrets.DEPLOY_TOKEN", "toJSON(secrets)")), 18,
      put(GOOD + SECRET, ("secrets.DEPLOY_TOKEN", "toJSON(vars)"))),
-    ("secret", GITHUB, GOOD + CALLED, 19, put(GOOD + CALLED, ("    secrets", f"{GUARD}    secrets"))),
+    ("secret", GITHUB, GOOD + CALLED, 19,
+     put(GOOD + CALLED, ("    secrets", f"{GUARD}    secrets"))),
     ("ignore", GITHUB, put(GOOD, ("minutes: 5", "minutes: 5  # gitops: ignore[pin] x")), 11, GOOD),
 ]  # fmt: skip
 
