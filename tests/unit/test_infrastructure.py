@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gitops import config, pipelines
 from gitops.config_infrastructure import Components
-from gitops.errors import AnswerNo, ConfigError
+from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.infra import check, schema
 from gitops.scaffold import infrastructure, provision, sync
+from gitops.setup import github as setup_github
+from gitops.setup import wishes
 from tests.unit.scaffolds import Scaffold, git, scaffold
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -203,8 +207,6 @@ def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_checker_that_breaks_down_is_no_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gitops.errors import ToolError
-
     top = lay(COMBINATIONS["core"], tmp_path)
     fake = tmp_path / "bin" / "checkov"
     fake.parent.mkdir()
@@ -319,31 +321,57 @@ def test_the_scan_fires(text: str) -> None:
     assert SECRETS.search(text)
 
 
-def subjects(text: str) -> dict[str, list[str]]:
-    """Subjects that identities trust, with OWNER/NAME in them, by the credential's name."""
+def subjects(text: str) -> set[str]:
+    """Every subject that an identity trusts, with OWNER/NAME in it."""
+    declared = parse(text)
     made = files(text)["infrastructure/shared/identities.tf"].decode()
-    found = re.findall(
-        r'"azurerm_federated_identity_credential" "(\w+)" \{(.*?)\n\}', made, re.DOTALL
-    )
+    found = re.findall(r'subject\s+= "(repo:[^"]*)"', made)
+    assert len(found) == 3
     return {
-        name: [one.replace("${var.github_repository}", "OWNER/NAME")]
-        for name, body in found
-        for one in re.findall(r'subject\s+= "(repo:[^"]*)"', body)
+        one.replace("${var.github_repository}", "OWNER/NAME")
+        .replace("${each.key}", environment.name)
+        .replace("${each.value}", environment.branch)
+        for one in found
+        for environment in declared.environments
     }
 
 
-def test_each_environment_is_trusted_by_exactly_one_subject_as_workflows_have_it() -> None:
-    declared = parse(COMBINATIONS["github-only"])
-    found = subjects(COMBINATIONS["github-only"])
-    assert found == {
-        "github": ["repo:OWNER/NAME:environment:${each.key}"],
-        "github_pull_request": ["repo:OWNER/NAME:pull_request"],
-        "github_build": ["repo:OWNER/NAME:ref:refs/heads/main"],
+@pytest.mark.parametrize("name", ["core", "github-only", "one-environment"])
+def test_what_is_trusted_is_what_setup_and_workflows_say(name: str) -> None:
+    declared = parse(COMBINATIONS[name])
+    facts: Any = SimpleNamespace(subject="repo:OWNER/NAME")
+    said = {subject for _, subject in setup_github.subjects(declared, facts)}
+    assert subjects(COMBINATIONS[name]) == said
+    branches = {one.branch for one in declared.environments}
+    for workflow in pipelines.names():
+        pipeline = pipelines.load(workflow, declared, "github")
+        assert {*pipeline.triggers.push} <= branches
+        for job in pipeline.jobs:
+            if job.environment and any(step.logins for step in job.steps):
+                assert f"repo:OWNER/NAME:environment:{job.environment}" in said
+
+
+def test_setup_takes_an_identity_for_each_environment() -> None:
+    declared = parse(COMBINATIONS["core"])
+    said = ["AZURE_CLIENT_ID=a", "dev:AZURE_CLIENT_ID=b", "production:AZURE_CLIENT_ID=c"]
+    assert wishes.given(declared, said) == {
+        "AZURE_CLIENT_ID": "a",
+        "dev/AZURE_CLIENT_ID": "b",
+        "production/AZURE_CLIENT_ID": "c",
     }
-    names = {one.name for one in declared.environments}
-    for name in pipelines.names():
-        for job in pipelines.load(name, declared, "github").jobs:
-            assert job.environment is None or job.environment in names
+    bare = parse(HEAD.partition("infrastructure:")[0])
+    assert wishes.variables(bare) == ()
+    with pytest.raises(UsageError):
+        wishes.given(bare, said)
+
+
+def test_an_environment_trusts_exactly_one_subject() -> None:
+    text = files(COMBINATIONS["github-only"])["infrastructure/shared/identities.tf"].decode()
+    blocks = re.findall(
+        r'"azurerm_federated_identity_credential" "\w+" \{(.*?)\n\}', text, re.DOTALL
+    )
+    (one,) = (block for block in blocks if "user_assigned_identity.deploy" in block)
+    assert 'subject             = "repo:${var.github_repository}:environment:${each.key}"' in one
 
 
 def test_the_workflow_is_there_where_infrastructure_is_declared() -> None:
