@@ -17,7 +17,7 @@ from gitops import config, pipelines
 from gitops.config_infrastructure import Components
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.infra import check, schema
-from gitops.scaffold import infrastructure, provision, sync
+from gitops.scaffold import infrastructure, new, provision, sync
 from gitops.setup import github as setup_github
 from gitops.setup import wishes
 from tests.unit.scaffolds import Scaffold, git, scaffold
@@ -522,6 +522,44 @@ def test_the_id_never_changes(made: Scaffold) -> None:
     commit(made)
     with pytest.raises(ConfigError, match="another id"):
         provision.add(made.root, {"id": "bbbbbbbb"})
+
+
+@pytest.mark.parametrize(
+    ("project", "answers", "wanted"),
+    [
+        ("flights", {}, None),
+        ("flights", {"infrastructure": "local"}, {"provider": "local"}),
+        ("flights", {"infrastructure": "azure"}, {"provider": "azure", "region": "westeurope"}),
+        (
+            "flights",
+            {"infrastructure": "azure", "region": "eastus2"},
+            {"provider": "azure", "region": "eastus2"},
+        ),
+    ],
+)
+def test_what_new_declares(
+    project: str, answers: Mapping[str, object], wanted: Mapping[str, object] | None
+) -> None:
+    found = new.infrastructure(project, answers)
+    if found is not None and found["provider"] == "azure":
+        assert re.fullmatch("[a-z0-9]{8}", str(found.pop("id")))
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("project", "answers", "message"),
+    [
+        ("flights", {"infrastructure": "aws"}, "infrastructure.provider"),
+        ("flights", {"infrastructure": "azure", "region": "West Europe"}, "its short name"),
+        ("flights", {"region": "westeurope"}, "no infrastructure"),
+        ("windows-sales", {"infrastructure": "azure"}, "which Azure refuses"),
+    ],
+)
+def test_what_new_refuses_before_it_writes_anything(
+    project: str, answers: Mapping[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        new.infrastructure(project, answers)
 
 
 def test_add_waits_for_a_repository_in_sync(made: Scaffold) -> None:
