@@ -325,10 +325,10 @@ def subjects(text: str) -> set[str]:
     """Every subject that an identity trusts, with OWNER/NAME in it."""
     declared = parse(text)
     made = files(text)["infrastructure/shared/identities.tf"].decode()
-    found = re.findall(r'subject\s+= "(repo:[^"]*)"', made)
+    found = re.findall(r'subject\s+= "([^"]*)"', made)
     assert len(found) == 3
     return {
-        one.replace("${var.github_repository}", "OWNER/NAME")
+        one.replace("${var.github_subject}", "repo:OWNER/NAME")
         .replace("${each.key}", environment.name)
         .replace("${each.value}", environment.branch)
         for one in found
@@ -371,7 +371,7 @@ def test_an_environment_trusts_exactly_one_subject() -> None:
         r'"azurerm_federated_identity_credential" "\w+" \{(.*?)\n\}', text, re.DOTALL
     )
     (one,) = (block for block in blocks if "user_assigned_identity.deploy" in block)
-    assert 'subject             = "repo:${var.github_repository}:environment:${each.key}"' in one
+    assert 'subject             = "${var.github_subject}:environment:${each.key}"' in one
 
 
 def test_the_workflow_is_there_where_infrastructure_is_declared() -> None:
