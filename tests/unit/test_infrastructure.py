@@ -56,7 +56,7 @@ COMBINATIONS = {
     ),
     "github-only": HEAD.replace("[github, azure]", "[github]"),
     "azure-only": HEAD.replace("[github, azure]", "[azure]"),
-    "one-environment": HEAD + "environments: [{name: prod, branch: main}]\n",
+    "one-environment": HEAD + "environments: [{name: qa, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
 
@@ -403,9 +403,10 @@ def test_an_environment_is_applied_as_itself_and_planned_as_whoever_reads() -> N
 # ---------------------------------------------------------------- the bootstrap
 
 
-def test_the_bootstrap_makes_a_container_for_each_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["core", "one-environment"])
+def test_the_bootstrap_makes_a_container_for_each_state(name: str, tmp_path: Path) -> None:
     """With an `az` that writes down how it was called."""
-    top = lay(COMBINATIONS["core"], tmp_path)
+    top = lay(COMBINATIONS[name], tmp_path)
     log = tmp_path / "log"
     fake = tmp_path / "bin" / "az"
     fake.parent.mkdir()
@@ -418,12 +419,14 @@ def test_the_bootstrap_makes_a_container_for_each_state(tmp_path: Path) -> None:
     calls = log.read_text().splitlines()
     account = re.search(r"^account=(\w+)$", (top / "bootstrap.sh").read_text(), re.MULTILINE)
     assert account is not None
-    for folder in ("shared", "environments/dev", "environments/staging", "environments/production"):
+    environments = [f"environments/{one.name}" for one in parse(COMBINATIONS[name]).environments]
+    for folder in ("shared", *environments):
         root = (top / folder / ("versions.tf" if folder == "shared" else "main.tf")).read_text()
-        (name,) = re.findall(r'container_name\s+= "(\w+)"', root)
+        (container,) = re.findall(r'container_name\s+= "([a-z][a-z0-9-]{2,62})"', root)
         assert f'storage_account_name = "{account[1]}"' in root
         assert any(
-            f"container-rm create --name {name} --storage-account {account[1]}" in c for c in calls
+            f"container-rm create --name {container} --storage-account {account[1]}" in c
+            for c in calls
         )
     (made,) = (one for one in calls if one.startswith("storage account create"))
     assert "--allow-shared-key-access false" in made
