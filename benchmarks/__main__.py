@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import affected, cases, gate, pipelines, registry, sync
+from benchmarks import affected, cases, gate, pipelines, predictions, registry, serving, sync
 from benchmarks.measure import side_by_side
 
 _PEERS = (
@@ -29,6 +29,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="cases whose function has this in its name")
     parser.add_argument("--large", action="store_true", help="also the gate at 10M rows: minutes")
     parser.add_argument("--json", type=Path, help="write the results there too")
+    parser.add_argument("--soak", type=float, help="ask our server for so many seconds instead")
     options = parser.parse_args()
     if options.rounds < 5:
         parser.error("fewer than 5 rounds say little")
@@ -36,6 +37,9 @@ def main() -> None:
     compileall.compile_dir(cases.PROJECT / "gitops", quiet=1)
     with tempfile.TemporaryDirectory(prefix="gitops-bench-") as temporary:
         folder = Path(temporary).resolve()
+        if options.soak:
+            print(serving.soak(folder, options.soak, environment(folder)))
+            return
         results = list(run(folder, options.rounds, only=options.only, large=options.large))
     facts = machine()
     print(table(facts, results))
@@ -59,6 +63,8 @@ def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[s
         "registry_promote": registry.plan,
         "gate": gate.million,
         "gate_command": gate.command,
+        "prediction_log": predictions.write,
+        "prediction_join": predictions.join,
     }
     if large:
         made |= {"gate_large": gate.ten_million, "gate_command_large": gate.ten_million_command}
@@ -83,6 +89,8 @@ def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[s
             }
         if case.check is not None:
             case.check(folder)
+    if only in "serving":
+        yield from serving.run(folder, rounds, env)
 
 
 def environment(folder: Path) -> dict[str, str]:

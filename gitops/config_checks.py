@@ -9,7 +9,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import content
+from gitops import cloudnames, content
+from gitops.config_serving import PORT
 from gitops.config_values import shown
 from gitops.errors import ConfigError
 from gitops.yamledit import dotted, inline
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-    from gitops.config import Environment, Model
+    from gitops.config import Config, Environment, Model
 
 Schema = Mapping[str, Any]
 POLICIES = Path(".gitops", "policies")  # of a repository
@@ -149,6 +150,26 @@ def between(
     return [*_environments(environments), *missing, *_outputs(models)]
 
 
+def infrastructure(config: Config) -> list[Problem]:
+    """Why the infrastructure of a file that is right otherwise can't be provisioned."""
+    declared = config.infrastructure
+    if declared is None or not declared.in_cloud:
+        return []
+    place: Place
+    for at, each in enumerate(config.environments):
+        if each.name in (cloudnames.SHARED, cloudnames.STATE):
+            text = f"is {each.name}, as the infrastructure that all environments share is called"
+            place = ("environments", at, "name")
+            return [Problem(place, f"{dotted(place)} {text}", "give it another name")]
+    found = []
+    place = ("infrastructure", "prefix") if declared.prefix else ("project",)
+    for environment, why in cloudnames.problems(config):
+        text = f"{dotted(place)}: the name of a resource for {environment} {why}"
+        fix = "write another `prefix:` under infrastructure"
+        found.append(Problem(place, text, fix))
+    return found[:1]
+
+
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
     names: dict[str, int] = {}
     branches: dict[str, int] = {}
@@ -169,6 +190,29 @@ def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
                     f"{shown(other.branch)}: git stores branches as files in folders"
                 )
                 yield Problem(place, text, f"write {other.branch}-{each.name}")
+    yield from _addresses(environments)
+
+
+def _addresses(environments: Mapping[int, Environment]) -> Iterator[Problem]:
+    """Two environments on this machine can't answer at one address."""
+    given = {at: each.listen or f"127.0.0.1:{PORT + at}" for at, each in environments.items()}
+    for at, address in given.items():
+        host, _, port = address.rpartition(":")
+        for other in range(at):
+            there, _, taken = given.get(other, "").rpartition(":")
+            everywhere = {"0.0.0.0", "[::]"} & {host, there}  # noqa: S104
+            if taken != port or not (host == there or everywhere):
+                continue
+            wrong, right = (at, other) if environments[at].listen else (other, at)
+            free = PORT + len(environments)
+            while any(one.endswith(f":{free}") for one in given.values()):
+                free += 1
+            yield Problem(
+                ("environments", wrong, "listen"),
+                f"environments[{wrong}].listen {shown(given[wrong])} is where environments[{right}]"
+                f" answers ({given[right]})",
+                f"give each an address of its own, such as 127.0.0.1:{free}",
+            )
 
 
 def _policies(environments: Mapping[int, Environment], own: set[str]) -> Iterator[Problem]:

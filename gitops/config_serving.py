@@ -10,6 +10,7 @@ from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 
 SHADOW = "shadow"
+PORT = 8080  # where the first environment answers; each further one has the next
 Metric = Literal["brier", "log_loss", "accuracy", "absolute_error", "squared_error", "value"]
 
 

@@ -6,9 +6,10 @@ import posixpath
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib import util
 from pathlib import Path
 
-from gitops import __version__, config, dvc, dvcremote, git, proc, uv
+from gitops import __version__, config, dvc, dvcremote, git, proc, serve, uv
 from gitops.errors import GitopsError
 
 _ENOUGH_BYTES = 2 << 30
@@ -39,6 +40,15 @@ def _machine(cwd: Path) -> Iterator[Finding]:
     yield _try("git", git.require, git.version)
     yield _try("git identity", lambda: git.require_identity(cwd), lambda: "name and e-mail are set")
     yield _try("uv", uv.binary, lambda: proc.run([uv.binary(), "--version"]).out.split()[1])
+    missing = [name for name in serve.EXTRA if util.find_spec(name) is None]
+    yield Finding(
+        "serving",
+        "warn" if missing else "ok",
+        f"gitops serve and gitops deploy need {', '.join(missing)}"
+        if missing
+        else "what it needs is installed",
+        "install gitops-ml[serve]" if missing else "",
+    )
     free = shutil.disk_usage(cwd).free
     state = "ok" if free > _ENOUGH_BYTES else "warn"
     yield Finding(

@@ -6,12 +6,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gitops.errors import ToolError
+
+if TYPE_CHECKING:
+    import asyncio
 
 _GRACE_SECONDS = 10.0
 
@@ -108,10 +113,12 @@ def stream(
     cwd: Path | None = None,
     env: Mapping[str, str | None] | None = None,
     pass_fds: Sequence[int] = (),
+    grace: float = _GRACE_SECONDS,
 ) -> int:
     """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
 
-    Whatever interrupts us ends the process, and all that it started.
+    Whatever interrupts us ends the process, and all that it started: as Ctrl-C does, and for good
+    after `grace` seconds.
 
     Raises:
         ToolError: the program is missing.
@@ -140,9 +147,59 @@ def stream(
             for line in process.stdout:
                 on_line(line.rstrip("\n"))
         except BaseException:
-            _stop(process)
+            _stop(process, grace=grace)
             raise
     return process.returncode
+
+
+class Process:
+    """A process that runs beside us."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def poll(self) -> int | None:
+        """Its exit code (-n: killed by signal n); None while it runs."""
+        return self._process.poll()
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """End it, and wait until it is gone."""
+        self._process.kill()
+        self._process.wait()
+
+
+def start(
+    command: Sequence[str],
+    *,
+    cwd: Path | None = None,
+    env: Mapping[str, str | None] | None = None,
+    pass_fds: Sequence[int] = (),
+) -> Process:
+    """Start a process that writes where we write; the caller ends it.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    try:
+        return Process(
+            subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                pass_fds=tuple(pass_fds),
+            )
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
 
 
 def logged(
@@ -199,6 +256,133 @@ def _stop(
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
+
+
+@dataclass(frozen=True)
+class Started:
+    """A process that outlives us. `since` tells it from another one that has got its number."""
+
+    pid: int
+    since: str
+
+
+def detached(
+    command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> Started:
+    """Start a process in a session of its own, which goes on when we end; it writes to `log`.
+
+    Raises:
+        ToolError: the program is missing, or ended at once.
+    """
+    with log.open("ab") as file:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=environment(env),
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise _missing(command[0], cwd) from error
+    _detached.append(process)
+    began = since(process.pid)
+    if began is None:
+        raise ToolError(f"{_shown(command)} ended at once", fix=f"see {log}")
+    return Started(process.pid, began)
+
+
+_detached: list[subprocess.Popen[bytes]] = []  # our children: looked at, so that none is a zombie
+
+
+def since(pid: int) -> str | None:
+    """When a process started, in words that no other process of that number ever has; None: gone.
+
+    Linux counts clock ticks since the boot (proc(5), field 22 of stat), other systems say a date.
+    """
+    _detached[:] = [one for one in _detached if one.poll() is None]
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        if Path("/proc/self").exists():
+            return None
+        told = run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], check=False).out.strip()
+        return None if not told or told.startswith("Z") else told.partition(" ")[2].strip()
+    return None if stat[0] in "ZX" else f"{boot} {stat[19]}"
+
+
+def is_alive(one: Started) -> bool:
+    """Whether it is still this process."""
+    return since(one.pid) == one.since
+
+
+def find(*words: str) -> list[Started]:
+    """The processes whose command line has these words in a row; not this one."""
+    lines: dict[int, list[str]] = {}
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            text = path.read_bytes().decode("utf-8", "replace")
+            lines[int(path.parent.name)] = text.rstrip("\0").split("\0")
+    if not lines:
+        listed = run(["ps", "-axo", "pid=,command="], check=False).out.splitlines()
+        lines = {int(line.split()[0]): line.split()[1:] for line in listed if line.strip()}
+    size, found = len(words), []
+    for pid, line in lines.items():
+        if pid == os.getpid():
+            continue
+        named = any(tuple(line[at : at + size]) == words for at in range(len(line)))
+        if named and (began := since(pid)) is not None:
+            found.append(Started(pid, began))
+    return found
+
+
+def end(one: Started, seconds: float = _GRACE_SECONDS) -> None:
+    """End it: it is asked to, and after so many seconds made to, with all of its session."""
+    if not is_alive(one):
+        return
+    with suppress(ProcessLookupError):
+        os.kill(one.pid, signal.SIGTERM)
+    deadline = time.monotonic() + seconds
+    while is_alive(one):
+        if time.monotonic() > deadline:
+            with suppress(ProcessLookupError):
+                os.killpg(one.pid, signal.SIGKILL)
+            deadline = float("inf")
+        time.sleep(0.02)
+
+
+async def connected(
+    command: Sequence[str], *, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> asyncio.subprocess.Process:
+    """Start a process whose stdin and stdout are ours, in a session of its own; `end_session`.
+
+    What it writes to stderr goes where ours does.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    import asyncio
+
+    try:
+        return await asyncio.create_subprocess_exec(
+            *command,
+            cwd=cwd,
+            env=environment(env),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+    except FileNotFoundError as error:
+        raise _missing(command[0], cwd) from error
+
+
+def end_session(leader: int) -> None:
+    """End the process that was started in a session of its own, and all that it started."""
+    with suppress(ProcessLookupError):
+        os.killpg(leader, signal.SIGKILL)
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:

@@ -86,9 +86,15 @@ def sync(root: Path) -> None:
 def run_in(
     root: Path, folder: str, command: list[str], *, timeout: float | None = None
 ) -> proc.Done:
-    """Run `command` in a folder of `root` as a stage is: locked environment, `build.env`.
+    """Run `command` in a folder of `root` as a stage is: locked environment, `build.env`."""
+    line, env = within(root, command)
+    return proc.run(line, cwd=root / folder, env=env, timeout=timeout, check=False)
 
-    What PYTHONPATH names there is meant from the top.
+
+def within(root: Path, command: list[str]) -> tuple[list[str], dict[str, str | None]]:
+    """The command line that runs `command` as a stage of `root` is, and changes to our environment.
+
+    What PYTHONPATH names in `build.env` is meant from the top.
     """
     line = [binary(), "run", "--locked", "--quiet"]
     if (root / "build.env").is_file():
@@ -96,8 +102,7 @@ def run_in(
     env = stage_environment(root)
     if path := fixed_environment(root).get("PYTHONPATH"):
         env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in path.split(os.pathsep))
-    line += ["--", *command]
-    return proc.run(line, cwd=root / folder, env=env, timeout=timeout, check=False)
+    return [*line, "--", *command], env
 
 
 def add(root: Path, packages: list[str]) -> None:

@@ -14,11 +14,13 @@ from gitops.cli import (
     ci,
     data,
     demo,
+    deploy,
     diff,
     doctor,
     fetch,
     gate,
     gc,
+    infra,
     lint,
     log,
     new,
@@ -26,6 +28,8 @@ from gitops.cli import (
     promote,
     rollback,
     schema,
+    serve,
+    setup,
     status,
     sync,
     upgrade,
@@ -70,6 +74,8 @@ for module in (
     promote,
     rollback,
     fetch,
+    serve,
+    deploy,
     status,
     diff,
     log,
@@ -83,3 +89,5 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+setup.register(app)
+infra.register(app)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from gitops.config import Config
+    from gitops.deploy.live import Live
     from gitops.promote.overview import Overview, Place, Standing
     from gitops.reproduce.status import Row, Status
 
@@ -24,7 +25,14 @@ def register(app: typer.Typer) -> None:
     app.command()(status)
 
 
-def status(remote: RemoteOption = None, as_json: JsonOption = False) -> None:
+def status(
+    live: Annotated[
+        bool,
+        typer.Option("--live", help="What of it runs on this machine, and where that differs."),
+    ] = False,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Show what runs where: versions, how far behind, holds, freezes, hotfixes, metrics.
 
     The truth is the git remote's; without one, or where it doesn't answer, what this clone knows is
@@ -33,6 +41,8 @@ def status(remote: RemoteOption = None, as_json: JsonOption = False) -> None:
     Examples:
 
         gitops status
+
+        gitops status --live
 
         gitops status --json
 
@@ -43,12 +53,17 @@ def status(remote: RemoteOption = None, as_json: JsonOption = False) -> None:
     root, config = open_repository()
     there, why = _remote(root, config, remote)
     found = read(root, config, screen.say, there.tips if there else None)
+    running = _live(root, config, remote) if live else None
     if as_json:
-        screen.document(_as_json(found, there, why))
+        document = _as_json(found, there, why)
+        more = {} if running is None else {"live": [asdict(one) for one in running]}
+        screen.document(document | more)
         return
     tree = _count(len(found.changes), "changed file") if found.changes else "clean"
     screen.out(f"{found.project}: on {found.branch or 'a detached HEAD'}, {tree}")
     _rows(found, there)
+    if running is not None:
+        _show_live(running)
     if there is None:
         screen.say(f"environments as this clone knows them: {why}")
         return
@@ -77,7 +92,59 @@ def _remote(root: Path, config: Config, wanted: str | None) -> tuple[Overview | 
         return None, error.message
 
 
+def _live(root: Path, config: Config, wanted: str | None) -> list[Live]:
+    """What runs on this machine, of every environment that was deployed here or is assigned."""
+    from gitops.cli.deploy import parts
+    from gitops.deploy import live
+    from gitops.promote import world as worlds
+
+    found: list[Live] = []
+    world = None
+    try:
+        world = worlds.read(root, wanted)
+    except GitopsError as error:
+        screen.say(f"only what this machine knows: {error.message}")
+    for environment in config.environments:
+        try:
+            source, state, target = parts(root, config, environment.name, wanted, None)
+        except GitopsError:  # no remote: nothing was ever deployed
+            break
+        desired = None
+        try:
+            desired = source.by(world) if world else None
+        except GitopsError as error:
+            if state.plan() is not None:
+                screen.say(f"{environment.name}: {error.message}")
+        if desired is not None or state.plan() is not None:
+            found += live.look(environment.name, desired, state, target)
+    return found
+
+
 # ---------------------------------------------------------------- what a person sees
+
+
+def _show_live(running: list[Live]) -> None:
+    screen.out()
+    screen.out(screen.style("on this machine", "bold") + ("" if running else ": nothing"))
+    if not running:
+        return
+    rows = []
+    for one in running:
+        health = screen.style("ready", "green") if one.healthy else screen.style("down", "red")
+        where = f"{one.endpoint} {health}" if one.runs or not one.healthy else one.endpoint
+        generation = str(one.generation) if one.generation is not None else "-"
+        package = one.package[:12] if one.package else "-"
+        rows.append([one.environment, one.model, one.assigned or "-", one.runs or "-", package])
+        rows[-1] += [generation, where]
+    screen.table(["WHERE", "MODEL", "ASSIGNED", "RUNS", "PACKAGE", "PLAN", "ENDPOINT"], rows)
+    for one in running:
+        if one.rollout:
+            screen.out(f"  {one.environment}: {one.rollout}")
+        for text in one.drift:
+            screen.out(
+                f"  {screen.style('drift:', 'yellow')} {one.environment} {one.model}: {text}"
+                f" (gitops deploy {one.environment})"
+            )
 
 
 def _rows(found: Status, there: Overview | None) -> None:

@@ -7,17 +7,21 @@ as what it is about.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from gitops import git
+from gitops.errors import AnswerNo
 from gitops.git import graph, write
+from gitops.git import remote as gitremote
 from gitops.git.remote import Refs, Update
 
+Json = dict[str, Any]
 BRANCH = "gitops/records"
+TRIES = 20  # of pushing, as long as only the records moved
 
 
 @dataclass(frozen=True)
@@ -70,6 +74,48 @@ class Records:
 def of(root: Path, refs: Refs) -> Records:
     """The records of a remote that was read."""
     return Records(root, refs.heads.get(BRANCH))
+
+
+def append(
+    root: Path, remote: str, documents: Callable[[Records], Mapping[str, Json]], subject: str
+) -> None:
+    """Push records that are about no ref; written again on top where the branch moved meanwhile.
+
+    `documents` names them by path, given what is there already.
+
+    Raises:
+        AnswerNo: others write all the while.
+        ToolError: the remote refuses, or can't be reached.
+    """
+    for _ in range(TRIES):
+        refs = gitremote.read(root, remote)
+        here = of(root, refs)
+        update = here.appended(documents(here), subject)
+        if update is None:
+            return
+        try:
+            gitremote.push(root, refs, [update])
+            return
+        except AnswerNo:
+            continue
+    raise AnswerNo("others write records all the while; nothing was changed", fix="run it again")
+
+
+def deployment_paths(here: Records, documents: Sequence[Json]) -> dict[str, Json]:
+    """Where new deployment records go; those that are there already are left out.
+
+    They count by model and environment: `deployments/<tree>/<environment>-<model>-<n>.json`.
+    """
+    found: dict[str, Json] = {}
+    for one in documents:
+        tree, model, environment = one["revision"]["tree"], one["model"], one["environment"]
+        start = f"deployments/{tree}/{environment}-{model}-"
+        known = [path for path in here.names("deployments") if path.startswith(start)]
+        if one in here.many(known).values():
+            continue
+        taken = len(known) + sum(path.startswith(start) for path in found)
+        found[f"{start}{taken + 1}.json"] = one
+    return found
 
 
 def build_path(tree: str, model: str) -> str:

@@ -20,7 +20,6 @@ from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World, revision
 
 Say = Callable[[str], None]
-_TRIES = 20  # of pushing, as long as only the records moved
 
 
 @dataclass(frozen=True)
@@ -307,7 +306,7 @@ def push(
         ToolError: the remote refuses.
     """
     refs = world.refs
-    for _ in range(_TRIES):
+    for _ in range(records.TRIES):
         record = records.of(world.root, refs).appended(documents, subject)
         try:
             gitremote.push(world.root, refs, [*updates, *([record] if record else [])])

@@ -11,7 +11,18 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
-STAGES = ("scaffold", "pipelines", "reproduce", "validate", "promote", "rollout")
+STAGES = (
+    "scaffold",
+    "pipelines",
+    "reproduce",
+    "validate",
+    "promote",
+    "serve",
+    "rollout",
+    "deploy",
+    "setup",
+    "infra",
+)
 EDGES = (
     "errors",
     "proc",

@@ -1,0 +1,371 @@
+"""The target runs what the environment's branch says: every model, step by step, safely.
+
+The order of writes is what makes a kill harmless: the plan says what is served, and is right
+whatever else was not written yet; what is under way is known before its first step is taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from gitops import package, signature
+from gitops.deploy import decide, record, smoke, target
+from gitops.deploy.book import Book
+from gitops.deploy.decide import Decision
+from gitops.deploy.model import (
+    Code,
+    Desired,
+    Plan,
+    Release,
+    Served,
+    Source,
+    Under,
+    Variant,
+    Wanted,
+    variants_of,
+)
+from gitops.deploy.record import Happened
+from gitops.deploy.state import State, digest_of, remove
+from gitops.deploy.target import Target
+from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError, UsageError
+from gitops.rollout import Verdict
+
+Json = dict[str, Any]
+Judge = Callable[[str, Under], Verdict]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """An assignment that could not be deployed, and until when it isn't tried again."""
+
+    assignment: str
+    error: GitopsError
+    until: float
+
+
+@dataclass(frozen=True)
+class Reconciler:
+    """`target` serves what `state` has, for one environment; `source` says what that should be.
+
+    `names` are project and environment. `judge` gives the verdict on a challenger's traffic so far.
+    `patience` are the seconds until it tries an assignment that failed again.
+    """
+
+    names: tuple[str, str]
+    state: State
+    target: Target
+    source: Source
+    book: Book
+    judge: Judge
+    say: Callable[[str], None]
+    patience: float = 0.0
+    faults: dict[str, GitopsError] = field(default_factory=dict)
+    failed: dict[str, Failed] = field(default_factory=dict)
+    noted: set[str] = field(default_factory=set)
+
+    def heal(self) -> bool:
+        """Serve what the state folder says, without asking anybody; False: it says nothing.
+
+        Raises:
+            EvidenceError, ToolError: as `Target.apply`.
+        """
+        plan = self.state.plan()
+        if plan is None or not plan.models:
+            return False
+        if self._apart(plan):
+            self.say("starting what the state folder says")
+            self.target.apply(plan)
+        return True
+
+    def reconcile(self, desired: Desired) -> None:
+        """Make the target what is desired, as far as that is done at once: a rollout is begun.
+
+        A model that can't be deployed doesn't keep others from it: `faults` has them.
+
+        Raises:
+            ConfigError: the environment is for a target that isn't there.
+        """
+        target.require_known(desired)
+        self.target.place(desired.listen)
+        self.faults.clear()
+        self.faults.update(desired.faults)
+        for note in desired.notes:
+            if note not in self.noted:
+                self.noted.add(note)
+                self.say(note)
+        plan = self.state.plan()
+        running = set(plan.models) if plan else set()
+        lost = self._mend(plan)
+        for model in sorted(running | set(desired.models)):
+            if model in desired.faults:
+                continue
+            try:
+                self._model(desired, model)
+            except (EvidenceError, ToolError, UsageError) as error:
+                self.faults[model] = error
+        plan = self.state.plan()
+        for variant in variants_of(plan):
+            if variant in lost:  # it is served still, from memory, and can't be started again
+                self.faults.setdefault(variant.release.partition("@")[0], lost[variant])
+        if plan and plan.models and self._apart(plan):
+            # Another generation: what was refused before may be here now.
+            self.target.apply(replace(plan, generation=plan.generation + 1))
+        self._tidy()
+
+    def _apart(self, plan: Plan) -> bool:
+        """Whether the target doesn't serve this plan where it should."""
+        now = self.target.observe()
+        return now.generation != plan.generation or not now.fits
+
+    def _model(self, desired: Desired, model: str) -> None:
+        wanted = desired.models.get(model)
+        plan = self.state.plan()
+        served = plan.models.get(model) if plan else None
+        under = self.state.under_way().get(model)
+        # Code is each variant's own, and so not among what both have in common.
+        own = {"script": None, "workdir": None}
+        serve = wanted.serve.model_dump(mode="json") | own if wanted else {}
+        found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
+        if under and found.gone:
+            self._end(under, found.gone)
+        if found.kind == "remove":
+            self.say(f"{model}: {found.why}")
+            self.apply(model, None)
+            return
+        if wanted is None:
+            return
+        if found.kind in ("nothing", "go_on", "undo"):
+            if found.kind == "nothing" and not self.book.says_running(wanted.release):
+                # Killed before it was noted.
+                self.running(wanted.release, record.now(), self._replaced(wanted.release))
+            return
+        last = self.failed.get(model)
+        if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
+            raise last.error
+        self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
+        started = record.now()
+        try:
+            self._change(desired, wanted, served, under, found, serve)
+        except (EvidenceError, ToolError, UsageError) as error:
+            until = time.monotonic() + self.patience
+            self.failed[model] = Failed(wanted.release.assignment, error, until)
+            self._put_down(wanted, served, error, started)
+            raise
+
+    def _change(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served | None,
+        under: Under | None,
+        found: Decision,
+        serve: Json,
+    ) -> None:
+        resumed = under is not None and not found.gone
+        release, started = wanted.release, under.started if under and resumed else record.now()
+        variant = self._laid_out(wanted)
+        if found.kind == "roll_out" and served is not None:
+            self._begin(desired, wanted, served, variant, serve, started)
+            return
+        if found.kind == "first":
+            alone = decide.alone(variant, serve)
+            trial = decide.with_model(None, release.model, alone, self.names)
+            with self.target.aside(trial) as at:
+                self._test(at, wanted, variant)
+        elif found.kind == "swap" and served is not None:
+            self.book.keep(release.model, served.champion)
+            self.apply(release.model, decide.loaded(served, variant, serve))
+            self._test(self.target, wanted, variant)
+        last = replace(served, serve=serve) if served else Served(variant, serve)
+        self.apply(release.model, self.alone(variant, last))
+        self.state.put_under_way(release.model, None)
+        before = served.champion.package if served else ""
+        self.running(release, started, before if before != release.package else "")
+
+    def _begin(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served,
+        variant: Variant,
+        serve: Json,
+        started: str,
+    ) -> None:
+        """Load the challenger, test it, and let it have the first step's traffic."""
+        release = wanted.release
+        under = Under(release, served.champion, desired.rollout, "testing", started)
+        self.state.put_under_way(release.model, under)
+        self.book.keep(release.model, served.champion)
+        served = decide.loaded(served, variant, serve)
+        self.apply(release.model, served)
+        self._test(self.target, wanted, variant)
+        self.judge(release.model, under)  # can it be judged at all? Better now than with traffic
+        under = replace(under, phase="stepping", since=self.target.mark(release.model))
+        self.state.put_under_way(release.model, under)
+        self.apply(release.model, decide.stepped(served, under))
+        self.say(f"{release.name}: {decide.shown(under)}")
+
+    def running(self, release: Release, started: str, replaces: str) -> None:
+        """It answers everybody: say so, and record it."""
+        self.say(f"{release.name} runs (package {release.package[:12]})")
+        self.note("running", release, started, replaces)
+
+    def note(
+        self, happened: Happened, release: Release, started: str, replaces: str = "", why: str = ""
+    ) -> None:
+        """Put on record what became of an assignment."""
+        self.book.note(
+            happened,
+            release,
+            endpoint=self.target.listening(),
+            by=self.source.who(),
+            started=started,
+            replaces=replaces,
+            why=why,
+        )
+
+    def _replaced(self, release: Release) -> str:
+        before = self.book.previous(release.model)
+        return before.package if before and before.package != release.package else ""
+
+    def _put_down(
+        self,
+        wanted: Wanted,
+        served: Served | None,
+        error: GitopsError,
+        started: str,
+    ) -> None:
+        """What ran goes on alone; what failed is on record."""
+        release = wanted.release
+        plan = self.state.plan()
+        now = plan.models.get(release.model) if plan else None
+        if served is None and now is not None:
+            self._put_back(release.model, None)
+        elif served is not None and now != served:
+            self._put_back(release.model, self.alone(served.champion, now or served))
+        self.state.put_under_way(release.model, None)
+        replaces = served.champion.package if served else ""
+        self.note("failed", release, started, replaces, error.message)
+
+    def _put_back(self, model: str, served: Served | None) -> None:
+        try:
+            self.apply(model, served)
+        except (EvidenceError, ToolError) as error:
+            self.say(f"{model}: what ran before can't be served either: {error.message}")
+
+    def _end(self, under: Under, why: str) -> None:
+        """A challenger that was under way and is no longer wanted: on record, and forgotten."""
+        self.say(f"{under.release.name}: {why}")
+        self.note("rolled_back", under.release, under.started, under.champion.package, why)
+        self.state.put_under_way(under.release.model, None)
+
+    # ------------------------------------------------------------ plan, files, tests
+
+    def alone(self, champion: Variant, before: Served) -> Served:
+        """This version answers everybody, and takes what callers of the others send."""
+        others = [one for one in (before.champion, before.challenger) if one]
+        sent = set(before.ignore).union(*(self._inputs(one.package) for one in others))
+        return decide.alone(champion, before.serve, sent - self._inputs(champion.package))
+
+    def _inputs(self, digest: str) -> set[str]:
+        """The columns that a package takes; none of one that isn't here."""
+        try:
+            found = signature.read(self.state.package(digest) / "signature.json")
+        except EvidenceError:
+            return set()
+        return {one.name for one in found.inputs}
+
+    def apply(self, model: str, served: Served | None) -> None:
+        """Serve this of one model beside the others; nothing left to serve is a stop.
+
+        Raises:
+            EvidenceError, ToolError: as `Target.apply`.
+        """
+        plan = decide.with_model(self.state.plan(), model, served, self.names)
+        if plan.models:
+            self.target.apply(plan)
+        else:
+            self.target.stop()
+            self.state.put_plan(plan)
+
+    def _laid_out(self, wanted: Wanted) -> Variant:
+        """The package, and where it needs them the release's files, on this disk, proven."""
+        release = wanted.release
+        files = str(self.state.checkout(release.commit))
+        code = Code(files, wanted.serve.script) if wanted.code else None
+        folder = str(self.state.package(release.package))
+        variant = Variant(release.name, release.assignment, folder, release.package, code)
+        self._keep(variant)
+        return variant
+
+    def _mend(self, plan: Plan | None) -> dict[Variant, GitopsError]:
+        """What the plan names is here, and as it was; else why it can't be."""
+        lost: dict[Variant, GitopsError] = {}
+        for variant in variants_of(plan):
+            try:
+                self._keep(variant)
+            except (AnswerNo, EvidenceError, ToolError, UsageError) as error:
+                lost[variant] = error
+        return lost
+
+    def _keep(self, variant: Variant) -> None:
+        """Fetch what isn't here, and what was altered here."""
+        folder = self.state.package(variant.package)
+        found = digest_of(folder)
+        if found != variant.package:
+            if found:
+                self.say(f"{variant.release}: the package on this disk was altered, so it goes")
+                remove(folder)
+            _onto_disk(lambda: self.source.fetch(variant, folder))
+        if variant.code is not None and not Path(variant.code.workdir).is_dir():
+            files = Path(variant.code.workdir)
+            _onto_disk(lambda: self.source.checkout(files.name, files))
+
+    def _test(self, at: Target, wanted: Wanted, variant: Variant) -> None:
+        """The contract tests, against a version that has no traffic.
+
+        Raises:
+            EvidenceError: it fails them.
+        """
+        release = wanted.release
+        found = package.read(self.state.package(variant.package))
+        rows = smoke.drawn(found.signature, found.reference, seed=release.package)
+        expected = None if wanted.serve.script else self.source.scored(release, found, rows)
+        smoke.require(
+            lambda body: at.ask(release.model, release.version, body),
+            found.signature,
+            rows,
+            expected,
+        )
+
+    def _tidy(self) -> None:
+        """Keep what is served, what is under way, and what ran before."""
+        variants = variants_of(self.state.plan())
+        variants += [one for model in self.book.models() if (one := self.book.previous(model))]
+        under = [one.release for one in self.state.under_way().values()]
+        packages = {one.package for one in variants} | {one.package for one in under}
+        commits = {Path(one.code.workdir).name for one in variants if one.code}
+        self.state.tidy(packages, commits | {one.commit for one in under})
+
+
+def _onto_disk(work: Callable[[], None]) -> None:
+    """Raises ToolError if the disk is full, or the folder can't be written."""
+    try:
+        work()
+    except OSError as error:
+        raise ToolError(
+            f"can't write {error.filename or 'the state folder'}: {error.strerror or error}",
+            fix="make room, or let GITOPS_STATE name another folder",
+        ) from error
+
+
+_WORDS = {
+    "first": "tested aside, then served",
+    "settle": "alone again",
+    "swap": "at once, after its tests",
+    "roll_out": "step by step, after its tests",
+}

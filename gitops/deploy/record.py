@@ -1,0 +1,54 @@
+"""Deployment records (contract `deployment`): what an environment came to run, or failed to."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from gitops import contracts
+from gitops.deploy.model import Release
+from gitops.errors import Where
+
+Json = dict[str, Any]
+Happened = Literal["running", "failed", "rolled_back"]
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def document(
+    state: Happened,
+    release: Release,
+    *,
+    environment: str,
+    endpoint: str,
+    by: str,
+    started: str,
+    replaces: str = "",
+    why: str = "",
+) -> Json:
+    """A record; `replaces` is the digest of the package that ran before, `why` a failure's reason.
+
+    Raises:
+        EvidenceError: it breaks the contract.
+    """
+    found: Json = {
+        "version": 1,
+        "model": release.model,
+        "environment": environment,
+        "target": {"kind": "local", "endpoint": endpoint},
+        "release": release.name,
+        "assignment": release.assignment,
+        "revision": {"commit": release.commit, "tree": release.tree},
+        "package": release.package,
+        **({"replaces": replaces} if replaces else {}),
+        "state": state,
+        **({"why": why[:1000]} if why else {}),
+        "by": by,
+        "started": started,
+        "finished": now(),
+    }
+    contracts.validate("deployment", found, Where("deployment record"))
+    return found
