@@ -44,7 +44,8 @@ RULES: Mapping[str, Rule] = {
     "vault": Rule(3, 24, True, "Microsoft.KeyVault/vaults"),
     "logs": Rule(4, 63, True, "Microsoft.OperationalInsights/workspaces"),
     "insights": Rule(1, 260, True, "Microsoft.Insights/components"),
-    "identity": Rule(3, 128, True, "Microsoft.ManagedIdentity/userAssignedIdentities"),
+    # 128, less the ending that tells three of an environment apart: -workload, -cluster.
+    "identity": Rule(3, 119, True, "Microsoft.ManagedIdentity/userAssignedIdentities"),
     "network": Rule(2, 64, True, "Microsoft.Network/virtualNetworks"),
     "machine_learning": Rule(3, 33, True, "Microsoft.MachineLearningServices/workspaces"),
     "kubernetes": Rule(1, 63, True, "Microsoft.ContainerService/managedClusters"),

@@ -183,7 +183,9 @@ class Infrastructure(Frozen):
         " It never changes, or everything would be made anew.",
     )
     prefix: Prefix | None = Field(
-        default=None, description="What names of resources start with; by default the project."
+        default=None,
+        description="What names of resources start with; by default the project. After a rename of"
+        " the project its old name belongs here, or everything would be made anew.",
     )
     region: Region = Field(default="westeurope", description="Where resources are.")
     private: bool = Field(

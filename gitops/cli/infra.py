@@ -10,7 +10,7 @@ import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.errors import UsageError
+from gitops.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -149,6 +149,7 @@ def _run(
     read_only: bool = False,
     as_json: bool,
 ) -> None:
+    from gitops import cloudnames
     from gitops.infra import terraform
     from gitops.infra.check import TOOLS
 
@@ -161,7 +162,8 @@ def _run(
             fix="look at `gitops infra plan` first, then say --yes",
         )
     root, config = open_repository()
-    place = terraform.open_root(root, config, environment, tool, _repository(root))
+    trust = _trust(root) if environment == cloudnames.SHARED else {}
+    place = terraform.open_root(root, config, environment, tool, trust)
 
     def confirm(changes: Changes) -> bool:
         if yes:
@@ -180,17 +182,29 @@ def _run(
         screen.out(f"{done.environment}: {verb}{done.changes}")
 
 
-def _repository(root: Path) -> str | None:
-    """OWNER/NAME of the remote, if it is on GitHub."""
+def _trust(root: Path) -> dict[str, str]:
+    """What identities trust of the remote, if it is on GitHub: asked there, or else assumed."""
     import os
 
-    from gitops import git
-    from gitops.forge import address
+    from gitops import forge, git
+    from gitops.forge.github import GitHub
+    from gitops.forge.github_settings import GitHubSettings
     from gitops.git import remote
 
     for name in git.remotes(root):
-        place = address.parse(remote.url(root, name))
-        found = address.on_github(place, os.environ) if place else None
-        if found is not None:
-            return f"{found.owner}/{found.repository}"
-    return None
+        found = forge.of(remote.url(root, name), os.environ)
+        if not isinstance(found, GitHub):
+            continue
+        try:
+            facts = GitHubSettings(found).facts()
+        except ToolError as error:
+            subject = f"repo:{found.owner}/{found.repository}"
+            screen.say(
+                f"{error.message}: taking {subject}, which repositories made since July 2026"
+            )
+            screen.say(
+                "don't have: give GITHUB_TOKEN, or TF_VAR_github_subject as `setup` shows it"
+            )
+            return {"subject": subject}
+        return {"subject": facts.subject, "issuer": facts.issuer}
+    return {}

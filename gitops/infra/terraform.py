@@ -65,11 +65,12 @@ class Root:
 
 
 def open_root(
-    root: Path, config: Config, environment: str, program: str | None, repository: str | None
+    root: Path, config: Config, environment: str, program: str | None, trust: Mapping[str, str]
 ) -> Root:
     """The root of an environment, or of what all share.
 
-    `repository`: OWNER/NAME on GitHub, which identities trust; None: the remote isn't there.
+    `trust`: what subjects of GitHub's tokens start with, and who issues them (`subject`, `issuer`);
+    empty: the remote isn't there.
 
     Raises:
         ConfigError: no infrastructure is declared, or its files aren't there.
@@ -95,13 +96,13 @@ def open_root(
         wanted = program or " or ".join(TOOLS)
         raise ToolError(f"there's no {wanted} on PATH", fix=f"install {wanted}, 1.9 or newer")
     env = login(os.environ)
-    if shared and "github" in config.ci and "TF_VAR_github_repository" not in os.environ:
-        if repository is None:
+    if shared and "github" in config.ci and "TF_VAR_github_subject" not in os.environ:
+        if "subject" not in trust:
             raise UsageError(
                 "which repository on GitHub may log in? There's no remote there",
-                fix="git remote add origin URL; or TF_VAR_github_repository=OWNER/NAME",
+                fix="git remote add origin URL; or TF_VAR_github_subject=repo:OWNER/NAME",
             )
-        env["TF_VAR_github_repository"] = repository
+        env |= {f"TF_VAR_github_{name}": value for name, value in trust.items()}
     return Root(name, folder, found, env)
 
 

@@ -80,7 +80,7 @@ def _context(declared: Config) -> dict[str, object]:
     return {
         "project": declared.project,
         "ci": list(declared.ci),
-        "branch": declared.environments[0].branch,
+        "branches": {one.name: one.branch for one in declared.environments},
         "environments": environments,
         "infrastructure": wanted.model_dump(exclude={"components"}),
         "components": components,

@@ -86,11 +86,11 @@ def request(
         {key: str(answers[key]) for key in ("endpoint", "account") if key in answers}
         | {"remote": str(answers.get("storage", f"../{project}-storage"))}
     )
-    wanted = _infrastructure(project, answers)
+    wanted = infrastructure(project, answers)
     return Request(target, project, model, table, roles, ci, storage, wanted)
 
 
-def _infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, object] | None:
+def infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, object] | None:
     """What gitops.yaml is to say of infrastructure; None if nothing.
 
     Raises:

@@ -47,7 +47,7 @@ def wanted(
     names = {one.name for one in found}
     for environment in config.environments:
         found += _policies(config, environment, people, PULL_REQUEST in names)
-    for environment in config.environments[1:]:
+    for environment in wishes.deployed(config):
         found += _environment(environment, people)
     found += _permissions()
     found += _connection(values)
@@ -198,6 +198,11 @@ def by_hand(
             yield f"say what the pipelines log in as: gitops setup azure {asked} --apply"
         else:
             yield "run this with --apply: the connection's issuer and subject are shown then"
+        for environment in wishes.deployed(config) if wishes.provisioned(config) else ():
+            yield (
+                f"make a service connection {MARK}-{environment.name} by workload identity, as"
+                f" client_ids.{environment.name} of `gitops infra apply shared`"
+            )
         if wishes.ACCOUNT in wishes.variables(config):
             yield "write storage.account into gitops.yaml: pipelines have no such variable here"
     yield (

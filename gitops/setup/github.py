@@ -51,7 +51,7 @@ def wanted(
             "a job gets what it asks for; `promote --pr` opens pull requests",
         ),
     ]
-    for environment in config.environments[1:]:
+    for environment in wishes.deployed(config):
         found += _environment(environment, owner)
     found.append(_history(config))
     found += [_branch(config, one, actions, pushers) for one in config.environments]
@@ -238,7 +238,7 @@ def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     name in the subject, one without it the branch, or `pull_request`.
     """
     branches = [(one.name, f"ref:refs/heads/{one.branch}") for one in config.environments]
-    deploys = [(f"{one.name}-deploy", f"environment:{one.name}") for one in config.environments[1:]]
+    deploys = [(f"{one.name}-deploy", f"environment:{one.name}") for one in wishes.deployed(config)]
     found = [("pull-request", "pull_request"), *branches, *deploys]
     return tuple((name, f"{facts.subject}:{what}") for name, what in found)
 
@@ -263,7 +263,12 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
                 f"this repository's OIDC subject is made of {', '.join(facts.claims)}: the subjects"
                 " below don't apply; read one from a token of each job"
             )
-        for name, subject in subjects(config, facts):
+        if wishes.provisioned(config):
+            yield (
+                "gitops infra apply shared makes the identities that trust this repository's jobs:"
+                " --set AZURE_CLIENT_ID=... (ci) and --set ENV:AZURE_CLIENT_ID=... (each other)"
+            )
+        for name, subject in () if wishes.provisioned(config) else subjects(config, facts):
             yield _trust(config, facts, name, subject)
         yield (
             "what pull requests log in as may only read; for what deploys give another identity:"

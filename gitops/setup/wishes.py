@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
-    from gitops.config import Config
+    from gitops.config import Config, Environment
 
 RECORDS = "gitops/records"
 REQUIRED = "required"  # the job of the workflow pull-request that waits for all others
@@ -22,9 +22,20 @@ AUDIENCE = "api://AzureADTokenExchange"
 
 
 def needs_azure(config: Config) -> bool:
-    """Whether a workflow has to log in to Azure: for the storage, or for a model's target."""
+    """Whether a workflow logs in to Azure: for the storage, a model's target, infrastructure."""
     targets = {model.deploy.target for model in config.models.values()}
-    return config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
+    azure = config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
+    return azure or provisioned(config)
+
+
+def provisioned(config: Config) -> bool:
+    """Whether infrastructure is declared, which has an identity for each environment."""
+    return config.infrastructure is not None and config.infrastructure.in_cloud
+
+
+def deployed(config: Config) -> tuple[Environment, ...]:
+    """The environments that a job can be of: what is provisioned, or comes to a release branch."""
+    return config.environments[0 if provisioned(config) else 1 :]
 
 
 def needs_aws(config: Config) -> bool:
@@ -60,10 +71,10 @@ def given(config: Config, texts: Sequence[str]) -> dict[str, str]:
                 f"--set {place}: no workflow of this project reads that",
                 fix=f"NAME=VALUE with one of: {', '.join(known) or 'none is needed'}; no secret",
             )
-        if colon and environment not in [one.name for one in config.environments[1:]]:
+        if colon and environment not in [one.name for one in deployed(config)]:
             raise UsageError(
                 f"--set {place}: jobs of {environment or 'no name'} have no variables of their own",
-                fix=f"{', '.join(one.name for one in config.environments[1:]) or 'none'} may have",
+                fix=f"{', '.join(one.name for one in deployed(config)) or 'none'} may have",
             )
         found[f"{environment}/{name}" if colon else name] = value
     return found

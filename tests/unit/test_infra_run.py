@@ -122,7 +122,7 @@ def test_a_plan_changes_nothing(fake: Fake) -> None:
         assert isinstance(env, dict)
         assert env["ARM_SUBSCRIPTION_ID"] == SUBSCRIPTION
         assert env["TF_INPUT"] == "0"
-        assert "TF_VAR_github_repository" not in env
+        assert "TF_VAR_github_subject" not in env
     assert "-lock=false" not in arguments(fake.calls[1])
 
 
@@ -152,7 +152,7 @@ def test_the_plan_lies_where_only_we_can_read_it(
         seen.append(stat.S_IMODE(Path(out).parent.stat().st_mode))
         return False
 
-    place = terraform.open_root(fake.root, config.load(fake.root), "dev", None, None)
+    place = terraform.open_root(fake.root, config.load(fake.root), "dev", None, {})
     with pytest.raises(AnswerNo, match="nothing was changed"):
         terraform.run(place, "apply", confirm, lambda _: None, read_only=False)
     assert seen == [0o700]
@@ -187,7 +187,7 @@ def test_shared_learns_the_repository_from_the_remote(fake: Fake) -> None:
     assert run("plan", "shared").exit_code == 0
     env = fake.calls[0]["env"]
     assert isinstance(env, dict)
-    assert env["TF_VAR_github_repository"] == "OWNER/flights"
+    assert env["TF_VAR_github_subject"] == "repo:OWNER/flights"
     assert fake.calls[0]["cwd"] == str(fake.root / "infrastructure" / "shared")
 
 
@@ -195,7 +195,7 @@ def test_shared_without_a_remote_says_what_is_missing(fake: Fake) -> None:
     subprocess.run(["git", "remote", "remove", "origin"], cwd=fake.root, check=True)
     done = run("plan", "shared")
     assert isinstance(done.exception, GitopsError)
-    assert "TF_VAR_github_repository" in done.exception.fix
+    assert "TF_VAR_github_subject" in done.exception.fix
 
 
 def test_a_failure_has_its_fix(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_what_is_not_there(fake: Fake, arguments_: list[str], fix: str) -> None:
 def test_nothing_declared(fake: Fake, text: str) -> None:
     (fake.root / "gitops.yaml").write_text(CONFIG.partition("infrastructure")[0] + text)
     with pytest.raises(ConfigError, match="nothing to provision"):
-        terraform.open_root(fake.root, config.load(fake.root), "dev", None, None)
+        terraform.open_root(fake.root, config.load(fake.root), "dev", None, {})
 
 
 # ---------------------------------------------------------------- who logs in, and how

@@ -8,14 +8,18 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from gitops import config, pipelines
 from gitops.config_infrastructure import Components
-from gitops.errors import AnswerNo, ConfigError
+from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.infra import check, schema
-from gitops.scaffold import infrastructure, provision, sync
+from gitops.scaffold import infrastructure, new, provision, sync
+from gitops.setup import github as setup_github
+from gitops.setup import wishes
 from tests.unit.scaffolds import Scaffold, git, scaffold
 
 PROJECT = Path(__file__).resolve().parents[2]
@@ -52,7 +56,7 @@ COMBINATIONS = {
     ),
     "github-only": HEAD.replace("[github, azure]", "[github]"),
     "azure-only": HEAD.replace("[github, azure]", "[azure]"),
-    "one-environment": HEAD + "environments: [{name: prod, branch: main}]\n",
+    "one-environment": HEAD + "environments: [{name: qa, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
 
@@ -203,8 +207,6 @@ def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_checker_that_breaks_down_is_no_pass(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from gitops.errors import ToolError
-
     top = lay(COMBINATIONS["core"], tmp_path)
     fake = tmp_path / "bin" / "checkov"
     fake.parent.mkdir()
@@ -319,31 +321,57 @@ def test_the_scan_fires(text: str) -> None:
     assert SECRETS.search(text)
 
 
-def subjects(text: str) -> dict[str, list[str]]:
-    """Subjects that identities trust, with OWNER/NAME in them, by the credential's name."""
+def subjects(text: str) -> set[str]:
+    """Every subject that an identity trusts, with OWNER/NAME in it."""
+    declared = parse(text)
     made = files(text)["infrastructure/shared/identities.tf"].decode()
-    found = re.findall(
-        r'"azurerm_federated_identity_credential" "(\w+)" \{(.*?)\n\}', made, re.DOTALL
-    )
+    found = re.findall(r'subject\s+= "([^"]*)"', made)
+    assert len(found) == 3
     return {
-        name: [one.replace("${var.github_repository}", "OWNER/NAME")]
-        for name, body in found
-        for one in re.findall(r'subject\s+= "(repo:[^"]*)"', body)
+        one.replace("${var.github_subject}", "repo:OWNER/NAME")
+        .replace("${each.key}", environment.name)
+        .replace("${each.value}", environment.branch)
+        for one in found
+        for environment in declared.environments
     }
 
 
-def test_each_environment_is_trusted_by_exactly_one_subject_as_workflows_have_it() -> None:
-    declared = parse(COMBINATIONS["github-only"])
-    found = subjects(COMBINATIONS["github-only"])
-    assert found == {
-        "github": ["repo:OWNER/NAME:environment:${each.key}"],
-        "github_pull_request": ["repo:OWNER/NAME:pull_request"],
-        "github_build": ["repo:OWNER/NAME:ref:refs/heads/main"],
+@pytest.mark.parametrize("name", ["core", "github-only", "one-environment"])
+def test_what_is_trusted_is_what_setup_and_workflows_say(name: str) -> None:
+    declared = parse(COMBINATIONS[name])
+    facts: Any = SimpleNamespace(subject="repo:OWNER/NAME")
+    said = {subject for _, subject in setup_github.subjects(declared, facts)}
+    assert subjects(COMBINATIONS[name]) == said
+    branches = {one.branch for one in declared.environments}
+    for workflow in pipelines.names():
+        pipeline = pipelines.load(workflow, declared, "github")
+        assert {*pipeline.triggers.push} <= branches
+        for job in pipeline.jobs:
+            if job.environment and any(step.logins for step in job.steps):
+                assert f"repo:OWNER/NAME:environment:{job.environment}" in said
+
+
+def test_setup_takes_an_identity_for_each_environment() -> None:
+    declared = parse(COMBINATIONS["core"])
+    said = ["AZURE_CLIENT_ID=a", "dev:AZURE_CLIENT_ID=b", "production:AZURE_CLIENT_ID=c"]
+    assert wishes.given(declared, said) == {
+        "AZURE_CLIENT_ID": "a",
+        "dev/AZURE_CLIENT_ID": "b",
+        "production/AZURE_CLIENT_ID": "c",
     }
-    names = {one.name for one in declared.environments}
-    for name in pipelines.names():
-        for job in pipelines.load(name, declared, "github").jobs:
-            assert job.environment is None or job.environment in names
+    bare = parse(HEAD.partition("infrastructure:")[0])
+    assert wishes.variables(bare) == ()
+    with pytest.raises(UsageError):
+        wishes.given(bare, said)
+
+
+def test_an_environment_trusts_exactly_one_subject() -> None:
+    text = files(COMBINATIONS["github-only"])["infrastructure/shared/identities.tf"].decode()
+    blocks = re.findall(
+        r'"azurerm_federated_identity_credential" "\w+" \{(.*?)\n\}', text, re.DOTALL
+    )
+    (one,) = (block for block in blocks if "user_assigned_identity.deploy" in block)
+    assert 'subject             = "${var.github_subject}:environment:${each.key}"' in one
 
 
 def test_the_workflow_is_there_where_infrastructure_is_declared() -> None:
@@ -375,9 +403,10 @@ def test_an_environment_is_applied_as_itself_and_planned_as_whoever_reads() -> N
 # ---------------------------------------------------------------- the bootstrap
 
 
-def test_the_bootstrap_makes_a_container_for_each_state(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["core", "one-environment"])
+def test_the_bootstrap_makes_a_container_for_each_state(name: str, tmp_path: Path) -> None:
     """With an `az` that writes down how it was called."""
-    top = lay(COMBINATIONS["core"], tmp_path)
+    top = lay(COMBINATIONS[name], tmp_path)
     log = tmp_path / "log"
     fake = tmp_path / "bin" / "az"
     fake.parent.mkdir()
@@ -390,12 +419,14 @@ def test_the_bootstrap_makes_a_container_for_each_state(tmp_path: Path) -> None:
     calls = log.read_text().splitlines()
     account = re.search(r"^account=(\w+)$", (top / "bootstrap.sh").read_text(), re.MULTILINE)
     assert account is not None
-    for folder in ("shared", "environments/dev", "environments/staging", "environments/production"):
+    environments = [f"environments/{one.name}" for one in parse(COMBINATIONS[name]).environments]
+    for folder in ("shared", *environments):
         root = (top / folder / ("versions.tf" if folder == "shared" else "main.tf")).read_text()
-        (name,) = re.findall(r'container_name\s+= "(\w+)"', root)
+        (container,) = re.findall(r'container_name\s+= "([a-z][a-z0-9-]{2,62})"', root)
         assert f'storage_account_name = "{account[1]}"' in root
         assert any(
-            f"container-rm create --name {name} --storage-account {account[1]}" in c for c in calls
+            f"container-rm create --name {container} --storage-account {account[1]}" in c
+            for c in calls
         )
     (made,) = (one for one in calls if one.startswith("storage account create"))
     assert "--allow-shared-key-access false" in made
@@ -494,6 +525,44 @@ def test_the_id_never_changes(made: Scaffold) -> None:
     commit(made)
     with pytest.raises(ConfigError, match="another id"):
         provision.add(made.root, {"id": "bbbbbbbb"})
+
+
+@pytest.mark.parametrize(
+    ("project", "answers", "wanted"),
+    [
+        ("flights", {}, None),
+        ("flights", {"infrastructure": "local"}, {"provider": "local"}),
+        ("flights", {"infrastructure": "azure"}, {"provider": "azure", "region": "westeurope"}),
+        (
+            "flights",
+            {"infrastructure": "azure", "region": "eastus2"},
+            {"provider": "azure", "region": "eastus2"},
+        ),
+    ],
+)
+def test_what_new_declares(
+    project: str, answers: Mapping[str, object], wanted: Mapping[str, object] | None
+) -> None:
+    found = new.infrastructure(project, answers)
+    if found is not None and found["provider"] == "azure":
+        assert re.fullmatch("[a-z0-9]{8}", str(found.pop("id")))
+    assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("project", "answers", "message"),
+    [
+        ("flights", {"infrastructure": "aws"}, "infrastructure.provider"),
+        ("flights", {"infrastructure": "azure", "region": "West Europe"}, "its short name"),
+        ("flights", {"region": "westeurope"}, "no infrastructure"),
+        ("windows-sales", {"infrastructure": "azure"}, "which Azure refuses"),
+    ],
+)
+def test_what_new_refuses_before_it_writes_anything(
+    project: str, answers: Mapping[str, object], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=message):
+        new.infrastructure(project, answers)
 
 
 def test_add_waits_for_a_repository_in_sync(made: Scaffold) -> None:

@@ -70,6 +70,15 @@ def ended(name: str, state: Any, **fields: Any) -> JobResult:
 WRITES = (Permission("contents", "write", "it must"),)
 
 
+@pytest.mark.parametrize("real", [False, True])
+def test_a_rehearsal_asks_no_cloud(run: Run, real: bool) -> None:
+    plan = Step("Plan", run="gitops infra plan dev --read-only", logins=("azure",), oidc=True)
+    why = jobs.elsewhere(replace(run, real=real), job(plan), plan)
+    assert why == (None if real else "a rehearsal asks no cloud")
+    tool = Step("Install Terraform", use="terraform")
+    assert jobs.elsewhere(replace(run, real=real), job(tool), tool) == ""
+
+
 # ---------------------------------------------------------------- events
 
 
