@@ -365,6 +365,13 @@ steps:
     ]  # fmt: skip
 
 
+def test_a_folded_script_is_not_found_in_a_later_step(tmp_path: Path) -> None:
+    folded = put(GOOD, ("run: make test", "run: >-\n          pip\n          install\n          x"))
+    later = f"{folded}      - name: Say\n        run: echo 'pip install x'\n"
+    hits = found(tmp_path, {GITHUB: later})
+    assert [(one.rule, one.line) for one in hits] == [("install", 16)]
+
+
 def test_what_is_handed_to_a_template_is_looked_at(tmp_path: Path) -> None:
     text = """\
 trigger: [main]
