@@ -234,7 +234,7 @@ def _required(pipeline: Pipeline) -> y.Map:
             "displayName": "required",
             "dependsOn": y.flow(map(identifier, pipeline.required)),
             "condition": "always()",
-            "pool": y.flow({"vmImage": pipeline.pins.runner}),
+            "pool": _pool(pipeline.job(pipeline.required[0]).runner),
             "timeoutInMinutes": 5,
             "variables": y.block({"results": y.joined([*format_[:-1], f"{format_[-1]} ]"])}),
             "steps": [y.block({"checkout": "none"}), check],

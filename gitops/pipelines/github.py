@@ -59,6 +59,7 @@ _LOGINS: Mapping[Cloud, tuple[str, str, Mapping[str, str]]] = {
     ),
 }
 _TOKEN = {"GITHUB_TOKEN": "${{ github.token }}"}
+_IGNORE = "zizmor: ignore[self-hosted-runner]"
 _BY = {"branch": "-${{ github.ref }}", "commit": "-${{ github.sha }}", "workflow": ""}
 _CONDITIONS = {
     "always": "!cancelled()",
@@ -204,12 +205,9 @@ def _job(pipeline: Pipeline, job: Job) -> y.Map:
         }
     )
     if job.runner.own:
-        reason = (
-            "no code from outside runs here: see `if`"
-            if pipeline.triggers.pull_request
-            else ("only what was merged runs here")
-        )
-        y.beside(found, "runs-on", f"zizmor: ignore[self-hosted-runner] {reason}")
+        outside = bool(pipeline.triggers.pull_request)
+        reason = "no fork's code: see `if`" if outside else "only what was merged"
+        y.beside(found, "runs-on", f"{_IGNORE} {reason}")
     return found
 
 
@@ -247,17 +245,21 @@ def _required(pipeline: Pipeline) -> y.Map:
             "run": y.script(_ALL_PASSED),
         }
     )
-    return y.block(
+    runner = pipeline.job(pipeline.required[0]).runner
+    found = y.block(
         {
             "name": "required",
             "needs": y.flow(pipeline.required),
             "if": "${{ always() }}",
-            "runs-on": pipeline.pins.runner,
+            "runs-on": _runs_on(runner),
             "timeout-minutes": 5,
             "permissions": y.nothing(),
             "steps": [check],
         }
     )
+    if runner.own:
+        y.beside(found, "runs-on", f"{_IGNORE} no code of anybody's runs here")
+    return found
 
 
 def _result(job: Job) -> str:
