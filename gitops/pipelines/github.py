@@ -301,17 +301,18 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _uses(step, pins, "actions/cache", inputs, "" if job.saves else "/restore")
     if step.use == "upload":
         inputs = {
-            "name": f"{step.artifact}-{group}" if group else step.artifact,
+            "name": _named(step, group),
             "path": step.path,
             "retention-days": step.days,
             "if-no-files-found": "error",
         }
         return _uses(step, pins, "actions/upload-artifact", inputs)
     if step.use == "download":
-        several = any(_uploads(pipeline.job(need), step.artifact) for need in job.needs)
-        which = {"pattern": f"{step.artifact}-*"} if several else {"name": step.artifact}
-        merged = {"merge-multiple": True} if several else {}
-        inputs = {**which, "path": step.path, **merged}
+        how = pipeline.fetched(job, step.artifact)
+        inputs = {"name": _named(step, group if how == "own" else ""), "path": step.path}
+        if how == "parts":
+            parts = {"pattern": f"{step.artifact}-*", "merge-multiple": True}
+            inputs = {**parts, "path": step.path}
         return _uses(step, pins, "actions/download-artifact", inputs)
     if step.use == "attest":
         inputs = {
@@ -349,10 +350,9 @@ def _group(job: Job) -> str:
     return _title(job.matrix, "-") if job.matrix else ""
 
 
-def _uploads(job: Job, artifact: str) -> bool:
-    """Whether a job of a matrix uploads parts of an artifact."""
-    uploads = any(one.use == "upload" and one.artifact == artifact for one in job.steps)
-    return uploads and job.matrix is not None
+def _named(step: Step, group: str) -> str:
+    """An artifact's name; that of a job of a matrix has the row's."""
+    return f"{step.artifact}-{group}" if group else step.artifact
 
 
 def _value(value: Value) -> str:
