@@ -45,7 +45,7 @@ class Evidence:
         from gitops.rollout import gather, judge, metric_of, rows_of, span
 
         found = self._gathered(model, under)
-        if not self._more(model, found, under) and found.verdict is not None:
+        if not self._more(model, found) and found.verdict is not None:
             return found.verdict
         signatures = self._signatures(under)
         signature = signatures[under.release.name]
@@ -74,19 +74,18 @@ class Evidence:
             self._known[model] = known
         return known
 
-    def _more(self, model: str, found: Gathered, under: Under) -> bool:
+    def _more(self, model: str, found: Gathered) -> bool:
         """Read what has come since the last look; whether there was anything."""
         from gitops.serve import labels, log
 
-        more, plan = False, self.state.plan()
-        served = plan.models.get(model) if plan else None
-        redacted = served is not None and under.policy.key in served.serve["log"]["redact"]
+        more = False
         folder = self.state.folder
         while True:
             lines, found.at["log"] = log.read(folder / "log" / model, found.at.get("log"))
             if not lines:
                 break
-            kept = [one for one in lines if is_evidence(one, under, redacted)]
+            # Answers that chance didn't give (to whoever names a version) carry no salt.
+            kept = [one for one in lines if one.salt == found.salt]
             found.lines += kept
             more |= bool(kept)
         while True:
@@ -106,21 +105,6 @@ class Evidence:
                 (under.release.name, under.release.package),
             )
         }
-
-
-def is_evidence(line: Prediction, under: Under, redacted: bool) -> bool:
-    """Whether chance decided who answered: who asks for a version by its name proves nothing.
-
-    `redacted`: the log has a pseudonym in place of the key, which says nothing of its arm.
-    """
-    from gitops.serve import route
-
-    if line.salt != under.release.assignment:
-        return False
-    if line.variant == "shadow" or line.share is None or (redacted and line.key is not None):
-        return True
-    theirs = route.is_challengers(line.salt, line.key or line.id, line.share)
-    return theirs == (line.variant == "challenger")
 
 
 def columns_of(found: Gathered, signatures: dict[str, Signature]) -> dict[str, NDArray[Any]]:

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from gitops import git
 from gitops.cli import screen
-from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
+from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError, UsageError
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.deploy.model import Desired, Release, Wanted
+    from gitops.deploy.model import Desired, Release, Variant, Wanted
     from gitops.package import Package
     from gitops.promote.fetch import Chosen
     from gitops.promote.world import World
@@ -82,10 +82,19 @@ class Remote:
 
         return self._world is None or gitremote.peek(self.root, self.remote) != self._world.refs
 
-    def fetch(self, release: Release, folder: Path) -> None:
+    def fetch(self, variant: Variant, folder: Path) -> None:
         from gitops.promote import fetch
 
-        fetch.into(self._known(), self._chosen[release.package], folder)
+        world, (model, _, version) = self._known(), variant.release.rpartition("@")
+        chosen = self._chosen.get(variant.package)
+        if chosen is None:  # not what is assigned now: the champion of a rollout
+            chosen = fetch.choose(world, self.local, model, self.environment, version)
+        if chosen.package != variant.package:
+            raise EvidenceError(
+                f"{variant.release} is another package now than the one that runs",
+                fix="gitops log --verify names what was altered",
+            )
+        fetch.into(world, chosen, folder)
 
     def checkout(self, commit: str, folder: Path) -> None:
         import secrets

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from gitops.deploy import record
-from gitops.deploy.model import Release, Source
+from gitops.deploy.model import Release, Source, Variant, variant_of
 from gitops.deploy.record import Happened
 from gitops.deploy.state import State
 from gitops.errors import AnswerNo, ToolError
@@ -24,22 +24,21 @@ class Book:
     state: State
     environment: str
 
-    def previous(self) -> dict[str, str]:
-        """The package that each model ran before, by digest: kept, so that a rollback is quick."""
-        return {
-            model: str(one["previous"]) for model, one in self._models().items() if one["previous"]
-        }
+    def models(self) -> tuple[str, ...]:
+        """The models that something was ever done about."""
+        return tuple(self._models())
 
-    def failed(self) -> dict[str, Json]:
-        """Assignments that could not be deployed, by model: assignment, why, when."""
-        return {model: one["failed"] for model, one in self._models().items() if one["failed"]}
+    def previous(self, model: str) -> Variant | None:
+        """What a model ran before: kept on this disk, so that a rollback is quick."""
+        known = self._models().get(model, _NOTHING)
+        return variant_of(known["previous"])
 
-    def keep(self, model: str, package: str) -> None:
-        """Remember the package that a model runs before it runs another one."""
+    def keep(self, model: str, running: Variant) -> None:
+        """Remember what a model runs, before it runs something else."""
         document = self._read()
         one = document["models"].setdefault(model, dict(_NOTHING))
-        if one["previous"] != package:
-            one["previous"] = package
+        if one["previous"] != asdict(running):
+            one["previous"] = asdict(running)
             self.state.write(_FILE, document)
 
     def says_running(self, release: Release) -> bool:

@@ -48,15 +48,14 @@ class Local:
         return self.endpoint.url
 
     def observe(self) -> Observed:
-        server = self._server()
-        started = self.state.read(_SERVER) or {}
+        server, started = self._server(), self.state.read(_SERVER) or {}
         known = self._workers()
         served = {pid: int(one["generation"] or 0) for pid, one in known.items()}
         errors = [str(one["error"]) for one in known.values() if one.get("error")]
         generations = set(served.values())
         return Observed(
             pid=server.pid if server else None,
-            listen=str(started.get("listen", "")),
+            fits=self._fits(started),
             generation=generations.pop() if server and len(generations) == 1 else None,
             workers=served,
             error=errors[0] if errors else "",
@@ -70,10 +69,8 @@ class Local:
     def start(self) -> bool:
         """Start the server if there's none, or one of another address; whether one was started."""
         known = self.state.read(_SERVER) or {}
-        workers = self.workers or known.get("workers") or 1
-        wanted = {"listen": self.endpoint.url, "workers": workers, "tool": __version__}
         server = self._server()
-        if server and all(known.get(key) == one for key, one in wanted.items()):
+        if server and self._fits(known):
             return False
         if server:
             self.say(f"restarting the server (process {server.pid}): it is to answer otherwise")
@@ -83,10 +80,10 @@ class Local:
         log.parent.mkdir(parents=True, exist_ok=True)
         if log.exists() and log.stat().st_size > 1 << 24:
             log.replace(log.with_suffix(".log.1"))
-        started = proc.detached(self._command(workers), log=log, cwd=self.state.folder)
-        address = {"host": self.endpoint.host, "port": self.endpoint.port}
-        told = {"pid": started.pid, "since": started.since, "address": address, **wanted}
-        self.state.write(_SERVER, told)
+        wanted = self._wanted(known)
+        command = self._command(wanted["workers"])
+        started = proc.detached(command, log=log, cwd=self.state.folder)
+        self.state.write(_SERVER, {"pid": started.pid, "since": started.since, **wanted})
         return True
 
     def ask(self, model: str, version: str, body: bytes | Mapping[str, Any]) -> Answer:
@@ -127,6 +124,17 @@ class Local:
             return False
 
     # ------------------------------------------------------------ the process
+
+    def _wanted(self, known: Json) -> Json:
+        """How the server is to be started, given how it was."""
+        return {
+            "address": {"host": self.endpoint.host, "port": self.endpoint.port},
+            "workers": self.workers or known.get("workers") or 1,
+            "tool": __version__,
+        }
+
+    def _fits(self, known: Json) -> bool:
+        return all(known.get(key) == one for key, one in self._wanted(known).items())
 
     def _command(self, workers: int) -> list[str]:
         host, port = self.endpoint.host, self.endpoint.port

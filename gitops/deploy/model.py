@@ -92,8 +92,8 @@ class Source(Protocol):
     def changed(self) -> bool:
         """Whether the remote has moved since `desired`; cheap. Raises as `desired`."""
 
-    def fetch(self, release: Release, folder: Path) -> None:
-        """Put the package into `folder`, whole and proven by its digest, or not at all.
+    def fetch(self, variant: Variant, folder: Path) -> None:
+        """Put a package into `folder`, whole and proven by its digest, or not at all.
 
         Raises:
             EvidenceError: the stored bytes aren't those that were registered, or are nowhere.
@@ -182,7 +182,7 @@ def plan_of(document: Json) -> Plan:
     models = {
         name: Served(
             **one
-            | {at: _variant(one[at]) for at in ("champion", "challenger")}
+            | {at: variant_of(one[at]) for at in ("champion", "challenger")}
             | {"ignore": tuple(one.get("ignore", ()))}
         )
         for name, one in document["models"].items()
@@ -191,23 +191,31 @@ def plan_of(document: Json) -> Plan:
     return Plan(**{key: document[key] for key in kept}, models=models)
 
 
-def _variant(document: Json | None) -> Variant | None:
+def variant_of(document: Json | None) -> Variant | None:
+    """The variant that was written; None of None."""
     if document is None:
         return None
     code = document.get("code")
     return Variant(**document | {"code": Code(**code) if code else None})
 
 
+def variants_of(plan: Plan | None) -> list[Variant]:
+    """All that a plan serves."""
+    served = plan.models.values() if plan else ()
+    return [one for each in served for one in (each.champion, each.challenger) if one]
+
+
 @dataclass(frozen=True)
 class Observed:
     """What runs: `pid` None if no server does; `generation` what all workers serve, else None.
 
-    `listen` is the address that the server was started with. `workers` maps each live worker to the
-    generation that it serves. `error` is why one of them doesn't serve what it should.
+    `fits`: it was started as it should be now (address, workers, version of the tool). `workers`
+    maps each live worker to the generation that it serves. `error` is why one of them doesn't serve
+    what it should.
     """
 
     pid: int | None
-    listen: str
+    fits: bool
     generation: int | None
     workers: Mapping[int, int]
     error: str = ""
@@ -242,7 +250,7 @@ def under_of(document: Json) -> Under:
     """What `Under.as_json` wrote."""
     parts = {
         "release": Release(**document["release"]),
-        "champion": _variant(document["champion"]),
+        "champion": variant_of(document["champion"]),
         "policy": Rollout.model_validate(document["policy"]),
     }
     return Under(**{**document, **parts})

@@ -9,18 +9,29 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from gitops import package as packages
-from gitops import signature
+from gitops import package, signature
 from gitops.deploy import decide, record, smoke, target
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
-from gitops.deploy.model import Code, Desired, Plan, Release, Served, Source, Under, Variant, Wanted
+from gitops.deploy.model import (
+    Code,
+    Desired,
+    Plan,
+    Release,
+    Served,
+    Source,
+    Under,
+    Variant,
+    Wanted,
+    variants_of,
+)
 from gitops.deploy.record import Happened
 from gitops.deploy.state import State, digest_of, remove
 from gitops.deploy.target import Target
-from gitops.errors import EvidenceError, GitopsError, ToolError, UsageError
+from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError, UsageError
 from gitops.rollout import Verdict
 
 Json = dict[str, Any]
@@ -88,6 +99,7 @@ class Reconciler:
                 self.say(note)
         plan = self.state.plan()
         running = set(plan.models) if plan else set()
+        lost = self._mend(plan)
         for model in sorted(running | set(desired.models)):
             if model in desired.faults:
                 continue
@@ -96,6 +108,9 @@ class Reconciler:
             except (EvidenceError, ToolError, UsageError) as error:
                 self.faults[model] = error
         plan = self.state.plan()
+        for variant in variants_of(plan):
+            if variant in lost:  # it is served still, from memory, and can't be started again
+                self.faults.setdefault(variant.release.partition("@")[0], lost[variant])
         if plan and plan.models and self._apart(plan):
             # Another generation: what was refused before may be here now.
             self.target.apply(replace(plan, generation=plan.generation + 1))
@@ -104,7 +119,7 @@ class Reconciler:
     def _apart(self, plan: Plan) -> bool:
         """Whether the target doesn't serve this plan where it should."""
         now = self.target.observe()
-        return now.generation != plan.generation or now.listen != self.target.listening()
+        return now.generation != plan.generation or not now.fits
 
     def _model(self, desired: Desired, model: str) -> None:
         wanted = desired.models.get(model)
@@ -124,7 +139,6 @@ class Reconciler:
         if wanted is None:
             return
         if found.kind in ("nothing", "go_on", "undo"):
-            self._keep(wanted)
             if found.kind == "nothing" and not self.book.says_running(wanted.release):
                 # Killed before it was noted.
                 self.running(wanted.release, record.now(), self._replaced(wanted.release))
@@ -151,7 +165,8 @@ class Reconciler:
         found: Decision,
         serve: Json,
     ) -> None:
-        release, started = wanted.release, under.started if under else record.now()
+        resumed = under is not None and not found.gone
+        release, started = wanted.release, under.started if under and resumed else record.now()
         variant = self._laid_out(wanted)
         if found.kind == "roll_out" and served is not None:
             self._begin(desired, wanted, served, variant, serve, started)
@@ -162,7 +177,7 @@ class Reconciler:
             with self.target.aside(trial) as at:
                 self._test(at, wanted, variant)
         elif found.kind == "swap" and served is not None:
-            self.book.keep(release.model, served.champion.package)
+            self.book.keep(release.model, served.champion)
             self.apply(release.model, decide.loaded(served, variant, serve))
             self._test(self.target, wanted, variant)
         last = replace(served, serve=serve) if served else Served(variant, serve)
@@ -184,7 +199,7 @@ class Reconciler:
         release = wanted.release
         under = Under(release, served.champion, desired.rollout, "testing", started)
         self.state.put_under_way(release.model, under)
-        self.book.keep(release.model, served.champion.package)
+        self.book.keep(release.model, served.champion)
         served = decide.loaded(served, variant, serve)
         self.apply(release.model, served)
         self._test(self.target, wanted, variant)
@@ -214,8 +229,8 @@ class Reconciler:
         )
 
     def _replaced(self, release: Release) -> str:
-        before = self.book.previous().get(release.model, "")
-        return before if before != release.package else ""
+        before = self.book.previous(release.model)
+        return before.package if before and before.package != release.package else ""
 
     def _put_down(
         self,
@@ -256,10 +271,10 @@ class Reconciler:
         sent = set(before.ignore).union(*(self._inputs(one.package) for one in others))
         return decide.alone(champion, before.serve, sent - self._inputs(champion.package))
 
-    def _inputs(self, package: str) -> set[str]:
+    def _inputs(self, digest: str) -> set[str]:
         """The columns that a package takes; none of one that isn't here."""
         try:
-            found = signature.read(self.state.package(package) / "signature.json")
+            found = signature.read(self.state.package(digest) / "signature.json")
         except EvidenceError:
             return set()
         return {one.name for one in found.inputs}
@@ -280,25 +295,35 @@ class Reconciler:
     def _laid_out(self, wanted: Wanted) -> Variant:
         """The package, and where it needs them the release's files, on this disk, proven."""
         release = wanted.release
-        folder = self.state.package(release.package)
-        self._keep(wanted)
         files = str(self.state.checkout(release.commit))
         code = Code(files, wanted.serve.script) if wanted.code else None
-        return Variant(release.name, release.assignment, str(folder), release.package, code)
+        folder = str(self.state.package(release.package))
+        variant = Variant(release.name, release.assignment, folder, release.package, code)
+        self._keep(variant)
+        return variant
 
-    def _keep(self, wanted: Wanted) -> None:
+    def _mend(self, plan: Plan | None) -> dict[Variant, GitopsError]:
+        """What the plan names is here, and as it was; else why it can't be."""
+        lost: dict[Variant, GitopsError] = {}
+        for variant in variants_of(plan):
+            try:
+                self._keep(variant)
+            except (AnswerNo, EvidenceError, ToolError, UsageError) as error:
+                lost[variant] = error
+        return lost
+
+    def _keep(self, variant: Variant) -> None:
         """Fetch what isn't here, and what was altered here."""
-        release = wanted.release
-        folder = self.state.package(release.package)
+        folder = self.state.package(variant.package)
         found = digest_of(folder)
-        if found != release.package:
+        if found != variant.package:
             if found:
-                self.say(f"{release.name}: the package on this disk was altered, so it goes")
+                self.say(f"{variant.release}: the package on this disk was altered, so it goes")
                 remove(folder)
-            _onto_disk(lambda: self.source.fetch(release, folder))
-        files = self.state.checkout(release.commit)
-        if wanted.code and not files.is_dir():
-            _onto_disk(lambda: self.source.checkout(release.commit, files))
+            _onto_disk(lambda: self.source.fetch(variant, folder))
+        if variant.code is not None and not Path(variant.code.workdir).is_dir():
+            files = Path(variant.code.workdir)
+            _onto_disk(lambda: self.source.checkout(files.name, files))
 
     def _test(self, at: Target, wanted: Wanted, variant: Variant) -> None:
         """The contract tests, against a version that has no traffic.
@@ -307,7 +332,7 @@ class Reconciler:
             EvidenceError: it fails them.
         """
         release = wanted.release
-        found = packages.read(self.state.package(variant.package))
+        found = package.read(self.state.package(variant.package))
         rows = smoke.drawn(found.signature, found.reference, seed=release.package)
         expected = None if wanted.serve.script else self.source.scored(release, found, rows)
         smoke.require(
@@ -319,14 +344,12 @@ class Reconciler:
 
     def _tidy(self) -> None:
         """Keep what is served, what is under way, and what ran before."""
-        plan = self.state.plan()
-        served = list(plan.models.values()) if plan else []
-        variants = [one for each in served for one in (each.champion, each.challenger) if one]
-        kept = {one.package for one in variants} | set(self.book.previous().values())
-        kept |= {one.release.package for one in self.state.under_way().values()}
-        code = {one.code.workdir.rpartition("/")[2] for one in variants if one.code}
-        code |= {one.release.commit for one in self.state.under_way().values()}
-        self.state.tidy(kept, code)
+        variants = variants_of(self.state.plan())
+        variants += [one for model in self.book.models() if (one := self.book.previous(model))]
+        under = [one.release for one in self.state.under_way().values()]
+        packages = {one.package for one in variants} | {one.package for one in under}
+        commits = {Path(one.code.workdir).name for one in variants if one.code}
+        self.state.tidy(packages, commits | {one.commit for one in under})
 
 
 def _onto_disk(work: Callable[[], None]) -> None:

@@ -76,9 +76,7 @@ class Desk:
 
     async def explain(self, answered: Answered, request: Request) -> list[dict[str, Any]]:
         """What made the answer. Raises as `explain.of`, or Refusal 503 if too many wait."""
-        large = msgspec.structs.replace(
-            request, size=self.options.small + 1
-        )  # it takes as long as a large one
+        large = msgspec.structs.replace(request, size=self.options.small + 1)  # as long as one
         with self._queued():
             return await self._here(large, explain.of, answered.model, answered.rows, answered.id)
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Thread
 
 import msgspec
 
@@ -59,19 +60,24 @@ class Journal:
 
     def follow(self, loaded: Loaded) -> None:
         """Have a writer for each model of a plan that is logged."""
+        for name in self._writers.keys() - loaded.routes.keys():
+            self._end(name)
         for name, route_ in loaded.routes.items():
             settings = route_.served.serve.log
             old = self._writers.get(name)
             if old is not None and old[0] == settings:
                 continue
-            if old is not None:
-                del self._writers[name]
-                self._lost.pop(name, None)
-                old[1].close()
+            self._end(name)
             if settings.sample:
                 self._writers[name] = (settings, log.open(self._state, name, settings))
             if route_.served.key in settings.redact:
                 self._secret = log.secret(self._state)
+
+    def _end(self, name: str) -> None:
+        """Close a writer beside the event loop: its disk may be slow."""
+        if (old := self._writers.pop(name, None)) is not None:
+            self._lost.pop(name, None)
+            Thread(target=old[1].close, name=f"closing the log of {name}").start()
 
     def line(
         self, line: Line, model: Model, variant: Variant, rows: Rows | None,

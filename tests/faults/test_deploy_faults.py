@@ -461,6 +461,33 @@ def test_a_promotion_that_was_killed_is_not_taken_back(machine: Machine, better:
     assert machine.records()[-1]["replaces"] == under.champion.package
 
 
+def test_a_champion_that_was_altered_during_a_rollout_is_fetched_by_its_version(
+    releasing: Machine,
+) -> None:
+    assert releasing.deploy("production", "--once").code == 0
+    plan = releasing.state("production").plan()
+    assert plan is not None
+    champion = plan.models["demo"].champion
+    (Path(champion.folder) / "model.onnx").write_bytes(b"altered")
+    os.kill(releasing.server("production"), signal.SIGKILL)
+    done = releasing.deploy("production", "--once", "--json")
+    assert done.code == 0, done.err
+    assert states.digest_of(Path(champion.folder)) == champion.package
+    assert done.document["models"][0]["state"] == "rolling_out"
+    assert releasing.ask("production").status == 200
+
+
+def test_another_number_of_workers_starts_the_server_anew(machine: Machine) -> None:
+    assert machine.deploy("staging").code == 0
+    workers = machine.state("staging").folder / "workers"
+    assert len(list(workers.glob("*.json"))) == 1
+    assert machine.deploy("staging", "--workers", "2").code == 0
+    assert len(list(workers.glob("*.json"))) == 2
+    server = machine.server("staging")
+    assert machine.deploy("staging").code == 0  # which says nothing of workers
+    assert machine.server("staging") == server
+
+
 def test_a_state_that_is_damaged_is_named(machine: Machine) -> None:
     assert machine.deploy("staging").code == 0
     state = State(machine.state("staging").folder)

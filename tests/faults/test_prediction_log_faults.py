@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import http.client
 import json
 import os
 import shutil
@@ -21,10 +22,12 @@ from pathlib import Path
 import pytest
 
 from gitops.serve import labels, log, segments
+from gitops.serve import plan as plans
 from gitops.serve.refusal import Refusal
 from gitops.serve.segments import Position
 from gitops.serve.writer import Writer
-from tests.unit.serve.test_log import ids, line, until
+from tests.serving import PACKAGES, ROW, plan, serving, until, variant
+from tests.unit.serve.test_log import ids, line
 
 PROJECT = Path(__file__).parents[2]
 
@@ -114,6 +117,37 @@ def test_a_kill_loses_what_is_younger_than_the_interval_and_spoils_nothing(
     )
     everything = [one.id for one in log.everything(tmp_path)]
     assert everything == [id for found in kept.values() for id in found]
+
+
+def test_every_answer_of_a_killed_server_is_in_its_log(tmp_path: Path) -> None:
+    """With sync_seconds 0: workers are killed under load, and others take their place."""
+    serve = plans.Serve(log=plans.Log(sync_seconds=0))
+    champion = variant(PACKAGES / "binary" / "package", "binary@v1.0.0", "binary#production#1")
+    plans.write(tmp_path / "plan.json", plan(binary=plans.Served(champion, serve=serve)))
+    answered: list[str] = []
+    with serving(tmp_path, "--plan", tmp_path / "plan.json") as server:
+
+        def load(client: int) -> None:
+            for number in range(200):
+                id = f"{client}-{number}"
+                with suppress(OSError, http.client.HTTPException):
+                    body = {"row": ROW, "id": id}
+                    if server.post("/models/binary/predict", body).status == 200:
+                        answered.append(id)
+
+        clients = [threading.Thread(target=load, args=(client,)) for client in range(4)]
+        for client in clients:
+            client.start()
+        for wanted in (100, 200):
+            until(lambda wanted=wanted: len(answered) > wanted)  # type: ignore[misc]
+            for pid in server.workers():
+                os.kill(pid, signal.SIGKILL)
+            until(lambda: server.post("/models/binary/predict", {"row": ROW}).status == 200, 60)
+        for client in clients:
+            client.join()
+    folder = server.state / "log" / "binary"
+    assert set(answered) <= {one.id for one in log.everything(folder)}
+    assert log.read(folder)[1].bad == 0
 
 
 MANY = """

@@ -26,7 +26,13 @@ def served(
 ) -> Iterator[int]:
     """The port at which the repository's package is served."""
     log = tmp_path / "server.log"
-    command = [installed / "gitops", "serve", "models/package", "--listen", "127.0.0.1:0"]
+    command: list[str | Path] = [
+        installed / "gitops",
+        "serve",
+        "models/package",
+        "--listen",
+        "127.0.0.1:0",
+    ]
     with log.open("wb") as file:
         process = subprocess.Popen(
             command, cwd=repository.root, env=git_identity, stdout=file, stderr=file

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from gitops.cli.evidence import Evidence, is_evidence
+from gitops.cli.evidence import Evidence
 from gitops.config_serving import Rollout, Serve
 from gitops.deploy import decide
 from gitops.deploy.ask import Endpoint
@@ -19,7 +19,6 @@ from gitops.deploy.model import Under
 from gitops.deploy.state import State
 from gitops.errors import EvidenceError, UsageError
 from gitops.serve import labels, log, route
-from gitops.serve.log import Prediction
 from tests.unit.deploy.releases import NAMES, NEW, OLD, UNDER, variant
 from tests.unit.validate import conftest as tables
 
@@ -142,31 +141,15 @@ def test_after_a_kill_the_same_evidence_gives_the_same_verdict(here: State) -> N
     assert Evidence(here).judge("late", START) == known
 
 
-def decoded(raw: bytes, folder: Path) -> Prediction:
-    (folder / "20260131T120000Z-1-000001.jsonl").write_bytes(raw)
-    (found,), _ = log.read(folder)
-    return found
-
-
-def test_who_asks_for_a_version_by_its_name_is_no_evidence(tmp_path: Path) -> None:
-    mine = next(
-        id for id in map(str, range(99)) if not route.is_challengers(NEW.assignment, id, 20)
-    )
-    honest = decoded(line(mine, 0.5), tmp_path)
-    asked = decoded(line(mine, 0.5, variant="challenger", release=NEW.name), tmp_path)
-    assert is_evidence(honest, START, False)
-    assert not is_evidence(asked, START, False)
-    # A pseudonym says nothing of the arm, so there it must be believed.
-    keyed = decoded(line(mine, 0.5, variant="challenger", key="a3f9"), tmp_path)
-    assert is_evidence(keyed, START, True)
-
-
-def test_other_rollouts_are_no_evidence(tmp_path: Path) -> None:
-    assert not is_evidence(
-        decoded(line("1", 0.5, salt="late#production#7"), tmp_path), START, False
-    )
-    shadow = decoded(line("1", 0.5, share=None, variant="shadow"), tmp_path)
-    assert is_evidence(shadow, START, False)
+def test_whom_chance_did_not_answer_and_other_rollouts_are_no_evidence(here: State) -> None:
+    """Who asks for a version by its name gets a line without a salt."""
+    used(here, 0, 20, worse=0.0)
+    append(here, "log", [line(str(id), 0.5, salt=None, share=None) for id in range(100, 400)])
+    append(here, "log", [line(str(id), 0.5, salt="late#production#7") for id in range(400, 600)])
+    append(here, "labels", [label(id, "true") for id in range(100, 600)])
+    found = Evidence(here).judge("late", START)
+    assert (found.seen, found.checks[0].of) == (20, found.checks[1].of)
+    assert found.checks[0].of < 20
 
 
 def test_a_metric_of_another_task_and_a_package_that_is_gone_are_named(here: State) -> None:

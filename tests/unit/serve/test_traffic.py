@@ -177,6 +177,20 @@ def test_only_a_sample_is_logged(tmp_path: Path) -> None:
         assert 20 < len(lines(server.state)) < 80
 
 
+def test_no_line_is_lost_when_the_logs_settings_change(tmp_path: Path) -> None:
+    file, made = tmp_path / "plan.json", served(tmp_path, share=None, challenger=None)
+    plans.write(file, plan(1, binary=made))
+    with serving(tmp_path, "--plan", file) as server:
+        for number in range(1, 5):
+            log = plans.Log(sync_seconds=60, segment_mb=number)  # nothing is written by itself
+            changed = replace(made, serve=plans.Serve(log=log))
+            for _ in range(5):
+                assert server.predict().status == 200
+            plans.write(file, plan(number + 1, binary=changed))
+            until(lambda g=number + 1: server.serves(g))  # type: ignore[misc]
+        until(lambda: len(lines(server.state)) == 20)
+
+
 def test_a_plan_takes_over_and_a_broken_one_does_not(tmp_path: Path) -> None:
     file = tmp_path / "plan.json"
     alone = served(tmp_path, challenger=None, share=None)
