@@ -138,8 +138,11 @@ def _ask(step: Ask, cwd: Path, out: Callable[[str], None]) -> None:
         asked.finish()
     if asked.failed:
         raise ToolError(f"{step.environment} doesn't answer", fix=f"try it by hand in {cwd}")
-    told = ", ".join(f"{key}: {asked.last[key]}" for key in ("release", "predictions", "scores"))
-    out(f"   (POST http://{address[0]}:{address[1]}/models/late/predict, a flight: {told})")
+    release, (prediction,), (score,) = (
+        asked.last[key] for key in ("release", "predictions", "scores")
+    )
+    out(f"   (http://{address[0]}:{address[1]}/models/late/predict says of a flight:")
+    out(f"    late: {prediction}, probability {score:.3f}, by {release})")
 
 
 def _with_travellers(step: Travellers, cwd: Path, out: Callable[[str], None]) -> int:

@@ -19,7 +19,7 @@ def demo(
         "gitops-demo"
     ),
 ) -> None:
-    """Run the main job on 336,776 real flights: new, build, verify, improve on a branch, status.
+    """Run the main job on 336,776 real flights: build, gate, promote, deploy, roll back.
 
     Needs no forge and no cloud; each act shows the command that you would type.
 

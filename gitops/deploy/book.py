@@ -14,7 +14,7 @@ from gitops.errors import AnswerNo, ToolError
 
 Json = dict[str, Any]
 _FILE = "deployed.json"
-_NOTHING: Json = {"recorded": None, "previous": None, "failed": None}
+_NOTHING: Json = {"recorded": None, "previous": None}
 
 
 @dataclass(frozen=True)
@@ -60,10 +60,6 @@ class Book:
         """Remember what became of an assignment; its record, once, waits to be pushed."""
         document = self._read()
         one = document["models"].setdefault(release.model, dict(_NOTHING))
-        if happened == "running":
-            one["failed"] = None
-        elif happened == "failed":
-            one["failed"] = {"assignment": release.assignment, "why": why, "at": record.now()}
         if one["recorded"] != [release.assignment, happened]:
             one["recorded"] = [release.assignment, happened]
             document["outbox"].append(

@@ -53,6 +53,7 @@ class Watcher:
     rolled_back: dict[str, str] = field(default_factory=dict)
     desired: Desired | None = None
     due: float = 0.0
+    sendable: float = 0.0
     said: dict[str, str] = field(default_factory=dict)
     ailing: str = ""
 
@@ -112,7 +113,7 @@ class Watcher:
             AnswerNo: `timeout` seconds are over before.
         """
         deadline = time.monotonic() + timeout if timeout is not None else None
-        done = self.once()
+        self.once()
         while self._waits():
             if deadline is not None and time.monotonic() > deadline:
                 raise AnswerNo(
@@ -125,8 +126,8 @@ class Watcher:
             except ToolError as error:
                 self._tell({self.reconciler.names[1]: error.message})
             self.tick()
-            done = self._sent()
-        return done
+            self._send()
+        return self._sent()
 
     def _waits(self) -> bool:
         """Whether a rollout is under way that waiting may bring forward."""
@@ -141,7 +142,7 @@ class Watcher:
         """For ever: whatever fails is said once, and tried again."""
         while True:
             said = {}
-            for work in (self._again, self.tick, self._sent):
+            for work in (self._again, self.tick, self._send):
                 try:
                     work()
                 except GitopsError as error:
@@ -209,6 +210,11 @@ class Watcher:
             if self.said.get(name) != text:
                 self.reconciler.say(f"{name}: {text}")
         self.said = said
+
+    def _send(self) -> None:
+        """Push records that wait, unless that has just failed."""
+        if time.monotonic() >= self.sendable and not self._sent():
+            self.sendable = time.monotonic() + LONGEST
 
     def _sent(self) -> bool:
         return self.reconciler.book.send(self.reconciler.source, self.reconciler.say)

@@ -271,7 +271,7 @@ def test_a_rollout_can_be_watched_by_whoever_does_it_and_by_others(
         watching = machine.deploy("production", "--watch", "--json")
     out, err = doing.communicate()
     assert doing.returncode == 0, err
-    assert "rolling out  demo@v1.1.0  1/2 20 %" in out
+    assert "rolling out  demo@v1.1.0" in out
     assert watching.code == 0, watching.err
     assert "only watches" in watching.err
     lines = [json.loads(line) for line in watching.out.splitlines()]
@@ -304,7 +304,7 @@ def test_callers_of_an_earlier_version_are_not_refused(machine: Machine, tmp_pat
     machine.line.promote("dev", "staging")
     with asking(machine, "staging") as seen:
         done = machine.deploy("staging")
-        until(lambda: seen[-1][1] == "demo@v1.1.0" or seen[-1][0] != 200, "the new version")
+        until(lambda: seen[-1][1] == "demo@v2.0.0" or seen[-1][0] != 200, "the new version")
     assert done.code == 0, done.err
     assert {status for status, _ in seen} == {200}
     assert machine.ask("staging").status == 200  # and for good
