@@ -90,7 +90,7 @@ class AzureSettings:
     ) -> None:
         if have is not None:
             raise Refused(
-                f"the pipeline {name} has another file or folder",
+                f"the pipeline {name} has another file",
                 fix=f"in the portal give it the file {value['file']}, or rename it, and run this"
                 " again",
                 status=409,

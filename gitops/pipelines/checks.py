@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops import yamlfile
 from gitops.errors import ConfigError
-from gitops.pipelines import cron
+from gitops.pipelines import cron, definition
 from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def check_runners(config: Config, found: Iterable[Definition], root: Path | None
         for name, job in one.data["jobs"].items():
             known.add(name)
             if "each" in job:
-                known |= {f"{name}-{each.name}" for each in config.environments[1:]}
+                known |= {f"{name}-{each.name}" for each in definition.environments(job, config)}
     for name in config.runners:
         if name not in known:
             problem = _unknown("job", name, sorted(known), ("runners", name))
@@ -148,7 +148,7 @@ def _expanded(jobs: Mapping[str, Any], config: Config) -> Iterator[Problem]:
     """Jobs for each environment must not be called as another job is."""
     for name, job in jobs.items():
         if "each" in job:
-            for environment in config.environments[1:]:
+            for environment in definition.environments(job, config):
                 if (other := f"{name}-{environment.name}") in jobs:
                     yield Problem(
                         ("jobs", other),
@@ -210,7 +210,7 @@ def _environment(job: Mapping[str, Any], config: Config, place: Place) -> Iterat
             yield Problem(
                 at,
                 f"{_HOLDER.search(text)[0]} stands for nothing here",  # type: ignore[index]
-                "add `each: release` to the job, or name it",
+                "add `each:` to the job, or name it",
             )
 
 

@@ -31,10 +31,7 @@ class Protocol(HttpToolsProtocol):
         if len(self.connections) > self.options.connections:
             self._end(503, "too many connections")
             return
-        # Who connects and never asks is sent away as one who has nothing more to ask.
-        self.timeout_keep_alive_task = self.loop.call_later(
-            self.timeout_keep_alive, self.timeout_keep_alive_handler
-        )
+        self._wait_for_more()
 
     def connection_lost(self, exc: Exception | None) -> None:
         super().connection_lost(exc)
@@ -59,9 +56,22 @@ class Protocol(HttpToolsProtocol):
         if self._coming:
             if self._deadline is None:
                 self._arm(self.options.head_timeout if self._in_head else self.options.body_timeout)
-        elif self._deadline is not None:
+            return
+        if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+        # A line break before a request is none: whoever sends nothing else has still not asked.
+        if self.timeout_keep_alive_task is None and self._is_idle():
+            self._wait_for_more()
+
+    def _is_idle(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _wait_for_more(self) -> None:
+        """Whoever asks nothing for long is sent away."""
+        self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive, self.timeout_keep_alive_handler
+        )
 
     def on_message_begin(self) -> None:
         super().on_message_begin()
@@ -104,10 +114,10 @@ class Protocol(HttpToolsProtocol):
         self._end(408, "the request took too long to come")
 
     def _end(self, status: int, message: str) -> None:
-        """Answer without the application, if nothing has been answered yet, and hang up."""
+        """Answer without the application, unless it has begun to, and hang up."""
         metrics.add("gitops_refused", str(status))
-        waiting = self._coming and not self._in_head and not self.cycle.response_started
-        if self.cycle is None or self.cycle.response_complete or waiting:
+        in_body = self._coming and not self._in_head
+        if not self.cycle.response_started if in_body else self._is_idle():
             body = b'{"error":{"message":"%s"}}' % message.encode()
             head = b"content-type: application/json\r\ncontent-length: %d\r\n" % len(body)
             retry = b"retry-after: 1\r\n" if status == 503 else b""

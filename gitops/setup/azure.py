@@ -28,19 +28,21 @@ def files(root: Path) -> tuple[str, ...]:
 
 def wanted(
     config: Config,
+    repository: str,
     files: Sequence[str],
     people: Collection[str],
     values: Mapping[str, str],
 ) -> tuple[Setting, ...]:
     """All settings, in an order in which they can be made.
 
-    `files`: the pipelines of the repository; `people`: the approvers that Azure DevOps knows;
+    `files`: the pipelines of `repository`; `people`: the approvers that Azure DevOps knows;
     `values`: of variables.
     """
     found = []
     for file in files:
         name = file.rpartition("/")[2].partition(".")[0]
-        want = {"file": file, "folder": f"\\{config.project}"}
+        # Where several repositories of a project have a `deploy`, that of this folder is started.
+        want = {"file": file, "folder": Initially(f"\\{repository}")}
         found.append(Setting("pipeline", name, want, "a file alone starts nothing here"))
     names = {one.name for one in found}
     for environment in config.environments:
@@ -161,7 +163,7 @@ def plan(
     name = place.facts()
     approvers = {who for one in config.environments for who in one.approvers}
     people = [who for who in sorted(approvers) if place.knows(who)]
-    settings = wanted(config, files, people, values)
+    settings = wanted(config, name.rpartition("/")[2], files, people, values)
     steps = compare(place, settings)
     unknown = sorted(approvers.difference(people))
     return Plan(

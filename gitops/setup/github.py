@@ -107,7 +107,7 @@ def _ruleset(
         "enforcement": "active",
         "bypass_actors": bypass,
         "conditions": {"ref_name": {"include": tuple(refs), "exclude": ()}},
-        "rules": Items("type", tuple(rules)),
+        "rules": Items(("type",), tuple(rules)),
     }
     return Setting("ruleset", OURS + name, want, why)
 
@@ -153,7 +153,7 @@ def _branch(
     }
     check = {"context": wishes.REQUIRED, **({"integration_id": actions} if actions else {})}
     checks = {
-        "required_status_checks": Items("context", (check,)),
+        "required_status_checks": Items(("context",), (check,)),
         "strict_required_status_checks_policy": True,
         "do_not_enforce_on_create": Initially(True),  # a release branch starts at what was judged
     }
@@ -166,7 +166,7 @@ def _branch(
         [f"refs/heads/{environment.branch}"],
         rules,
         f"{why}, by merge commits" if release else why,
-        Items("actor_id", tuple(pushers)),
+        Items(("actor_type", "actor_id"), tuple(pushers)),
     )
 
 

@@ -25,9 +25,9 @@ class Initially:
 
 @dataclass(frozen=True)
 class Items:
-    """Items that must be in a list of mappings, known by their value of `key`; others stay."""
+    """Items that must be in a list of mappings, known by their values of `keys`; others stay."""
 
-    key: str
+    keys: tuple[str, ...]
     items: tuple[Mapping[str, Any], ...]
 
 
@@ -132,10 +132,10 @@ def overlay(have: object, want: object) -> object:
         return want.value if have is None else have
     if isinstance(want, Items):
         found = list(have) if isinstance(have, list) else []
-        there = [one.get(want.key) for one in found]
+        there = [_known(one, want.keys) for one in found]
         for item in want.items:
-            if item[want.key] in there:
-                at = there.index(item[want.key])
+            if (known := _known(item, want.keys)) in there:
+                at = there.index(known)
                 found[at] = overlay(found[at], item)
             else:
                 found.append(overlay(None, item))
@@ -143,6 +143,10 @@ def overlay(have: object, want: object) -> object:
     if isinstance(want, Mapping):
         return over(have if isinstance(have, Mapping) else None, want)
     return list(want) if isinstance(want, tuple) else want
+
+
+def _known(one: object, keys: Sequence[str]) -> tuple[object, ...] | None:
+    return tuple(one.get(key) for key in keys) if isinstance(one, Mapping) else None
 
 
 def same(one: object, other: object) -> bool:

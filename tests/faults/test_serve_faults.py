@@ -188,7 +188,8 @@ def test_slow_heads_bodies_and_readers_are_sent_away(tmp_path: Path) -> None:
             server,
             b"POST /models/binary/predict HTTP/1.1\r\nHost: x\r\ncontent-length: 500\r\n\r\n{",
         )
-        idle = raw(server)
+        idle, breaks = raw(server), raw(server, b"\r\n\r\n")
+        early = raw(server, HEAD % 10**9 + b"{")  # is refused at once, and never sends the rest
         trickle = raw(server, b"GET /v2/health/live HTTP/1.1\r\n")
         sent = 0
         with suppress(OSError):
@@ -200,7 +201,8 @@ def test_slow_heads_bodies_and_readers_are_sent_away(tmp_path: Path) -> None:
         assert server.predict().status == 200
         assert reply(head).startswith(b"HTTP/1.1 408 ")
         assert reply(body).startswith(b"HTTP/1.1 408 ")
-        assert reply(idle) == b""
+        assert reply(idle) == reply(breaks) == b""
+        assert reply(early).count(b"HTTP/1.1 ") == 1
         until(lambda: server.metric("gitops_connections") <= 1)
 
 

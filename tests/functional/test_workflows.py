@@ -79,6 +79,10 @@ def combinations() -> Iterator[tuple[str, str]]:
         of_model, runners = TARGETS[target]
         models = LAYOUTS[layout] % of_model
         yield f"{layout}-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{runners}{models}"
+    for target in ("local", "own"):
+        more = f"infrastructure: {{provider: azure, id: k7q2m9xd}}\n{TARGETS[target][1]}"
+        models = LAYOUTS["single"] % ""
+        yield f"provisioned-{target}-azure", f"{HEAD}{STORAGES['azure']}{more}{models}"
 
 
 @pytest.fixture(scope="module")
@@ -106,9 +110,9 @@ def every(generated: dict[str, Texts], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
-    assert len(generated) == 30
+    assert len(generated) == 32
     for name, made in generated.items():
-        assert len(made) == 12, name
+        assert len(made) == (14 if "provisioned" in name else 12), name
         deploys = "deploy-production:" in made[".github/workflows/deploy.yml"]
         assert deploys == ("local" not in name), name
         refused = "no hosted runner reaches" in made[".github/workflows/build.yml"]
@@ -307,13 +311,18 @@ def value(text: object) -> str:
 
 def env(step: dict[str, Any]) -> dict[str, str]:
     named = {"GITHUB_TOKEN": "TOKEN", "SYSTEM_ACCESSTOKEN": "TOKEN"}
-    return {named.get(name, name): value(one) for name, one in step.get("env", {}).items()}
+    # Whom a task has logged in as, Azure tells the command itself.
+    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+    given = {name: one for name, one in step.get("env", {}).items() if name not in told}
+    return {named.get(name, name): value(one) for name, one in given.items()}
 
 
 def command(text: str) -> str:
     """A script without what the platform's own shell needs; what sets the machine up, by a word."""
     if "uv pip install" in text:
         return "install gitops"
+    if "terraform.zip" in text:
+        return "install terraform"
     if "pip install" in text:
         return "set up uv"
     if text.startswith('echo "'):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from gitops.infra import check, schema
 from gitops.scaffold import infrastructure, provision, sync
 from tests.unit.scaffolds import Scaffold, git, scaffold
 
+PROJECT = Path(__file__).resolve().parents[2]
 HEAD = """\
 version: 1
 project: flights
@@ -53,6 +55,12 @@ COMBINATIONS = {
     "one-environment": HEAD + "environments: [{name: prod, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
+
+
+@pytest.fixture(autouse=True)
+def _checkov(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of `make .checkov/ready`, where it's there."""
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{PROJECT / '.checkov' / 'bin'}")
 
 
 def parse(text: str) -> config.Config:
@@ -287,7 +295,7 @@ def test_every_right_has_its_reason(name: str) -> None:
 GUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
 SECRETS = re.compile(
     rf"(?i){GUID}|AccountKey=|SharedAccessKey=[^;\"$]|\bsig=|-----BEGIN|client_secret|"
-    r"(?:password|secret|access_key|token)\s*=\s*\"[^\"$]+\"|[A-Za-z0-9+/]{60,}={0,2}"
+    r"(?:password|secret|access_key|token)\s*=\s*\"[^\"$]+\"|[A-Za-z0-9+/]{40,}={1,2}(?![\\w=])"
 )
 
 
@@ -336,6 +344,32 @@ def test_each_environment_is_trusted_by_exactly_one_subject_as_workflows_have_it
     for name in pipelines.names():
         for job in pipelines.load(name, declared, "github").jobs:
             assert job.environment is None or job.environment in names
+
+
+def test_the_workflow_is_there_where_infrastructure_is_declared() -> None:
+    def named(text: str) -> list[str]:
+        return [path for path, _ in pipelines.render(parse(text)) if "infrastructure" in path]
+
+    assert named(HEAD) == [
+        ".github/workflows/infrastructure.yml",
+        ".azure-pipelines/infrastructure.yml",
+    ]
+    assert named(HEAD.partition("infrastructure:")[0]) == []
+    assert named(HEAD.partition("infrastructure:")[0] + "infrastructure: {provider: local}\n") == []
+
+
+def test_an_environment_is_applied_as_itself_and_planned_as_whoever_reads() -> None:
+    declared = parse(HEAD)
+    pipeline = pipelines.load("infrastructure", declared, "azure")
+    for one in declared.environments:
+        apply, plan = pipeline.job(f"apply-{one.name}"), pipeline.job(f"plan-{one.name}")
+        assert apply.environment == apply.identity == one.name
+        assert plan.environment is None
+        assert plan.steps[-1].run.endswith("--read-only")
+    text = dict(pipelines.render(declared))[".azure-pipelines/infrastructure.yml"].decode()
+    connections = re.findall(r"azureSubscription: (\S+)", text)
+    assert connections == ["gitops"] * 3 + [f"gitops-{one.name}" for one in declared.environments]
+    assert text.count("addSpnToEnvironment: true") == 6
 
 
 # ---------------------------------------------------------------- the bootstrap

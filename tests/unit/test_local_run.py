@@ -295,6 +295,7 @@ def test_the_shim_is_no_way_into_our_environment(
         ("::notice title=x::fine\nerror: \x1b[31mbad\x1b[0m\nmore\n", "bad"),
         ("remote: error: no\nerror: failed to push\n", "no"),
         ("╭─ Error ─╮\n│ No such option: --x │\n╰─────────╯\n", "No such option: --x"),
+        ("error: nothing was done:\n  one\n  two\n  fix: x\n", "nothing was done: one; two"),
         ("E  assert 1\n1 failed\n\n", "1 failed"),
         ("", "it said nothing"),
         ("##vso[task.setvariable]x\n", "\\u{0023}#vso[task.setvariable]x"),

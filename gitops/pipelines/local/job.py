@@ -194,6 +194,8 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
     """Why a step can only be run on a forge, or isn't in a rehearsal; None if it can."""
     if step.use == "test-results":
         return ""  # a page of a platform's
+    if step.use == "terraform":
+        return ""  # this machine's own
     if step.use == "attest":
         return f"{_FOREIGN}: it signs"
     alone = step.token and not machine.may(job, "contents")
@@ -201,6 +203,8 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
         return _FOREIGN
     if job.environment and step.run.startswith("gitops deploy") and not run.real:
         return "a rehearsal deploys nothing"
+    if step.oidc and not run.real:
+        return "a rehearsal asks no cloud"
     return None
 
 

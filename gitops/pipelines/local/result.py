@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice, takewhile
 from typing import Literal
 
 from gitops import logtext
@@ -66,12 +67,22 @@ def why_failed(log: bytes) -> str:
     Else its last line.
     """
     text = _ESCAPES.sub("", log[-_BYTES:].decode("utf-8", "replace"))
-    lines = [line.strip(" │") for line in text.splitlines() if re.search(r"\w", line)]
+    raw = [line for line in text.splitlines() if re.search(r"\w", line)]
+    lines = [line.strip(" │") for line in raw]
     for pattern in (_ANNOTATION, _ERROR):
-        for line in lines:
+        for at, line in enumerate(lines):
             if found := pattern.match(line):
-                return logtext.lines(": ".join(_plain(one) for one in found.groups() if one))
+                said = ": ".join(_plain(one) for one in found.groups() if one)
+                return logtext.lines(" ".join([said, *_more(said, raw[at + 1 :])]))
     return logtext.lines(lines[-1]) if lines else "it said nothing"
+
+
+def _more(said: str, after: Sequence[str]) -> list[str]:
+    """What a message goes on with that ends in a colon, as our errors have it: indented lines."""
+    if not said.endswith(":"):
+        return []
+    own = takewhile(lambda line: line.startswith("  ") and not line.startswith("  fix:"), after)
+    return ["; ".join(line.strip() for line in islice(own, 3))]
 
 
 def _plain(text: str) -> str:

@@ -154,6 +154,7 @@ def test_settings_of_others_stay(azure: OnAzure) -> None:
     policies(azure, "count")["release/production"]["settings"]["minimumApproverCount"] = 2
     approval = next(one for one in azure.settings.checks if one["type"]["name"] == "Approval")
     approval["settings"] |= {"minRequiredApprovers": 0, "instructions": "Look at the slices"}
+    azure.settings.definitions[0]["path"] = "\\elsewhere"
     before = json.loads(json.dumps(azure.settings.policies))
     assert planned(azure).due == ()
 
@@ -172,16 +173,16 @@ def test_what_loosens_ours_is_taken_back(azure: OnAzure) -> None:
     policies(azure, "build")["main"]["isBlocking"] = False
     token = f"repoV2/{PROJECT}/{REPOSITORY_ID}"
     azure.settings.entries[token, BUILD_SERVICE] = (4 + 8, 0)
-    azure.settings.definitions[0]["path"] = "\\elsewhere"
+    azure.settings.definitions[0]["process"]["yamlFilename"] = "/elsewhere.yml"
     assert {one.setting.title: {c.at for c in one.changes} for one in planned(azure).due} == {
-        "pipeline deploy": {"folder"},
+        "pipeline deploy": {"file"},
         "build validation main": {"isBlocking"},
         "merge types release/staging": {"settings.allowSquash"},
         "permissions": {"Create branch", "Create tag", "Contribute to pull requests", "Force push"},
     }
     outcomes = run.apply(azure.place, planned(azure).steps, lambda text: None)
     failed = [one for one in outcomes if one.state == "failed"]
-    # No request of this API moves a pipeline: its name is somebody's.
+    # Of this name, and another file: it may well be somebody's.
     assert [one.step.setting.title for one in failed] == ["pipeline deploy"]
     assert "in the portal" in failed[0].fix
     assert merges["settings"]["allowSquash"] is False

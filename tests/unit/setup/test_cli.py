@@ -11,6 +11,8 @@ from typing import Any
 import pytest
 
 from gitops.cli import main
+from gitops.setup import github as setup
+from gitops.setup.model import Plan
 from tests.forge_contract import Contract
 from tests.forge_github_settings import ruleset
 from tests.forge_server import Server
@@ -122,6 +124,25 @@ def test_one_document(on_github: Shell, github: OnGitHub) -> None:
     code, out, _ = on_github.run("setup", "github", "--apply")
     assert code == 4
     assert "0 done, 1 not: run it again when that is mended" in out
+
+
+def test_what_changes_between_plan_and_apply_is_the_answer_no(
+    on_github: Shell, github: OnGitHub
+) -> None:
+    on_github.run("setup", "github", "--apply")
+    theirs = github.settings.rulesets[1]
+    theirs["enforcement"] = "disabled"
+    plan = setup.plan
+
+    def overtaken(*arguments: Any) -> Plan:
+        found = plan(*arguments)
+        theirs["enforcement"] = "evaluate"
+        return found
+
+    on_github.patch.setattr(setup, "plan", overtaken)
+    code, out, _ = on_github.run("setup", "github", "--apply")
+    assert (code, theirs["enforcement"]) == (1, "evaluate")
+    assert "changed meanwhile: ruleset gitops: dev" in out
 
 
 def test_names_that_others_gave_do_nothing_to_a_log(on_github: Shell, github: OnGitHub) -> None:

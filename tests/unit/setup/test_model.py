@@ -26,7 +26,7 @@ def of(want: dict[str, Any]) -> Setting:
         ({"list": ["a", "theirs"]}, {"list": ("a",)}, {"list": ["a"]}),
         (
             {"rules": [{"type": "mine", "p": 1, "q": 2}, {"type": "theirs"}]},
-            {"rules": Items("type", ({"type": "mine", "p": 3}, {"type": "new"}))},
+            {"rules": Items(("type",), ({"type": "mine", "p": 3}, {"type": "new"}))},
             {"rules": [{"type": "mine", "p": 3, "q": 2}, {"type": "theirs"}, {"type": "new"}]},
         ),
     ],
@@ -49,9 +49,13 @@ def test_what_differs_is_ours_alone(
         ({"list": ["b", "a"]}, {"list": ("a", "b")}),
         (
             {"rules": [{"type": "a"}, {"type": "theirs"}]},
-            {"rules": Items("type", ({"type": "a"},))},
+            {"rules": Items(("type",), ({"type": "a"},))},
         ),
         ({"anything": 1}, {}),
+        (
+            {"who": [{"kind": "team", "id": 3}, {"kind": "app", "id": 3}]},
+            {"who": Items(("kind", "id"), ({"kind": "app", "id": 3},))},
+        ),
     ],
 )
 def test_what_is_as_wanted_or_stricter_is_kept(have: dict[str, Any], want: dict[str, Any]) -> None:
@@ -59,8 +63,15 @@ def test_what_is_as_wanted_or_stricter_is_kept(have: dict[str, Any], want: dict[
     assert (found.action, found.value, found.changes) == ("keep", have, ())
 
 
+def test_items_are_told_apart_by_all_their_keys() -> None:
+    have = {"who": [{"kind": "team", "id": 3}]}
+    want = {"who": Items(("kind", "id"), ({"kind": "app", "id": 3},))}
+    value = step(of(want), have).value
+    assert value == {"who": [{"kind": "team", "id": 3}, {"kind": "app", "id": 3}]}
+
+
 def test_what_is_not_there_is_created() -> None:
-    want = {"n": AtLeast(1), "text": Initially("x"), "rules": Items("type", ({"type": "a"},))}
+    want = {"n": AtLeast(1), "text": Initially("x"), "rules": Items(("type",), ({"type": "a"},))}
     found = step(of(want), None)
     assert found.action == "create"
     assert found.value == {"n": 1, "text": "x", "rules": [{"type": "a"}]}
@@ -69,7 +80,7 @@ def test_what_is_not_there_is_created() -> None:
 
 def test_changes_are_told_by_name_whatever_their_order() -> None:
     have = {"rules": [{"type": "b", "n": 1}, {"type": "a", "n": 1}], "on": True, "gone": 0}
-    want = {"rules": Items("type", ({"type": "a", "n": 2},)), "on": False, "new": ("x", "y")}
+    want = {"rules": Items(("type",), ({"type": "a", "n": 2},)), "on": False, "new": ("x", "y")}
     found = step(of(want), have)
     assert found.changes == (
         Change("rules.a.n", 1, 2),
@@ -88,7 +99,7 @@ asked = st.recursive(
         st.integers(0, 3).map(AtLeast),
         st.lists(plain, max_size=3).map(tuple),
         st.lists(names, max_size=3, unique=True).map(
-            lambda found: Items("type", tuple({"type": name} for name in found))
+            lambda found: Items(("type",), tuple({"type": name} for name in found))
         ),
     ),
     lambda inner: st.dictionaries(names, inner, max_size=3),
