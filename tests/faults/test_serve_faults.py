@@ -58,6 +58,7 @@ MALFORMED = [
     (b'{"columns": {}}', 422, "missing"),
     (b'{"rows": [{}]}', 422, "missing"),
     (b'{"instances": [[1]]}', 422, "unknown key"),
+    (json.dumps({"row": {**ROW, "carrier": "\ud800"}}).encode(), 400, "surrogate"),
     (json.dumps({"row": ROW, "rows": [ROW]}).encode(), 422, "row and rows"),
     (json.dumps({"row": ROW}).encode()[:-1], 400, "not JSON"),
     (json.dumps({"row": ROW}).encode() + b"{}", 400, "not JSON"),
