@@ -14,6 +14,7 @@ import os
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -50,19 +51,22 @@ class _Book:
     def __init__(self) -> None:
         self._free = 0
         self._names: Path | None = None
+        self._untold: list[str] = []  # lines of the names that aren't in their file
         self.values = memoryview(bytearray(8 * _SLOTS)).cast("d")
 
     def open(self, folder: Path) -> None:
         """Keep the numbers in files of `folder` from now on, before any is taken."""
-        folder.mkdir(parents=True, exist_ok=True)
         stem = f"{os.getpid()}-{secrets.token_hex(4)}"
-        with (folder / f"{stem}.values").open("w+b") as file:
-            file.truncate(8 * _SLOTS)
-            self.values = memoryview(mmap.mmap(file.fileno(), 8 * _SLOTS)).cast("d")
-        self._names = folder / f"{stem}.names"
-        self._names.touch()
+        with suppress(OSError):  # a full disk: this process counts for itself
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{stem}.values").open("w+b") as file:
+                # Room that is promised and not there would end us at the first count (SIGBUS).
+                os.posix_fallocate(file.fileno(), 0, 8 * _SLOTS)
+                self.values = memoryview(mmap.mmap(file.fileno(), 8 * _SLOTS)).cast("d")
+            self._names = folder / f"{stem}.names"
         _child.cache_clear()
         self._free = 0
+        self._untold.clear()
 
     def take(self, name: str, labels: tuple[str, ...], slots: int) -> int:
         """The first of so many numbers, which start at 0; the last ones are shared beyond all."""
@@ -70,9 +74,12 @@ class _Book:
         if at + slots > _SLOTS:
             return _SLOTS - slots
         self._free += slots
+        self._untold.append(json.dumps([name, list(labels), at]) + "\n")
         if self._names is not None:
-            with self._names.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([name, list(labels), at]) + "\n")
+            with suppress(OSError):  # no room, or no folder: told with the next one
+                with self._names.open("a", encoding="utf-8") as file:
+                    file.write("".join(self._untold))
+                self._untold.clear()
         return at
 
 
@@ -128,7 +135,8 @@ def variant(model: str, version: str, name: str) -> Variant:
 def bury(folder: Path, pid: int) -> None:
     """A worker has died: what it counted stays, its gauges don't."""
     for file in folder.glob(f"{pid}-*.names"):
-        file.with_suffix(".dead").touch()
+        with suppress(OSError):
+            file.with_suffix(".dead").touch()
 
 
 def text(folder: Path) -> bytes:

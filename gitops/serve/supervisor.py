@@ -125,7 +125,8 @@ class Supervisor:
 
     def _tidy(self) -> None:
         shutil.rmtree(metrics_folder(self._options.state), ignore_errors=True)
-        metrics_folder(self._options.state).mkdir(parents=True)
+        with suppress(OSError):  # workers count for themselves where it can't be had
+            metrics_folder(self._options.state).mkdir(parents=True)
         for file in (self._options.state / "workers").glob("*.json"):
             file.unlink(missing_ok=True)
 
