@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gitops.serve import http, metrics
@@ -106,8 +105,6 @@ class App:
         self.room = http.Room(options.bodies)
         self._make = make
         self._endpoints = make(self)
-        self._prefix = secrets.token_hex(6)
-        self._numbers = count(1)
 
     def swap(self, loaded: Loaded) -> None:
         """Answer by these models from the next request on."""
@@ -132,7 +129,7 @@ class App:
         call: Call | None = None
         endpoint = self._endpoints.get(scope["path"])
         try:
-            call = Call(self, scope, receive, send, f"{self._prefix}-{next(self._numbers):x}")
+            call = Call(self, scope, receive, send, secrets.token_hex(10))
             if endpoint is None:
                 raise self._unknown(scope["path"])
             if endpoint.method != scope["method"]:

@@ -93,7 +93,17 @@ def keep(folder: Path) -> None:
 
 @cache
 def _child(name: str, *labels: str) -> int:
-    return _book.take(name, labels, len(_BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1)
+    return _book.take(name, labels, _width(name))
+
+
+def _width(name: str) -> int:
+    """How many numbers a metric has: of a histogram its sum, and the count of each bucket."""
+    return len(_BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1
+
+
+def _told(names: Path) -> list[tuple[str, list[str], int]]:
+    """What stands in a file of names: metric, labels, and the first of its numbers."""
+    return [json.loads(line) for line in names.read_text("utf-8").splitlines()]
 
 
 def add(name: str, *labels: str, number: float = 1) -> None:
@@ -133,9 +143,11 @@ def variant(model: str, version: str, name: str) -> Variant:
 
 
 def bury(folder: Path, pid: int) -> None:
-    """A worker has died: what it counted stays, its gauges don't."""
+    """A worker has died: what it counted stays, its gauges and the room for more don't."""
     for file in folder.glob(f"{pid}-*.names"):
         with suppress(OSError):
+            used = max((at + _width(name) for name, _, at in _told(file)), default=0)
+            os.truncate(file.with_suffix(".values"), 8 * used)
             file.with_suffix(".dead").touch()
 
 
@@ -188,14 +200,13 @@ def _collected(folder: Path) -> dict[tuple[str, tuple[str, ...]], list[tuple[flo
     """The values of each child, one tuple for each worker."""
     found: dict[tuple[str, tuple[str, ...]], list[tuple[float, ...]]] = {}
     for names in sorted(folder.glob("*.names")):
-        lines = names.read_text("utf-8").splitlines()
+        told = _told(names)
         values = memoryview(names.with_suffix(".values").read_bytes()).cast("d")
         dead = names.with_suffix(".dead").exists()
-        for line in lines:
-            name, labels, at = json.loads(line)
-            kind = _KNOWN[name][0]
-            if dead and kind in _GAUGES:
+        for name, labels, at in told:
+            if dead and _KNOWN[name][0] in _GAUGES:
                 continue
-            slots = len(_BUCKETS) + 2 if kind == "histogram" else 1
-            found.setdefault((name, tuple(labels)), []).append(tuple(values[at : at + slots]))
+            found.setdefault((name, tuple(labels)), []).append(
+                tuple(values[at : at + _width(name)])
+            )
     return found

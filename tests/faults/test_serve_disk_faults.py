@@ -25,6 +25,31 @@ def test_without_its_state_folder_a_server_answers(tmp_path: Path) -> None:
         assert server.get("/metrics").status == 200
 
 
+def test_a_worker_that_starts_after_the_state_folder_is_lost_serves_the_packages(
+    tmp_path: Path,
+) -> None:
+    with serving(tmp_path, CHAMPION) as server:
+        (worker,) = server.workers()
+        shutil.rmtree(server.state)
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: server.workers() not in ([], [worker]) and server.predict().status == 200)
+
+
+def test_a_dead_worker_keeps_its_counts_and_no_more_room(tmp_path: Path) -> None:
+    with serving(tmp_path, CHAMPION) as server:
+        (worker,) = server.workers()
+        for _ in range(3):
+            assert server.predict().status == 200
+        os.kill(worker, signal.SIGKILL)
+        until(lambda: server.workers() not in ([], [worker]) and server.predict().status == 200)
+        (values,) = (server.state / "metrics").glob(f"{worker}-*.values")
+        assert 0 < values.stat().st_size < 4096
+        counted = server.get("/metrics").body.decode()
+        assert 'gitops_rows_total{model="binary"' in counted
+        (line,) = [one for one in counted.splitlines() if one.startswith("gitops_rows_total{")]
+        assert float(line.rpartition(" ")[2]) >= 4
+
+
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MB."""
