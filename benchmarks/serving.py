@@ -70,7 +70,7 @@ def run(folder: Path, rounds: int, env: Mapping[str, str]) -> Iterator[dict[str,
 
 
 def soak(folder: Path, seconds: float, env: Mapping[str, str]) -> str:
-    """Ask our server all the while; memory at the first and the last minute."""
+    """Ask our server all the while; its memory (PSS), the median of each minute."""
     home = folder / "serving"
     serving_model.write(home / "package")
     one = _contenders(home)[0]
@@ -82,13 +82,11 @@ def soak(folder: Path, seconds: float, env: Mapping[str, str]) -> str:
             taken = _load(one, _bodies(one, 1), 10.0)
             answered, errors = answered + taken["requests"], errors + taken["errors"]
             seen.append((now, sum(_pss(pid) for pid in _tree(one.pid)) / 1e6))
-    early = [size for at, size in seen if 30 <= at < 90] or [seen[0][1]]
-    late = [size for at, size in seen if at > seen[-1][0] - 60]
-    return (
-        f"soak of {seconds:.0f} s: {answered:,} requests, {errors} errors;"
-        f" memory {statistics.median(early):.1f} MB early, {statistics.median(late):.1f} MB late,"
-        f" {max(size for _, size in seen):.1f} MB at most"
-    )
+    minutes: dict[int, list[float]] = {}
+    for at, size in seen:
+        minutes.setdefault(int(at // 60), []).append(size)
+    told = ", ".join(f"{statistics.median(sizes):.1f}" for sizes in minutes.values())
+    return f"soak of {seconds:.0f} s: {answered:,} requests, {errors} errors; MB by minute: {told}"
 
 
 def _rows(

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Mapping
 from typing import Any
 
+from tests import forge_azure_settings
 from tests.forge_contract import Contract, Reply, Request
 from tests.forge_simulator import OWNER, REPOSITORY, Comment, Pull, Run, Said, Simulator
 
@@ -74,7 +75,7 @@ def answer(
                 return _error(404, "The team does not exist")
             people = [{"identity": _identity(one)} for one in simulator.teams[team]]
             return _page(request, people)
-    raise AssertionError(request.operation)
+    return forge_azure_settings.answer(simulator.project, request, values)
 
 
 def _error(status: int, message: str) -> Reply:

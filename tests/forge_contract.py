@@ -55,11 +55,13 @@ class Operation:
 class Contract:
     """Checks return what is wrong, in words; nothing wrong is an empty list."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, *names: str) -> None:
         # JSON is YAML, too.
-        self.document: dict[str, Any] = yaml.load(
-            (FOLDER / name).read_text("utf-8"), Loader=yaml.CSafeLoader
-        )
+        self.document: dict[str, Any] = {}
+        for name in names:
+            text = (FOLDER / name).read_text("utf-8")
+            self.document = _over(self.document, yaml.load(text, Loader=yaml.CSafeLoader))
+        self._validators: dict[int, tuple[Mapping[str, Any], Any]] = {}
         resource = DRAFT4.create_resource(self.document)
         self._registry: Registry[Any] = Registry().with_resource("contract:", resource)
 
@@ -91,7 +93,8 @@ class Contract:
             return problems + (["a body is sent"] if body is not None else [])
         schema = described["content"]["application/json"]["schema"]
         problems += self._problems(schema, body, "body")
-        unknown = set(body or ()) - set(schema.get("properties", body or ()))
+        properties = self._resolve(schema).get("properties", body or ())
+        unknown = set(body or ()) - set(properties)
         return problems + [f"body: {name} is unknown" for name in sorted(unknown)]
 
     def answer(self, operation: Operation, status: int, body: Any) -> list[str]:
@@ -106,7 +109,8 @@ class Contract:
 
     def sample(self, schema: str, **values: Any) -> Any:
         """An object of a named schema: `values`, and the least that it must have besides."""
-        return _over(self._sample({"$ref": f"#/components/schemas/{schema}"}), values)
+        named = {**self._resolve({"$ref": f"#/components/schemas/{schema}"}), "nullable": False}
+        return _over(self._sample(named), values)
 
     def _sample(self, schema: Mapping[str, Any]) -> Any:
         schema = self._resolve(schema)
@@ -134,9 +138,18 @@ class Contract:
         return node
 
     def _problems(self, schema: Mapping[str, Any], value: Any, place: str) -> list[str]:
-        validator = OAS30Validator(
-            dict(_absolute(schema)), registry=self._registry, format_checker=oas30_format_checker
+        known = self._validators.get(id(schema))
+        validator = (
+            known[1]
+            if known
+            else OAS30Validator(
+                dict(_absolute(schema)),
+                registry=self._registry,
+                format_checker=oas30_format_checker,
+            )
         )
+        # With the schema, so that nothing else ever gets its identity.
+        self._validators[id(schema)] = (schema, validator)
         return [
             f"{'.'.join([place, *map(str, one.absolute_path)])}: {one.message[:200]}"
             for one in validator.iter_errors(value)
@@ -144,13 +157,17 @@ class Contract:
 
 
 def _absolute(node: Any) -> Any:
-    """References into the description rather than into a schema that stands alone."""
+    """References into the description rather than into a schema that stands alone.
+
+    Without discriminators: `oneOf` alone says the same, and their references aren't followed.
+    """
     if isinstance(node, dict):
         return {
             key: f"contract:{value}"
             if key == "$ref" and isinstance(value, str)
             else _absolute(value)
             for key, value in node.items()
+            if key != "discriminator"
         }
     return [_absolute(one) for one in node] if isinstance(node, list) else node
 
@@ -158,6 +175,8 @@ def _absolute(node: Any) -> Any:
 def _typed(text: str, schema: Mapping[str, Any]) -> Any:
     if schema.get("type") == "integer":
         return int(text) if re.fullmatch(r"-?\d+", text) else text
+    if schema.get("type") == "boolean":
+        return {"true": True, "false": False}.get(text, text)
     if "oneOf" in schema:  # a workflow: its number or the name of its file
         return int(text) if text.isdecimal() else text
     return text

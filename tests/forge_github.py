@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
 
+from tests import forge_github_settings
 from tests.forge_contract import Contract, Reply, Request
 from tests.forge_simulator import OWNER, REPOSITORY, Comment, Pull, Run, Said, Simulator
 
@@ -32,7 +33,7 @@ def answer(
     match request.operation:
         case "pulls/list":
             found = [_pull(contract, root, one) for one in _chosen(pulls, request.query)]
-            return _page(root, request, found)
+            return page(root, request, found)
         case "pulls/create":
             if why := _refusal(simulator, pulls, body):
                 return _invalid(why)
@@ -44,20 +45,20 @@ def answer(
             return Reply(200, _pull(contract, root, pull, schema="pull-request"))
         case "pulls/list-reviews":
             said = [_review(contract, at + 1, one) for at, one in enumerate(pulls[number - 1].said)]
-            return _page(root, request, said)
+            return page(root, request, said)
         case "teams/list-members-in-org":
             team = f"{values['org']}/{values['team_slug']}"
             if team not in simulator.teams:
                 return _MISSING
             people = [_user(contract, login) for login in simulator.teams[team]]
-            return _page(root, request, people)
+            return page(root, request, people)
         case "actions/create-workflow-dispatch":
             return _dispatch(simulator, values["workflow_id"], body)
         case "issues/list-events":
-            return _page(root, request, _events(contract, pulls[number - 1]))
+            return page(root, request, _events(contract, pulls[number - 1]))
         case "issues/list-comments":
             comments = [_comment(contract, one) for one in pulls[number - 1].comments]
-            return _page(root, request, comments)
+            return page(root, request, comments)
         case "issues/create-comment":
             taken = sum(len(one.comments) for one in pulls)
             at = simulator.now()
@@ -70,7 +71,7 @@ def answer(
                     one.text, one.written = body["body"], one.written + 1
                     return Reply(200, _comment(contract, one))
             return _MISSING
-    raise AssertionError(request.operation)
+    return forge_github_settings.answer(simulator.settings, root, contract, request, values)
 
 
 def _chosen(pulls: Sequence[Pull], query: Mapping[str, str]) -> list[Pull]:
@@ -87,7 +88,8 @@ def _chosen(pulls: Sequence[Pull], query: Mapping[str, str]) -> list[Pull]:
     return found
 
 
-def _page(root: str, request: Request, found: list[Any]) -> Reply:
+def page(root: str, request: Request, found: list[Any]) -> Reply:
+    """One page of a list, and where the next is."""
     size, page = int(request.query.get("per_page", 30)), int(request.query.get("page", 1))
     headers = {}
     if len(found) > size * page:

@@ -24,7 +24,10 @@ from tests import forge_azure, forge_github
 from tests.forge_contract import Contract, Reply, Request
 from tests.forge_simulator import OWNER, REPOSITORY, Simulator
 
-_CONTRACTS = {"github": Contract("github.json"), "azure": Contract("azure.yaml")}
+_CONTRACTS = {
+    "github": Contract("github.json"),
+    "azure": Contract("azure.yaml", "azure-settings.yaml"),
+}
 _FRONTS = {"github": forge_github.answer, "azure": forge_azure.answer}
 _PREFIXES = {"/api/v3": "github", "/azure": "azure"}
 

@@ -21,6 +21,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests.forge_azure_settings import Settings as Project
+from tests.forge_github_settings import Settings, enforced
+
 How = Literal["merge", "squash", "rebase"]
 Stop = Literal["pre-receive", "post-receive"]
 State = Literal["approved", "changes requested", "commented", "dismissed"]
@@ -39,7 +42,7 @@ _GIT = {
 
 _HOOK = '''#!{python} -IS
 """One file for all three hooks: git calls each by its name, in the repository's folder."""
-import fcntl, json, os, sys
+import fcntl, json, os, re, subprocess, sys
 
 hook = os.path.basename(sys.argv[0])
 with open("forge-rules.json") as file:
@@ -66,9 +69,22 @@ if hook == "update":
         refuse(f"error: the server's hook refuses {{ref}}")
     sys.exit(0)
 
+def hit(kind, old, new):
+    if not old.strip("0"):
+        return kind == "creation"
+    if not new.strip("0"):
+        return kind == "deletion"
+    ancestor = subprocess.run(["git", "merge-base", "--is-ancestor", old, new]).returncode == 0
+    if kind == "non_fast_forward":
+        return not ancestor
+    return kind in ("update", "pull_request", "required_status_checks")
+
 updates = [line.split() for line in sys.stdin]
 stop()
 for old, new, ref in updates:
+    for pattern, kind in rules["rulesets"]:
+        if hook == "pre-receive" and re.fullmatch(pattern, ref) and hit(kind, old, new):
+            refuse(f"error: GH013: Repository rule violations found for {{ref}}.", f"- {{kind}}")
     if hook == "pre-receive" and ref in rules["ruled"]:
         refuse(f"error: GH013: Repository rule violations found for {{ref}}.",
                "", "- Changes must be made through a pull request.", "")
@@ -136,6 +152,8 @@ class Simulator:
         self.dispatched: list[Run] = []
         self.teams: dict[str, tuple[str, ...]] = {}
         self.pipelines: list[tuple[int, str, str]] = []  # Azure's: number, name, folder
+        self.settings = Settings()  # GitHub's
+        self.project = Project()  # Azure's
         self.lock = threading.RLock()
         self._ticks = 0
         self._rules: dict[str, Any] = {}
@@ -189,8 +207,14 @@ class Simulator:
             "ruled": [f"refs/heads/{name}" for name in ruled],
             "refused": list(refused),
             "starting": starting,
+            "rulesets": [],
             "stop": None,
         }
+        self._write()
+
+    def enforce(self) -> None:
+        """Let the rulesets of the settings hold for pushes, as GitHub does; nobody bypasses."""
+        self._rules["rulesets"] = enforced(self.settings)
         self._write()
 
     def _write(self) -> None:

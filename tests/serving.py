@@ -16,6 +16,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from gitops import package
 from gitops.serve import plan as plans
 
@@ -159,10 +161,11 @@ def serving(
         if process.poll() is None:
             process.terminate()
             try:
-                process.wait(40)
+                process.wait(60)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+                pytest.fail(f"the server didn't end:\n{log.read_text()[-3000:]}")
 
 
 def variant(folder: Path, release: str, assignment: str = "") -> plans.Variant:

@@ -26,6 +26,7 @@ from gitops.cli import (
     rollback,
     schema,
     serve,
+    setup,
     status,
     sync,
     upgrade,
@@ -83,3 +84,4 @@ for module in (
     module.register(app)
 data.register(app)
 add.register(app)
+setup.register(app)

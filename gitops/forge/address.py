@@ -126,3 +126,14 @@ def _within(collection: str, parts: tuple[str, ...], mark: str) -> OnAzure | Non
     if at > 1 or len(rest) != 1:
         return None
     return OnAzure(collection, parts[0] if at else rest[0], rest[0])
+
+
+def identities(collection: str) -> str:
+    """Where Azure DevOps answers about people; a server of one's own does it itself."""
+    url = urlsplit(collection)
+    if url.netloc == "dev.azure.com":
+        return f"https://vssps.dev.azure.com{url.path}"
+    organization, _, rest = url.netloc.partition(".")
+    if rest == "visualstudio.com":
+        return f"https://{organization}.vssps.visualstudio.com"
+    return collection

@@ -53,6 +53,10 @@ class Refused(ToolError):
         self.status = status
 
 
+class Unavailable(Refused):
+    """The forge has it, but not for this repository: its plan doesn't include it."""
+
+
 class Unsure(ToolError):
     """A request that must not be sent twice broke off: it may have been carried out."""
 
@@ -62,7 +66,8 @@ class Client:
     """A forge's REST API.
 
     `variables` are the environment variables that a token is taken from, `always` goes into every
-    query, `unsigned` are statuses by which the forge says that it took no notice of the token.
+    query that doesn't say otherwise, `unsigned` are statuses by which the forge says that it took
+    no notice of the token.
     """
 
     forge: str
@@ -106,7 +111,7 @@ class Client:
             error: ToolError
             wait: float | None
             try:
-                response = self._once(method, path, {**(query or {}), **self.always}, body)
+                response = self._once(method, path, {**self.always, **(query or {})}, body)
             except requests.exceptions.RequestException as cause:
                 error, wait = self._broken(method, path, cause), 2.0 ** (tried - 1)
                 if isinstance(cause, requests.exceptions.SSLError):

@@ -44,7 +44,8 @@ class GitHub:
     name: str = "GitHub"
 
     @property
-    def _path(self) -> str:
+    def path(self) -> str:
+        """The repository's place in the API."""
         return f"repos/{quote(self.owner, safe='')}/{quote(self.repository, safe='')}"
 
     def open_or_update(
@@ -58,7 +59,7 @@ class GitHub:
             try:
                 answer = self.client.send(
                     "POST",
-                    f"{self._path}/pulls",
+                    f"{self.path}/pulls",
                     needs="pull_requests=write",
                     body={"head": head_branch, "base": base_branch, **texts},
                 )
@@ -73,7 +74,7 @@ class GitHub:
 
     def _open(self, head: str, base: str) -> Mapping[str, Any] | None:
         query = {"state": "open", "head": f"{self.owner}:{head}", "base": base}
-        found = self.client.pages(f"{self._path}/pulls", needs="pull_requests=read", query=query)
+        found = self.client.pages(f"{self.path}/pulls", needs="pull_requests=read", query=query)
         ours = f"{self.owner}/{self.repository}".lower()
         for one in found:
             home = part(part(one, "head"), "repo")  # null: the fork is gone
@@ -87,14 +88,14 @@ class GitHub:
 
     def _update(self, found: object, texts: Mapping[str, str]) -> PullRequest:
         number = pick(found, int, "number")
-        path = f"{self._path}/pulls/{number}"
+        path = f"{self.path}/pulls/{number}"
         answer = self.client.send("PATCH", path, needs="pull_requests=write", body=texts)
         return _pull_request(answer.data, created=False)
 
     def reviews(self, commit: str, base_branch: str) -> tuple[Review, ...]:
         latest: dict[str, Review | None] = {}
         for number in self._numbers(commit, base_branch):
-            path = f"{self._path}/pulls/{number}/reviews"
+            path = f"{self.path}/pulls/{number}/reviews"
             said = self.client.pages(path, needs="pull_requests=read", query={})
             since = self._retargeted(number) if said else None
             for one in said:
@@ -113,7 +114,7 @@ class GitHub:
         """Pull requests of head `commit` into `base` that are open or were merged, oldest first."""
         query = {"state": "all", "base": base, "sort": "updated", "direction": "desc"}
         found = self.client.pages(
-            f"{self._path}/pulls", needs="pull_requests=read", query=query, most=_RECENT_PAGES
+            f"{self.path}/pulls", needs="pull_requests=read", query=query, most=_RECENT_PAGES
         )
         return tuple(
             sorted(
@@ -127,7 +128,7 @@ class GitHub:
 
     def _retargeted(self, number: int) -> datetime | None:
         """When a pull request was last aimed at another branch; what was approved was not this."""
-        path = f"{self._path}/issues/{number}/events"
+        path = f"{self.path}/issues/{number}/events"
         events = self.client.pages(path, needs="pull_requests=read", query={})
         changes = [one for one in events if one.get("event") == "base_ref_changed"]
         return max((moment(pick(one, str, "created_at")) for one in changes), default=None)
@@ -141,7 +142,7 @@ class GitHub:
         return tuple(sorted(pick(one, str, "login") for one in found))
 
     def dispatch(self, workflow: str, ref: str, inputs: Mapping[str, str]) -> None:
-        path = f"{self._path}/actions/workflows/{quote(workflow, safe='')}.yml/dispatches"
+        path = f"{self.path}/actions/workflows/{quote(workflow, safe='')}.yml/dispatches"
         try:
             self.client.send(
                 "POST", path, needs="actions=write", body={"ref": ref, "inputs": dict(inputs)}
@@ -160,14 +161,14 @@ class GitHub:
         self.client.settled(lambda: self._comment(number, key, text))
 
     def _comment(self, number: int, key: str, text: str) -> None:
-        path = f"{self._path}/issues/{number}/comments"
+        path = f"{self.path}/issues/{number}/comments"
         for one in self.client.pages(path, needs="pull_requests=read", query={}):
             # Anyone may write our marker into a comment of theirs, and edit it after us.
             trusted = one.get("author_association") in _OURS or (
                 part(one, "user").get("type") == "Bot"
             )
             if trusted and marked(one.get("body"), key):
-                path = f"{self._path}/issues/comments/{pick(one, int, 'id')}"
+                path = f"{self.path}/issues/comments/{pick(one, int, 'id')}"
                 self.client.send("PATCH", path, needs="pull_requests=write", body={"body": text})
                 return
         self.client.send("POST", path, needs="pull_requests=write", body={"body": text})

@@ -84,25 +84,34 @@ class Command:
         while True:
             await self._come.wait()
             self._come.clear()
-            batch = [one for one in self._waiting if not one.answer.done()]
-            self._waiting = []
-            if not batch:
-                continue
+            batch, self._waiting = self._waiting, []
             try:
-                answers = await self._run([one.rows for one in batch])
+                await self._answer(batch)
             except asyncio.CancelledError:
                 for one in batch:
                     one.answer.cancel()
                 raise
-            except Refusal as refusal:
-                _fail(batch, refusal)
             except Exception as error:
                 bug(error)
-                _fail(batch, Refusal(500, "the model failed", fix="see the server's log"))
-            else:
-                for one, answer in zip(batch, answers, strict=True):
-                    if not one.answer.done():
-                        one.answer.set_result(answer)
+                _fail(batch, _failed())
+
+    async def _answer(self, several: Sequence[_Waiting]) -> None:
+        """Answer those who still wait: together, and each alone if that fails."""
+        batch = [one for one in several if not one.answer.done()]
+        if not batch:
+            return
+        try:
+            answers = await self._run([one.rows for one in batch])
+        except Refusal as refusal:
+            if len(batch) == 1 or refusal.status != 500:
+                _fail(batch, refusal)
+                return
+            for one in batch:
+                await self._answer([one])
+        else:
+            for one, answer in zip(batch, answers, strict=True):
+                if not one.answer.done():
+                    one.answer.set_result(answer)
 
     async def _run(self, batch: Sequence[Rows]) -> list[Answers]:
         """The answers to several requests, by one run.

@@ -5,8 +5,8 @@ requests from stdin and writes answers to stdout, each four bytes of length (big
 JSON:
 
     <- {"ready": ["before", "after"], "python": "3.12.1"}, or {"failed": {"kind", "at"}}
-    -> {"n": 1, "do": "before", "with": [rows]}
-    <- {"n": 1, "answer": rows}, or {"n": 1, "failed": {"kind": "KeyError", "at": "scoring.py:12"}}
+    -> {"do": "before", "with": [rows]}
+    <- {"answer": rows}, or {"failed": {"kind": "KeyError", "at": "scoring.py:12"}}
 
 Whatever the script prints goes to stderr. `places` keeps an exception's text out of the log, too.
 The end of stdin is the end of the process, even within a call.
@@ -52,9 +52,9 @@ def main() -> None:
         request = json.loads(data)
         try:
             answer = steps[request["do"]](*request["with"])
-            text = encode({"n": request["n"], "answer": answer})
+            text = encode({"answer": answer})
         except Exception as error:
-            text = encode({"n": request["n"], "failed": failure(error)})
+            text = encode({"failed": failure(error)})
         write(answers, text)
 
 

@@ -66,7 +66,7 @@ class Script:
         self._up = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
-        self._calls = self._waiting = self._answered = 0
+        self._waiting = self._answered = 0
         self.steps: tuple[str, ...] = ()
         self.version = ""
 
@@ -161,8 +161,7 @@ class Script:
     async def _ask(self, step: str, given: Sequence[object]) -> Any:  # noqa: ANN401
         process = self._process
         assert process is not None and process.stdin is not None  # noqa: S101
-        self._calls += 1
-        text = msgspec.json.encode({"n": self._calls, "do": step, "with": given})
+        text = msgspec.json.encode({"do": step, "with": given})
         try:
             process.stdin.write(struct.pack(">I", len(text)) + text)
             await process.stdin.drain()

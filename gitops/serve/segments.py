@@ -16,7 +16,6 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self, cast
 
 LONGEST = 8_000_000  # bytes of a line
 MOST = 4_096  # segments of a folder: a server that starts over and over leaves many small ones
@@ -32,21 +31,6 @@ class Position:
 
     offsets: Mapping[str, int] = field(default_factory=dict)
     bad: int = 0
-
-    def as_json(self) -> dict[str, object]:
-        return {"offsets": dict(self.offsets), "bad": self.bad}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, object]) -> Self:
-        """What `as_json` gave; raises ValueError for anything else."""
-        offsets, bad = document.get("offsets"), document.get("bad")
-        if not isinstance(offsets, dict) or not all(map(_is_size, (bad, *offsets.values()))):
-            raise ValueError(f"{document!r} is no position in a log")
-        return cls(dict(offsets), cast(int, bad))
-
-
-def _is_size(value: object) -> bool:
-    return type(value) is int and value >= 0
 
 
 def listing(folder: Path) -> list[tuple[int, str]]:

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -49,7 +50,7 @@ def serve(
         )
         _check(options)
         listening = supervisor.listen(host, port)
-        supervisor.raise_limit(options.connections)
+        options = replace(options, connections=supervisor.raise_limit(options.connections))
         scheme = "http" if options.tls_cert is None else "https"
         shown = f"[{host}]" if ":" in host else host
         url = f"{scheme}://{shown}:{listening.getsockname()[1]}"

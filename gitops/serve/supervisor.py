@@ -23,6 +23,7 @@ from gitops.serve.say import say
 _TICK = 0.05
 _STEADY = 10.0  # a worker that lived so long is started again at once
 _LONGEST = 30.0
+_OTHER_FILES = 256  # beside the connections
 
 
 @dataclass
@@ -170,10 +171,12 @@ def listen(host: str, port: int) -> socket.socket:
     return made
 
 
-def raise_limit(connections: int) -> None:
-    """As many descriptors as the connections need, as far as the system lets us."""
+def raise_limit(connections: int) -> int:
+    """Let processes open as many files as the connections need, as far as the system lets us; the
+    number of connections that this is enough for."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = connections + 256
+    wanted = connections + _OTHER_FILES
     if soft != resource.RLIM_INFINITY and soft < wanted:
-        allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+        soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    return connections if soft == resource.RLIM_INFINITY else min(connections, soft - _OTHER_FILES)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 import numpy as np
@@ -50,7 +50,7 @@ class Output(msgspec.Struct):
 
 class Infer(msgspec.Struct):
     inputs: list[Tensor]
-    id: str = ""
+    id: Annotated[str, msgspec.Meta(max_length=128, pattern=r"^[\x21-\x7e]*$")] = ""
     parameters: dict[str, Any] = {}
     outputs: list[Output] = []
 
@@ -87,9 +87,16 @@ async def infer(app: App, call: Call, route: Route, only: Model | None) -> None:
     if length is None:
         http.require_json(call.headers)
     body = await call.body(app.options.max_body)
-    asked, binary = _parsed(body, length)
-    request = Request(asked.id or call.id, call.key, len(body), call.started, only)
-    answered = await app.desk.ask(route, request, lambda model: rows(asked, binary, model))
+    parsed: list[tuple[Infer, bytes]] = []
+
+    def decode(model: Model) -> Rows:
+        if not parsed:  # here, since this is done beside the event loop if it is much
+            parsed.append(_parsed(body, length))
+        return rows(*parsed[0], model)
+
+    request = Request(call.id, call.key, len(body), call.started, only)
+    answered = await app.desk.ask(route, request, decode)
+    asked = parsed[0][0]
     if app.tracer is not None:
         call.note(answered)
     head, tail = _answer(asked, answered)
@@ -138,7 +145,10 @@ def rows(asked: Infer, binary: bytes, model: Model) -> Rows:
     decode.count(height)
     key = columns.get(decode.key or "", [None])[0]
     return decode.tensors.rows(
-        tuple(columns[name] for name in decode.names), height, None if key is None else str(key)
+        tuple(columns[name] for name in decode.names),
+        height,
+        None if key is None else str(key),
+        asked.id or None,
     )
 
 

@@ -62,6 +62,7 @@ async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     await follower.look()
     gc.collect()
     gc.freeze()  # what is loaded now is never garbage
+    gc.set_threshold(50_000, 20, 50)  # requests leave next to none
     tasks = [asyncio.create_task(job()) for job in (follower.run, journal.ask_shadows)]
     say.say("worker", generation=follower.generation)
     try:

@@ -165,10 +165,12 @@ def reply(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def limited(folder: Path, **limits: object) -> Iterator[Server]:
-    """A server with other limits than the command line offers."""
+def limited(folder: Path, files: int | None = None, **limits: object) -> Iterator[Server]:
+    """A server with other limits than the command line offers; `files`: that it may open."""
     code = (
-        "import sys\n"
+        "import resource, sys\n"
+        f"files = {files}\n"
+        "if files: resource.setrlimit(resource.RLIMIT_NOFILE, (files, files))\n"
         "from pathlib import Path\n"
         "from gitops.serve import start\n"
         "_, _, package, _, state, _, listen = sys.argv\n"
@@ -256,8 +258,9 @@ def test_thousands_of_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
-def test_beyond_its_connections_a_server_says_so(tmp_path: Path) -> None:
-    with limited(tmp_path, connections=20) as server:
+@pytest.mark.parametrize("limits", [{"connections": 20}, {"files": 276}], ids=["ours", "system's"])
+def test_beyond_its_connections_a_server_says_so(tmp_path: Path, limits: dict[str, Any]) -> None:
+    with limited(tmp_path, **limits) as server:
         idle = [raw(server) for _ in range(20)]
         until(lambda: reply_of(server).startswith(b"HTTP/1.1 503 "))
         for connection in idle:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +14,12 @@ import pytest
 from gitops import forge
 from gitops.errors import ToolError, UsageError
 from gitops.forge import Forge, Review
-from tests import forge_azure, forge_github
+from tests import forge_azure, forge_azure_settings, forge_github, forge_github_settings
 from tests.forge_contract import Contract, Reply
 from tests.forge_server import Fault, Server, serve
 from tests.forge_simulator import Comment, Pull, Run, Simulator
 
+TESTS = Path(__file__).parents[1]
 HEAD, BASE = "promote/production", "release/production"
 WORKFLOW = "on: {workflow_dispatch: {inputs: {environment: {}}}}\n"
 
@@ -292,9 +294,50 @@ def test_a_vote_in_anothers_name_does_not_refresh_an_old_one(
 
 def test_every_described_operation_is_one_that_we_use() -> None:
     """Else a cut of the description would go unnoticed."""
-    for name, module in (("github.json", forge_github), ("azure.yaml", forge_azure)):
-        text = inspect.getsource(module)
+    for name, modules in (
+        ("github.json", (forge_github, forge_github_settings)),
+        ("azure.yaml", (forge_azure,)),
+        ("azure-settings.yaml", (forge_azure_settings,)),
+    ):
+        text = "".join(map(inspect.getsource, modules))
         described = Contract(name).document["paths"].values()
         ids = [one["operationId"] for methods in described for one in methods.values()]
         assert ids
-        assert [one for one in ids if f'case "{one}"' not in text] == []
+        assert [one for one in ids if f'"{one}"' not in text] == []
+
+
+def test_the_description_is_cut_from_githubs_own() -> None:
+    """What requests are held against is the official description, word for word."""
+    whole = TESTS / "octokit/node_modules/@octokit/openapi/generated/api.github.com.json"
+    if not whole.is_file():
+        pytest.skip("GitHub's description isn't there: npm ci --prefix tests/octokit")
+    cut = TESTS / "contracts" / "forge" / "cut.py"
+    done = subprocess.run([sys.executable, cut, whole], capture_output=True, text=True, check=True)
+    assert done.stdout == (TESTS / "contracts" / "forge" / "github.json").read_text("utf-8")
+
+
+def test_the_descriptions_refuse_what_is_wrong() -> None:
+    """A description that lets everything pass would hold nothing."""
+    github, azure = Contract("github.json"), Contract("azure.yaml", "azure-settings.yaml")
+    rule = {"type": "pull_request", "parameters": {"allowed_merge_methods": ["fast-forward"]}}
+    ruleset = {"name": "x", "enforcement": "active"}
+    wrong = (
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "enforcement": "on"}),
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "unknown": 1}),
+        (github, "POST", "/repos/o/r/rulesets", {**ruleset, "rules": [rule]}),
+        (github, "PUT", "/repos/o/r/environments/e", {"reviewers": [{"type": "Robot", "id": 1}]}),
+        (github, "POST", "/repos/o/r/actions/variables", {"name": "x"}),
+        (azure, "POST", "/o/p/_apis/policy/configurations", {"isEnabled": True}),
+        (azure, "POST", "/o/p/_apis/pipelines", {"name": "x", "folder": "x", "configuration": {}}),
+        (azure, "POST", "/o/p/_apis/distributedtask/environments", {"name": ""}),
+    )
+    for contract, method, path, body in wrong:
+        operation = contract.operation(method, path)
+        assert operation is not None, path
+        query = {"api-version": "7.1"} if contract is azure else {}
+        assert contract.request(operation, query, body), body
+    checks = azure.operation("GET", "/o/p/_apis/pipelines/checks/configurations")
+    assert checks is not None
+    query = {"resourceType": "environment", "resourceId": "1"}
+    assert azure.request(checks, {**query, "api-version": "7.1"}, None)  # still a preview
+    assert azure.request(checks, {**query, "api-version": "7.1-preview.1"}, None) == []

@@ -20,6 +20,7 @@ STAGES = (
     "serve",
     "rollout",
     "deploy",
+    "setup",
 )
 EDGES = (
     "errors",

@@ -1,4 +1,4 @@
-"""Cut the operations that `gitops/forge/github.py` uses out of GitHub's API description.
+"""Cut the operations that `gitops/forge` uses out of GitHub's API description.
 
     python tests/contracts/forge/cut.py api.github.com.json > tests/contracts/forge/github.json
 
@@ -14,6 +14,11 @@ from pathlib import Path
 from typing import Any
 
 PULLS = "/repos/{owner}/{repo}/pulls"
+REPOSITORY = "/repos/{owner}/{repo}"
+ENVIRONMENT = f"{REPOSITORY}/environments/{{environment_name}}"
+POLICIES = f"{ENVIRONMENT}/deployment-branch-policies"
+RULESETS = f"{REPOSITORY}/rulesets"
+VARIABLES = f"{REPOSITORY}/actions/variables"
 COMMENTS = "/repos/{owner}/{repo}/issues/{issue_number}/comments"
 OPERATIONS = (
     ("get", PULLS),
@@ -26,6 +31,31 @@ OPERATIONS = (
     ("get", COMMENTS),
     ("post", COMMENTS),
     ("patch", "/repos/{owner}/{repo}/issues/comments/{comment_id}"),
+    ("get", REPOSITORY),
+    ("patch", REPOSITORY),
+    ("get", f"{REPOSITORY}/actions/oidc/customization/sub"),
+    ("get", f"{REPOSITORY}/actions/permissions/workflow"),
+    ("put", f"{REPOSITORY}/actions/permissions/workflow"),
+    ("get", f"{REPOSITORY}/environments"),
+    ("get", ENVIRONMENT),
+    ("put", ENVIRONMENT),
+    ("get", POLICIES),
+    ("post", POLICIES),
+    ("delete", f"{POLICIES}/{{branch_policy_id}}"),
+    ("get", RULESETS),
+    ("post", RULESETS),
+    ("get", f"{RULESETS}/{{ruleset_id}}"),
+    ("put", f"{RULESETS}/{{ruleset_id}}"),
+    ("get", f"{REPOSITORY}/rules/branches/{{branch}}"),
+    ("post", VARIABLES),
+    ("get", f"{VARIABLES}/{{name}}"),
+    ("patch", f"{VARIABLES}/{{name}}"),
+    ("post", f"{ENVIRONMENT}/variables"),
+    ("get", f"{ENVIRONMENT}/variables/{{name}}"),
+    ("patch", f"{ENVIRONMENT}/variables/{{name}}"),
+    ("get", "/users/{username}"),
+    ("get", "/orgs/{org}/teams/{team_slug}"),
+    ("get", "/apps/{app_slug}"),
 )
 KEPT = ("operationId", "parameters", "requestBody", "responses")
 

@@ -144,6 +144,24 @@ def test_a_command_that_fails_fails_its_requests_alone(
     assert '"event": "command' in capfd.readouterr().err
 
 
+def test_one_request_does_not_fail_those_that_waited_with_it(tmp_path: Path) -> None:
+    async def use(runner: Command, made: Model) -> None:
+        first = asyncio.create_task(ask(runner, made, 1024))
+        while not (tmp_path / "project" / "runs.txt").exists():
+            await asyncio.sleep(0.01)
+        several = await asyncio.gather(
+            *(ask(runner, made, distance) for distance in (2048, 667, 4096)), return_exceptions=True
+        )
+        await first
+        assert [one.scores if isinstance(one, Answers) else str(one) for one in several] == [
+            [0.25], "the model failed", [0.5],
+        ]  # fmt: skip
+
+    text = BINARY.replace('frame["distance"].max() == 667', '667 in frame["distance"]')
+    with_command(tmp_path, use, text)
+    assert [line.split()[0] for line in runs(tmp_path)] == ["1", "3", "1", "1", "1"]
+
+
 def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
     async def use(runner: Command, made: Model) -> None:
         with pytest.raises(Refusal, match="took too long") as caught:

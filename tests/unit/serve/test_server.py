@@ -169,6 +169,17 @@ def test_tensors_that_do_not_fit_are_refused(
     assert what in found.json["error"]
 
 
+@pytest.mark.parametrize("name", ["x" * 129, "a b", "ü"])
+def test_an_id_that_labels_could_not_name_is_refused(server: Server, name: str) -> None:
+    tensors = [
+        {"name": key, "shape": [1], "datatype": "BYTES", "data": [value]}
+        for key, value in ROW.items()
+    ]
+    assert server.post("/v2/models/binary/infer", {"inputs": tensors, "id": "r-8"}).status == 200
+    found = server.post("/v2/models/binary/infer", {"inputs": tensors, "id": name})
+    assert (found.status, "$.id" in found.json["error"]) == (422, True)
+
+
 @pytest.mark.parametrize("length", ["0", "99999", "-3", "x"])
 def test_a_wrong_length_of_the_json_is_refused(server: Server, length: str) -> None:
     found = server.post(

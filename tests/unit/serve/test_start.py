@@ -136,7 +136,7 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
         getrlimit=lambda _: (1024, 4096), setrlimit=lambda _, pair: told.append(pair),
     )  # fmt: skip
     monkeypatch.setattr(supervisor, "resource", fake)
-    supervisor.raise_limit(100)
-    supervisor.raise_limit(2000)
-    supervisor.raise_limit(12_000)
+    assert supervisor.raise_limit(100) == 100
+    assert supervisor.raise_limit(2000) == 2000
+    assert supervisor.raise_limit(12_000) == 4096 - 256
     assert told == [(2256, 4096), (4096, 4096)]

@@ -73,6 +73,13 @@ def test_a_unit_gets_its_variant_by_header_column_or_id(tmp_path: Path) -> None:
             assert by_id["variant"] == expected
         found = lines(server.state)
         assert len(found) == 180
+        tensors = [
+            {"name": name, "shape": [1], "datatype": "BYTES", "data": [value]}
+            for name, value in {**ROW, "customer": "c7"}.items()
+        ]
+        said = server.post("/v2/models/binary/infer", {"inputs": tensors}).json
+        expected = "challenger" if route.place("binary#production#2", "c7") < 30 else "champion"
+        assert said["parameters"]["variant"] == expected
         for line in found:
             contracts.validate("prediction", line, Where("log"))
             assert (line["share"], line["salt"]) == (30.0, "binary#production#2")

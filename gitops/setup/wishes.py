@@ -1,0 +1,79 @@
+"""What gitops.yaml asks of any forge, before a forge's own words for it."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from gitops.errors import UsageError
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+
+RECORDS = "gitops/records"
+REQUIRED = "required"  # the job of the workflow pull-request that waits for all others
+# What the workflows read of a cloud identity; none of it is a secret.
+AZURE = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
+AWS = ("AWS_ROLE_ARN", "AWS_REGION")
+AUDIENCE = "api://AzureADTokenExchange"
+
+
+def needs_azure(config: Config) -> bool:
+    """Whether a workflow has to log in to Azure: for the storage, or for a model's target."""
+    targets = {model.deploy.target for model in config.models.values()}
+    return config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
+
+
+def needs_aws(config: Config) -> bool:
+    """Whether a workflow has to log in to Amazon; a store of one's own takes no such identity."""
+    return config.storage.kind == "s3" and config.storage.endpoint is None
+
+
+def variables(config: Config) -> tuple[str, ...]:
+    """The variables that the workflows of this project read."""
+    account = config.storage.kind == "azure" and config.storage.account is None
+    return (
+        *(AZURE if needs_azure(config) else ()),
+        *((ACCOUNT,) if account else ()),
+        *(AWS if needs_aws(config) else ()),
+    )
+
+
+def given(config: Config, texts: Sequence[str]) -> dict[str, str]:
+    """The values of `NAME=VALUE` texts; `ENV:NAME=VALUE` is for an environment alone.
+
+    The keys are `NAME`, and `ENV/NAME`.
+
+    Raises:
+        UsageError: it's no such text, or a variable that no workflow of this project reads.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        place, equals, value = text.partition("=")
+        environment, colon, name = place.rpartition(":")
+        known = variables(config)
+        if not equals or not value or name not in known:
+            raise UsageError(
+                f"--set {place}: no workflow of this project reads that",
+                fix=f"NAME=VALUE with one of: {', '.join(known) or 'none is needed'}; no secret",
+            )
+        if colon and environment not in [one.name for one in config.environments[1:]]:
+            raise UsageError(
+                f"--set {place}: jobs of {environment or 'no name'} have no variables of their own",
+                fix=f"{', '.join(one.name for one in config.environments[1:]) or 'none'} may have",
+            )
+        found[f"{environment}/{name}" if colon else name] = value
+    return found
+
+
+def credential(name: str, issuer: str, subject: str) -> str:
+    """The command by which an identity on Azure trusts the tokens of an issuer and subject.
+
+    https://learn.microsoft.com/en-us/cli/azure/ad/app/federated-credential
+    """
+    values = {"name": name, "issuer": issuer, "subject": subject, "audiences": [AUDIENCE]}
+    command = 'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
+    return f"{command} {shlex.quote(json.dumps(values))}"
