@@ -47,16 +47,24 @@ wheel: .venv/ready
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
-	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --output-file requirements/tool.txt >/dev/null
+	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --extra infra --output-file requirements/tool.txt >/dev/null
 	$(EXPORT) --only-group bootstrap --output-file requirements/uv.txt >/dev/null
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
 
 clean:
-	rm -rf .bootstrap .venv dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock
 	$(UV) sync --locked --all-extras --all-groups --compile-bytecode \
 		--python "$$(.bootstrap/bin/python -c 'import sys; print(sys._base_executable)')"
+	@touch $@
+
+# An auditor of pipelines that tests use where it is there; its own pins would hold ours back.
+.checkov/ready: .bootstrap/ready requirements/checkov.txt
+	$(UV) venv --quiet --clear --python .bootstrap/bin/python .checkov
+	$(UV) pip install --quiet --python .checkov --require-hashes --only-binary :all: --requirement requirements/checkov.txt
 	@touch $@
 
 .bootstrap/ready: requirements/uv.txt

@@ -15,7 +15,7 @@ from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
-from benchmarks import cases, gate, predictions, registry, serving, sync
+from benchmarks import affected, cases, gate, pipelines, predictions, registry, serving, sync
 from benchmarks.measure import side_by_side
 
 _PEERS = (
@@ -57,6 +57,8 @@ def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[s
         "sync": partial(sync.update, env=env),
         "sync_many": partial(sync.many_models, env=env),
         "unchanged_build": partial(cases.unchanged_build, env=env),
+        "affected": partial(affected.change, env=env),
+        "pipelines": pipelines.emit,
         "registry_status": registry.show,
         "registry_promote": registry.plan,
         "gate": gate.million,

@@ -12,8 +12,8 @@ the code that judges real ones:
 - `twice`: one that is worse by twice the margin is rolled back, and after how many units.
 
 Then the guardrail of a share of 1 %, with a look after every ten of 5,000 answers: how often it
-breaks where 1 % fail (promised: at most 1.25 %), the same of repeated binomial tests, and after how
-many answers it breaks where more fail; and how often the check of the shares is wrong (0.1 %).
+breaks where 1 % fail (promised: at most 1.2 %), the same of repeated binomial tests, and after how
+many answers it breaks where more fail; and how often the check of the shares is wrong (0.05 %).
 
 `exact` says how outcomes were judged: by betting, or by the asymptotic confidence sequence. With
 --asymptotic all are judged by the latter: what exactness costs, and what it saves from.
@@ -35,7 +35,7 @@ from scipy import stats
 from gitops.config_serving import SHADOW, Rollout
 from gitops.rollout import sequence, shares
 from gitops.rollout.model import Array, Pairs, Split
-from gitops.rollout.verdict import RATIO_ALPHA, information, levels
+from gitops.rollout.verdict import information, levels
 
 LEAST = 30  # units of each arm before the first t-test
 Random = np.random.Generator
@@ -278,7 +278,8 @@ def _first(flags: Flags, start: int) -> float:
 def guardrails(seeds: int, seed: int = 1) -> Iterator[str]:
     rng = np.random.default_rng(seed)
     looks = np.arange(10, 5001, 10)
-    goal = math.log(1 / levels(Rollout(steps=(50,))).guard)
+    chance = levels(Rollout(steps=(50,)))
+    goal = math.log(1 / chance.guard)
     for failing in (0.01, 0.02, 0.05, 0.2):
         broken: list[float] = []
         naive = 0
@@ -302,7 +303,7 @@ def guardrails(seeds: int, seed: int = 1) -> Iterator[str]:
             shares.mismatch({5: (int(at - one), int(one))})
             for at, one in zip(looks, mine, strict=True)
         )
-        wrong += max(evidence) >= math.log(2 / RATIO_ALPHA)
+        wrong += max(evidence) >= math.log(1 / chance.ratio)
     yield f"shares as declared: unusable {wrong / seeds:.1%}"
 
 

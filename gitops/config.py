@@ -13,6 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
+from gitops.config_infrastructure import Infrastructure
 from gitops.config_runners import Job, Runner
 from gitops.config_serving import PORT, Listen, Rollout, Serve
 from gitops.errors import ConfigError, UsageError, Where
@@ -252,6 +253,7 @@ class Config(Frozen):
         " Without it they run on those of the platform.",
         examples=[{"default": {"labels": ["self-hosted"], "pool": "training"}}],
     )
+    infrastructure: Infrastructure | None = None
     models: Mapping[values.ModelName, Model] = Field(
         min_length=1,
         description="The models by name.",
@@ -377,6 +379,8 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
         dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
         policies,
     )
+    if not problems and config.infrastructure is not None:
+        problems = config_checks.infrastructure(config)
     if problems:
         raise config_checks.error(document, problems)
     return config

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import content
+from gitops import cloudnames, content
 from gitops.config_serving import PORT
 from gitops.config_values import shown
 from gitops.errors import ConfigError
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pydantic import ValidationError
     from pydantic_core import ErrorDetails
 
-    from gitops.config import Environment, Model
+    from gitops.config import Config, Environment, Model
 
 Schema = Mapping[str, Any]
 POLICIES = Path(".gitops", "policies")  # of a repository
@@ -148,6 +148,26 @@ def between(
     """
     missing = () if policies is None else _policies(environments, policies)
     return [*_environments(environments), *missing, *_outputs(models)]
+
+
+def infrastructure(config: Config) -> list[Problem]:
+    """Why the infrastructure of a file that is right otherwise can't be provisioned."""
+    declared = config.infrastructure
+    if declared is None or not declared.in_cloud:
+        return []
+    place: Place
+    for at, each in enumerate(config.environments):
+        if each.name in (cloudnames.SHARED, cloudnames.STATE):
+            text = f"is {each.name}, as the infrastructure that all environments share is called"
+            place = ("environments", at, "name")
+            return [Problem(place, f"{dotted(place)} {text}", "give it another name")]
+    found = []
+    place = ("infrastructure", "prefix") if declared.prefix else ("project",)
+    for environment, why in cloudnames.problems(config):
+        text = f"{dotted(place)}: the name of a resource for {environment} {why}"
+        fix = "write another `prefix:` under infrastructure"
+        found.append(Problem(place, text, fix))
+    return found[:1]
 
 
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:

@@ -61,6 +61,14 @@ def remote(root: Path) -> Remote:
     return Remote(name, url, options)
 
 
+def rehearsed(place: Remote) -> bool:
+    """Whether this is a step of a rehearsal (`gitops ci`), and the remote the true one.
+
+    A folder remote has a stand-in there; of another kind nothing is written.
+    """
+    return os.environ.get("GITOPS_CI") == "rehearsal" and not place.is_folder
+
+
 def declared_remotes(root: Path) -> tuple[Remote, ...]:
     """The remotes of `.dvc/config` alone, the default first, their URLs as they are written.
 

@@ -65,9 +65,7 @@ def package_name(project: str) -> str:
 
 def suggest(text: str) -> str:
     """A valid name near any text, for a project, a model or an environment."""
-    plain = unicodedata.normalize("NFKD", text.lower().translate(_FOLDED))
-    words = re.sub("[^a-z0-9]+", "-", plain.encode("ascii", "ignore").decode().strip().lower())
-    name = words.strip("-")
+    name = plain(text)
     if not name:
         return "project"
     if name[0].isdigit():
@@ -76,6 +74,13 @@ def suggest(text: str) -> str:
     if problem("project", name):
         name = f"{name[: LENGTH - 3].rstrip('-')}-ml"
     return name
+
+
+def plain(text: str) -> str:
+    """`text` in lower-case letters a to z, digits and single hyphens; empty if it has none."""
+    folded = unicodedata.normalize("NFKD", text.lower().translate(_FOLDED))
+    words = re.sub("[^a-z0-9]+", "-", folded.encode("ascii", "ignore").decode().strip().lower())
+    return words.strip("-")
 
 
 def problem(kind: Kind, name: str) -> str | None:

@@ -113,10 +113,12 @@ def stream(
     cwd: Path | None = None,
     env: Mapping[str, str | None] | None = None,
     pass_fds: Sequence[int] = (),
+    grace: float = _GRACE_SECONDS,
 ) -> int:
     """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
 
-    Whatever interrupts us ends the process, and all that it started.
+    Whatever interrupts us ends the process, and all that it started: as Ctrl-C does, and for good
+    after `grace` seconds.
 
     Raises:
         ToolError: the program is missing.
@@ -145,7 +147,7 @@ def stream(
             for line in process.stdout:
                 on_line(line.rstrip("\n"))
         except BaseException:
-            _stop(process)
+            _stop(process, grace=grace)
             raise
     return process.returncode
 
@@ -200,11 +202,55 @@ def start(
         raise _missing(command[0], cwd) from error
 
 
-def _stop(process: subprocess.Popen[str]) -> None:
+def logged(
+    command: Sequence[str],
+    log: Path,
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    timeout: float,
+    pass_fds: Sequence[int] = (),
+) -> int | None:
+    """Run with exactly the environment `env`, appending stdout and stderr to the file `log`.
+
+    The exit code; None if it took longer than `timeout` seconds. Whatever it has left running is
+    ended with it, and if we are interrupted.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    with log.open("ab") as out:
+        try:
+            process = subprocess.Popen(
+                list(command),
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                pass_fds=tuple(pass_fds),
+                start_new_session=True,
+            )
+        except FileNotFoundError as error:
+            raise _missing(command[0], cwd) from error
+    try:
+        return process.wait(max(0.0, timeout))
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # A shell may miss an interrupt. What we are, run in it, has sessions of its own to end.
+        _stop(process, signal.SIGTERM, 1.5 * _GRACE_SECONDS)
+
+
+def _stop(
+    process: subprocess.Popen[str] | subprocess.Popen[bytes],
+    first: signal.Signals = signal.SIGINT,
+    grace: float = _GRACE_SECONDS,
+) -> None:
     """End a session: as Ctrl-C does, so that DVC frees its locks, then for good."""
     try:
-        os.killpg(process.pid, signal.SIGINT)
-        process.wait(_GRACE_SECONDS)
+        os.killpg(process.pid, first)
+        process.wait(grace)
     except (ProcessLookupError, subprocess.TimeoutExpired):
         pass
     finally:

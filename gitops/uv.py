@@ -9,6 +9,8 @@ from pathlib import Path
 from gitops import proc
 from gitops.errors import ConfigError, ToolError
 
+_TOKENS = ("GITHUB_TOKEN", "GH_TOKEN", "SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
+
 
 def binary() -> str:
     """Path of uv, which comes with us as a dependency.
@@ -24,6 +26,16 @@ def binary() -> str:
         raise ToolError(
             "uv was not found beside gitops", fix="python -m pip install --force-reinstall uv"
         ) from error
+
+
+def cache_folder() -> str:
+    """Where uv keeps what it has downloaded."""
+    return proc.run([binary(), "cache", "dir"]).out.strip()
+
+
+def python_folder() -> str:
+    """Where uv keeps the Pythons that it has installed."""
+    return proc.run([binary(), "python", "dir"]).out.strip()
 
 
 def fixed_environment(root: Path) -> dict[str, str]:
@@ -51,9 +63,10 @@ def stage_environment(root: Path) -> dict[str, str | None]:
     """Changes to our environment for whatever starts stages.
 
     What `build.env` fixes is dropped here, since uv lets the outer environment win over the file.
-    Compiled modules are kept, whatever the shell says: each stage imports the same ones again.
+    Compiled modules are kept, whatever the shell says: each stage imports the same ones again. The
+    forge's tokens are dropped: no stage has to push or to comment.
     """
-    return dict.fromkeys([*fixed_environment(root), "PYTHONDONTWRITEBYTECODE"])
+    return dict.fromkeys([*fixed_environment(root), "PYTHONDONTWRITEBYTECODE", *_TOKENS])
 
 
 def sync(root: Path) -> None:

@@ -246,8 +246,13 @@ class _Handler(BaseHTTPRequestHandler):
         self._send(Reply(status, body, headers))
 
     def _user(self) -> str:
-        """The name in HTTP's basic scheme; "" without one. Any password is the right one."""
+        """The name in HTTP's basic scheme, or who a bearer is; "" without either.
+
+        Any password is the right one.
+        """
         kind, _, text = self.headers.get("Authorization", "").partition(" ")
+        if kind.lower() == "bearer":
+            return "build-service" if text else ""
         return base64.b64decode(text).decode().partition(":")[0] if kind.lower() == "basic" else ""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from gc import set_threshold
@@ -10,6 +11,7 @@ from typing import NoReturn
 
 from gitops import git
 from gitops.errors import GitopsError
+from gitops.git import ci as platform
 
 
 def main() -> NoReturn:
@@ -23,6 +25,7 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)
     git.forget_hook()
+    os.environ.update(platform.identity(os.environ))
     try:
         app(prog_name="gitops")
     except GitopsError as error:

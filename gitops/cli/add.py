@@ -191,6 +191,51 @@ def generator_(
         raise typer.Exit(1)
 
 
+@group.command()
+def infrastructure(
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare what is provisioned in Azure, and write it: Terraform below infrastructure/.
+
+    Adds `infrastructure:` to gitops.yaml (or changes it there) and brings the files up to date.
+    The core is always there: storage, registry, key vault, logs and telemetry, identities. Keys of
+    --set are region, private, prefix, and components, with dots for what is within: azureml, aks,
+    iot, sql, data_factory, databricks, grafana, alerts, budget. A value is YAML; without one a
+    component is as it is by default. Said again, it changes nothing.
+
+    Examples:
+
+        gitops add infrastructure --set region=northeurope
+
+        gitops add infrastructure --set azureml.cpu.nodes=4 --set grafana=
+
+        gitops add infrastructure --set 'budget={amount: 200, emails: [ml@example.org]}'
+    """
+    from gitops.scaffold import provision
+    from gitops.scaffold.new import read_answers
+
+    root, _ = open_repository()
+    given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
+    done = provision.add(root, given)
+    if as_json:
+        state = "changed" if done.files else "unchanged"
+        screen.document({"state": state, **asdict(done)})
+    elif not done.files:
+        screen.out("it is declared, just so: nothing to do")
+    else:
+        screen.out(f"declared in gitops.yaml; {len(done.files)} files changed")
+        screen.out("next: gitops infra check; git add -A && git commit -m 'Declare infrastructure'")
+        screen.out("or take the files back: gitops sync --abort")
+    for path in done.conflicts:
+        screen.say(f"conflict: {path}: gitops sync says more")
+    if done.conflicts:
+        raise typer.Exit(1)
+
+
 def _show_proposal(proposal: Proposal) -> None:
     pin, found = proposal.pin, proposal.generator
     if not proposal.plan.changes:

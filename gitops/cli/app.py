@@ -9,7 +9,9 @@ import typer
 from gitops import __version__
 from gitops.cli import (
     add,
+    affected,
     build,
+    ci,
     data,
     demo,
     deploy,
@@ -18,6 +20,7 @@ from gitops.cli import (
     fetch,
     gate,
     gc,
+    infra,
     lint,
     log,
     new,
@@ -65,6 +68,8 @@ for module in (
     verify,
     predict,
     gate,
+    affected,
+    ci,
     gc,
     promote,
     rollback,
@@ -85,3 +90,4 @@ for module in (
 data.register(app)
 add.register(app)
 setup.register(app)
+infra.register(app)

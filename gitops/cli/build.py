@@ -10,10 +10,12 @@ import typer
 
 from gitops import git
 from gitops.cli import screen
-from gitops.cli.common import JsonOption, ModelArgument, open_repository
+from gitops.cli.common import MODELS, JsonOption, open_repository
 from gitops.errors import AnswerNo, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from gitops.reproduce.build import Outcome
 
 
@@ -22,7 +24,15 @@ def register(app: typer.Typer) -> None:
 
 
 def build(
-    model: ModelArgument = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Models of gitops.yaml; all if left out.",
+            envvar=MODELS,
+            show_default=False,
+        ),
+    ] = None,
     push: Annotated[
         bool | None,
         typer.Option(
@@ -57,6 +67,14 @@ def build(
             show_default=False,
         ),
     ] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option(
+            "--statement",
+            metavar="DIR",
+            help="With --register: write here what the versions' tags state, for a forge to sign.",
+        ),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run what changed, restore what somebody else built, prove package and evaluation.
@@ -72,36 +90,46 @@ def build(
 
         gitops build --check            in CI: is dvc.lock up to date?
 
-        gitops build --push --register  in CI, on the integration branch
+        gitops build --push --register --statement build/statement     on the integration branch
     """
     from gitops.reproduce import build as engine
 
-    if as_ is not None and not register_:
-        raise UsageError("--as is for --register", fix=f"gitops build --register --as {as_}")
+    for option, value in (("--as", as_), ("--statement", statement)):
+        if value is not None and not register_:
+            raise UsageError(
+                f"{option} is for --register", fix=f"gitops build --register {option} {value}"
+            )
+    wanted = models or []
     if register_:
-        _register(model, push, as_, as_json)
+        _register(wanted, push, as_, statement, as_json)
         return
-    if not check and (known := engine.nothing_to_do(git.root(Path.cwd()), model, push)):
+    if not check and (known := engine.nothing_to_do(git.root(Path.cwd()), wanted, push)):
         screen.document(asdict(known)) if as_json else _show(known)
         return
     from gitops.reproduce.model import places
 
     root, config = open_repository()
-    models = places(root, config, model)
+    chosen = places(root, config, wanted)
     if check:
-        if stale := engine.stale(models):
+        if stale := engine.stale(chosen):
             raise engine.answer_stale(stale)
         screen.document({"stale": {}}) if as_json else screen.out("dvc.lock is up to date")
         return
-    outcome = engine.build(root, config, models, push=push, commit=commit, say=screen.say)
+    outcome = engine.build(root, config, chosen, push=push, commit=commit, say=screen.say)
     screen.document(asdict(outcome)) if as_json else _show(outcome)
 
 
-def _register(model: str | None, push: bool | None, wanted: str | None, as_json: bool) -> None:
+def _register(
+    names: Sequence[str],
+    push: bool | None,
+    wanted: str | None,
+    folder: Path | None,
+    as_json: bool,
+) -> None:
     """Build what HEAD has, which must be what it says, and write the version tags."""
     from gitops.cli.hands import hands
+    from gitops.promote import attest, tags
     from gitops.promote import register as engine
-    from gitops.promote import tags
     from gitops.promote import world as worlds
     from gitops.reproduce import build
     from gitops.reproduce.model import places
@@ -112,7 +140,7 @@ def _register(model: str | None, push: bool | None, wanted: str | None, as_json:
             f"the work tree has changes ({', '.join(changed[:3])}): a version is of a commit",
             fix="commit them, or put them aside: git stash",
         )
-    models = places(root, config, model)
+    models = places(root, config, names)
     if stale := build.stale(models):
         raise build.answer_stale(stale)
     build.build(root, config, models, push=push, commit=False, say=screen.say)
@@ -122,6 +150,9 @@ def _register(model: str | None, push: bool | None, wanted: str | None, as_json:
     found = engine.register(
         worlds.read(root), config, git.head(root).commit, names, hands(root), number
     )
+    if folder is not None:
+        versions = {name: version for name, (version, _) in found.items()}
+        attest.write(attest.statements(worlds.read(root), versions), folder)
     if as_json:
         screen.document(
             {"versions": {name: {"version": v, "why": why} for name, (v, why) in found.items()}}

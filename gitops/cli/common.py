@@ -12,9 +12,7 @@ from gitops import git
 if TYPE_CHECKING:
     from gitops.config import Config
 
-ModelArgument = Annotated[
-    str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml; all if left out.")
-]
+MODELS = "GITOPS_MODELS"  # what a job of a matrix works on: names with spaces between
 JsonOption = Annotated[
     bool, typer.Option("--json", help="One JSON document on stdout; progress stays on stderr.")
 ]

@@ -12,8 +12,8 @@ import typer
 
 from gitops import git
 from gitops.cli import screen
-from gitops.cli.common import JsonOption
-from gitops.errors import ToolError
+from gitops.cli.common import MODELS, JsonOption, open_repository
+from gitops.errors import ToolError, UsageError
 
 if TYPE_CHECKING:
     from gitops.validate.model import Verdict
@@ -26,7 +26,12 @@ def register(app: typer.Typer) -> None:
 def gate(
     models: Annotated[
         list[str] | None,
-        typer.Argument(metavar="MODEL", help="Models; those that the commits touch if left out."),
+        typer.Argument(
+            metavar="[MODEL]...",
+            help="Models; those that the commits touch if left out.",
+            envvar=MODELS,
+            show_default=False,
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -48,6 +53,23 @@ def gate(
     report: Annotated[
         Path | None, typer.Option("--report", metavar="DIR", help="Write all reports here.")
     ] = None,
+    post: Annotated[
+        Path | None,
+        typer.Option(
+            "--post",
+            metavar="DIR",
+            help="Judge nothing: tell the pull request what --report DIR has written.",
+        ),
+    ] = None,
+    pull_request: Annotated[
+        int | None,
+        typer.Option(
+            "--pull-request",
+            metavar="NUMBER",
+            help="With --post: which one. By default the one that the CI run is of.",
+            show_default=False,
+        ),
+    ] = None,
     explain: Annotated[
         str | None,
         typer.Option("--explain", metavar="CHECK", help="What a check or a metric means."),
@@ -66,10 +88,15 @@ def gate(
 
         gitops gate late --env production --report build/gate
 
+        gitops gate --post build/gate      one comment for each model, updated in place
+
         gitops gate --explain roc_auc-no-worse
     """
     if explain is not None:
         _explain(explain, base, environment, as_json)
+        return
+    if post is not None:
+        _post(post, pull_request, as_json)
         return
     from gitops.reproduce import scoring
     from gitops.validate import gate as engine
@@ -94,7 +121,7 @@ def gate(
         texts = {f"{one['model']}/verdict.json": screen.as_text(one) + "\n" for one in documents}
         written = reports.write(verdicts, report, cards, texts)
         screen.say(f"wrote {len(written)} reports into {report}")
-    _tell_ci(verdicts)
+    _tell_ci(verdicts, report)
     if as_json:
         errors = {"errors": {name: error.as_json() for name, error in judged.unusable}}
         found = {"passed": judged.passed, "verdicts": documents}
@@ -109,7 +136,7 @@ def gate(
         raise typer.Exit(max((error.code for _, error in judged.unusable), default=1))
 
 
-def _tell_ci(verdicts: list[Verdict]) -> None:
+def _tell_ci(verdicts: list[Verdict], report: Path | None) -> None:
     """Summary and annotations where a platform shows them; on stderr, which both of them read."""
     from gitops.validate import reports
 
@@ -124,6 +151,28 @@ def _tell_ci(verdicts: list[Verdict]) -> None:
         _lines(reports.annotations(verdicts, "github"))
     if os.environ.get("TF_BUILD"):
         _lines(reports.annotations(verdicts, "azure"))
+        if report is not None:
+            _lines([f"##vso[task.uploadsummary]{(report / 'report.md').resolve()}"])
+
+
+def _post(folder: Path, pull_request: int | None, as_json: bool) -> None:
+    from gitops import forge
+    from gitops.git import remote
+    from gitops.validate import post
+
+    root, config = open_repository()
+    verdicts = post.read(folder, config)
+    url = remote.url(root, remote.choose(root))
+    there = forge.of(url, os.environ)
+    if there is None:
+        raise UsageError(f"{url} is on no forge that is known", fix="see docs/guides/forges.md")
+    wanted = pull_request or post.number(there.name, os.environ)
+    done = post.post(verdicts, there, wanted)
+    if as_json:
+        screen.document({"pull_request": wanted, "comments": list(done)})
+        return
+    for key in done:
+        screen.out(f"told {there.name} #{wanted}: {key}")
 
 
 def _lines(lines: list[str]) -> None:

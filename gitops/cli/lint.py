@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gitops import git
+from gitops import git, logtext
 from gitops.cli import screen
 from gitops.cli.common import JsonOption
 from gitops.errors import ConfigError, UsageError
@@ -104,9 +104,10 @@ def _drift(root: Path) -> Iterator[tuple[str, str]]:
 
 def _show(found: Linted) -> None:
     for one in found.findings:
-        place = screen.style(f"{one.path}:{one.line}:{one.column}", "bold")
-        screen.out(f"{place}: {screen.style(one.rule, 'red')}: {one.message}")
-        screen.out(f"  {screen.style('fix:', 'green')} {one.fix}")
+        path, message, fix = map(logtext.lines, (one.path, one.message, one.fix))
+        place = screen.style(f"{path}:{one.line}:{one.column}", "bold")
+        screen.out(f"{place}: {screen.style(one.rule, 'red')}: {message}")
+        screen.out(f"  {screen.style('fix:', 'green')} {fix}")
     ignored = f", {found.ignored} ignored" if found.ignored else ""
     count = len(found.findings)
     said = f"{count} finding{'' if count == 1 else 's'}" if count else "no findings"

@@ -7,10 +7,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from gitops.cli import screen
+from gitops.errors import UsageError
 
 if TYPE_CHECKING:
+    from gitops.forge import Forge
     from gitops.promote.plan import Plan
     from gitops.promote.run import Promoted
+    from gitops.promote.world import World
 
 RemoteOption = Annotated[
     str | None,
@@ -23,6 +26,13 @@ ReasonOption = Annotated[
 ModelOption = Annotated[
     str | None, typer.Option("--model", help="Only this model of several.", show_default=False)
 ]
+DispatchOption = Annotated[
+    bool,
+    typer.Option(
+        "--dispatch",
+        help="Then start the workflow deploy, where a push by this token starts none (GitHub).",
+    ),
+]
 DryRunOption = Annotated[
     bool, typer.Option("--dry-run", help="Show the plan; judge and change nothing.")
 ]
@@ -31,6 +41,35 @@ DryRunOption = Annotated[
 def reason_or(given: str | None, default: str) -> str:
     """The reason for the record."""
     return (given or default).strip() or default
+
+
+def deployer(world: World, wanted: bool) -> Forge | None:
+    """Whom to ask to start `deploy`; None where nobody has to be asked.
+
+    Raises:
+        UsageError: it's wanted, and no forge is known.
+    """
+    import os
+
+    from gitops import forge
+
+    if not wanted:
+        return None
+    found = forge.of(world.url, os.environ)
+    if found is None:
+        raise UsageError(
+            f"{world.url} is on no forge that is known, so nothing can be started there",
+            fix="leave --dispatch out, and run gitops deploy ENV where it runs",
+        )
+    # Azure Pipelines start by the push, whoever pushes.
+    return found if found.name == "GitHub" else None
+
+
+def start_deploy(there: Forge | None, branch: str) -> None:
+    """Start the workflow that brings a branch to where it runs."""
+    if there is not None:
+        there.dispatch("deploy", branch, {})
+        screen.say(f"started deploy on {branch}")
 
 
 def show_plan(plan: Plan, wanted: bool) -> None:

@@ -22,7 +22,10 @@ if TYPE_CHECKING:
     from gitops.scaffold.roles import Roles
 
 # Answers about the repository; all others are about the table and go to the inference.
-_OWN = ("name", "model", "data", "target", "storage", "endpoint", "account", "ci")
+_OWN = (
+    *("name", "model", "data", "target", "storage", "endpoint", "account", "ci"),
+    *("infrastructure", "region"),
+)
 
 
 def register(app: typer.Typer) -> None:
@@ -72,8 +75,8 @@ def new(
     Nothing is written before everything is known to work.
 
     Answers (--set, --answers): name, model, storage (a folder, s3://bucket/path,
-    azure://container/path), endpoint, account, ci, task, id, time, group, positive, drop, slices,
-    sensitive, split, type.COLUMN.
+    azure://container/path), endpoint, account, ci, infrastructure (azure or local), region, task,
+    id, time, group, positive, drop, slices, sensitive, split, type.COLUMN.
 
     In a git repository that is there: looks at its pipelines, branches, storage, models and code
     (nothing of it is run), proposes gitops.yaml, and writes new files only; whatever is there is
@@ -87,6 +90,8 @@ def new(
         gitops new churn --data c.parquet --target churned --set id=customer --set drop=notes
 
         gitops new demo                 with a small real data set
+
+        gitops new flights --data flights.csv --set infrastructure=azure --set region=westeurope
 
         gitops new churn --answers answers.yaml --no-input
 

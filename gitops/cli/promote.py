@@ -10,7 +10,7 @@ import typer
 from gitops import git
 from gitops.cli import moves, screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
+from gitops.cli.moves import DispatchOption, DryRunOption, ModelOption, ReasonOption, RemoteOption
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -51,6 +51,7 @@ def promote(
         typer.Option("--bring-forward", help="Bring hotfixes of SOURCE to the first environment."),
     ] = False,
     reason: ReasonOption = None,
+    dispatch: DispatchOption = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -77,18 +78,22 @@ def promote(
 
     root, config = open_repository()
     if finish is not None:
-        _no_more(f"--finish {finish}", source, target, model, pull_request, bring_forward)
+        _no_more(f"--finish {finish}", source, target, model, pull_request, bring_forward, dispatch)
         _finish(worlds.read(root, remote), config, finish, reason, dry_run, as_json)
     elif bring_forward:
-        _no_more(f"{source or 'ENV'} --bring-forward", target, model)
+        _no_more(f"{source or 'ENV'} --bring-forward", target, model, dispatch)
         _bring_forward(worlds.read(root, remote), config, source, pull_request, dry_run, as_json)
     elif source is None or target is None:
         names = " ".join(one.name for one in config.environments[:2])
         raise UsageError("from where to where?", fix=f"gitops promote {names}")
+    elif dispatch and pull_request:
+        raise UsageError("the merge of a pull request starts deploy", fix="leave --dispatch out")
     else:
         world = worlds.read(root, remote)
+        there = moves.deployer(world, dispatch and not dry_run)
         plan = _plan(world, config, source, target, model)
         _promote(world, plan, model, reason, dry_run, pull_request, as_json)
+        moves.start_deploy(there, plan.target.branch)
 
 
 def approve(

@@ -8,7 +8,7 @@ import typer
 
 from gitops.cli import moves, screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.cli.moves import DryRunOption, ModelOption, ReasonOption, RemoteOption
+from gitops.cli.moves import DispatchOption, DryRunOption, ModelOption, ReasonOption, RemoteOption
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def rollback(
     ] = False,
     reason: ReasonOption = None,
     dry_run: DryRunOption = False,
+    dispatch: DispatchOption = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,7 +65,7 @@ def rollback(
             fix=f"gitops rollback {environment}{' --release-hold' if release_hold else ''}"
             ' --reason "..."',
         )
-    if release_hold and (to or model):
+    if release_hold and (to or model or dispatch):
         raise UsageError(
             "--release-hold lifts the hold of the whole environment, and goes back to nothing",
             fix=f'gitops rollback {environment} --release-hold --reason "..."',
@@ -73,7 +74,8 @@ def rollback(
     if release_hold:
         _release(world, config, environment, reason or "", dry_run, as_json)
         return
-    plan = engine.plan(world, config, environment, to=to, model=model)
+    there = moves.deployer(world, dispatch and not dry_run)
+    plan = engine.plan(world, config, environment, to=to or None, model=model)
     if dry_run:
         moves.show_plan(plan, as_json)
         return
@@ -81,6 +83,7 @@ def rollback(
         moves.show_plan(plan, as_json)
     done = engine.carry_out(world, plan, hands(root), why=reason or "", model=model)
     moves.show_done(done, as_json)
+    moves.start_deploy(there, plan.target.branch)
 
 
 def _release(

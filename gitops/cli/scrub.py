@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from gitops.storage import Examined, Need
 
 
-def scrub(revisions: Sequence[str], model: str | None, as_json: bool) -> None:
+def scrub(revisions: Sequence[str], names: Sequence[str], as_json: bool) -> None:
     """Hash every byte in the remote of what `revisions` need; exit code 1 if one is wrong.
 
     Raises:
@@ -29,7 +29,7 @@ def scrub(revisions: Sequence[str], model: str | None, as_json: bool) -> None:
 
     root, _ = open_repository()
     commits = tuple(dict.fromkeys(git.resolve(root, revision) for revision in revisions))
-    needs = _needs(root, commits, model)
+    needs = _needs(root, commits, names)
     if not needs:
         names = ", ".join(revisions)
         raise EvidenceError(f"no model was ever built at {names}", fix="gitops build")
@@ -42,7 +42,7 @@ def scrub(revisions: Sequence[str], model: str | None, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _needs(root: Path, commits: Sequence[str], model: str | None) -> tuple[Need, ...]:
+def _needs(root: Path, commits: Sequence[str], names: Sequence[str]) -> tuple[Need, ...]:
     """All that the commits need, each object of a path once, to be hashed byte by byte."""
     from dataclasses import replace
 
@@ -51,7 +51,7 @@ def _needs(root: Path, commits: Sequence[str], model: str | None) -> tuple[Need,
     found: dict[Need, None] = {}
     for commit in commits:
         declared = config.load_at(root, commit)
-        models = list(declared.models) if model is None else [declared.model(model)[0]]
+        models = [declared.model(name)[0] for name in names] or list(declared.models)
         for one in storage.needs(git.snapshot(root, commit), declared, models):
             found[replace(one, deep=True)] = None
     return tuple(found)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitops.cli import screen
-from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.common import MODELS, JsonOption, open_repository
 from gitops.cli.scrub import scrub
 
 if TYPE_CHECKING:
@@ -28,7 +28,15 @@ def verify(
             help="A commit, branch or tag [default: HEAD]; with --objects several.",
         ),
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", help="Only this model.")] = None,
+    models: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            help="Only this model; several times for several.",
+            envvar=MODELS,
+            show_default=False,
+        ),
+    ] = None,
     keep: Annotated[
         Path | None, typer.Option("--keep", help="Keep the rebuilt clone in this new folder.")
     ] = None,
@@ -59,7 +67,7 @@ def verify(
     if objects:
         if keep is not None:
             raise typer.BadParameter("nothing is rebuilt with --objects", param_hint="--keep")
-        scrub(revisions or ["HEAD"], model, as_json)
+        scrub(revisions or ["HEAD"], models or [], as_json)
         return
     if len(revisions or []) > 1:
         raise typer.BadParameter("one at a time, but with --objects", param_hint="REV")
@@ -68,7 +76,7 @@ def verify(
         if keep.exists():
             raise typer.BadParameter(f"{keep} exists already", param_hint="--keep")
         keep = keep.resolve()
-    commit, answers = run(root, (revisions or ["HEAD"])[0], model, screen.say, keep)
+    commit, answers = run(root, (revisions or ["HEAD"])[0], models or [], screen.say, keep)
     if as_json:
         screen.document({"commit": commit, "models": [_json(one) for one in answers]})
     else:

@@ -245,12 +245,16 @@ def show(root: Path, revision: str, path: str) -> str | None:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A commit as git keeps it: `files` maps the path of each file (no links) to its blob's id."""
+    """A commit as git keeps it: `files` maps the path of each file to its blob's id.
+
+    `links` does the same for symbolic links, whose blob is what they lead to.
+    """
 
     root: Path
     commit: str
     tree: str
     files: Mapping[str, str]
+    links: Mapping[str, str]
 
     def read(self, paths: Iterable[str]) -> dict[str, bytes]:
         """The bytes of those of `paths` that are there.
@@ -279,13 +283,15 @@ def snapshot(root: Path, commit: str) -> Snapshot:
 def _snapshot(root: Path, commit: str) -> Snapshot:
     tree = proc.run(["git", "rev-parse", f"{commit}^{{tree}}"], cwd=root).out.strip()
     listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=root).out
-    files = {}
+    files, links = {}, {}
     for entry in listed.split("\0")[:-1]:
         head, path = entry.split("\t", 1)
         mode, _, blob = head.split(" ")
         if mode.startswith("100"):
             files[path] = blob
-    return Snapshot(root, commit, tree, files)
+        elif mode == "120000":
+            links[path] = blob
+    return Snapshot(root, commit, tree, files, links)
 
 
 def find(root: Path, *revisions: str) -> str | None:

@@ -6,6 +6,7 @@ read. The user's own branches and tags are neither trusted nor moved.
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 
 from gitops import git, proc
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
+from gitops.git import ci
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 # A server that accepts the connection and then says nothing is given up on.
@@ -141,7 +143,7 @@ def push(root: Path, refs: Refs, updates: Sequence[Update]) -> Refs:
     command += [refs.remote, *(f"{one.new}:{one.ref}" for one in updates)]
     try:
         done = proc.run(
-            ["git", *_PATIENT, *command], cwd=root, env=_QUIET, check=False, timeout=_SECONDS
+            ["git", *_PATIENT, *command], cwd=root, env=_env(), check=False, timeout=_SECONDS
         )
     except ToolError as error:  # it took too long, and may have been done even so
         done = proc.Done(1, "", f"fatal: {error.message}")
@@ -193,7 +195,7 @@ def _said(done: proc.Done) -> str:
 
 def _asked(root: Path, remote: str, words: Sequence[str]) -> str:
     command = ["git", *_PATIENT, *words]
-    done = proc.run(command, cwd=root, env=_QUIET, check=False, timeout=_SECONDS)
+    done = proc.run(command, cwd=root, env=_env(), check=False, timeout=_SECONDS)
     if done.code:
         raise ToolError(
             f"the git remote {remote} ({url(root, remote)}) can't be read: {_said(done)}",
@@ -202,22 +204,27 @@ def _asked(root: Path, remote: str, words: Sequence[str]) -> str:
     return done.out
 
 
+def _env() -> dict[str, str]:
+    return {**_QUIET, **ci.credentials(os.environ)}
+
+
 def _fetch(root: Path, remote: str, *options: str) -> None:
-    specs = [f"+refs/{kind}/*:{_mirror(remote)}{kind}/*" for kind in ("heads", "tags")]
+    specs = [f"+refs/{kind}/*:{mirror(remote)}{kind}/*" for kind in ("heads", "tags")]
     get = ["fetch", "--quiet", "--no-tags", "--prune", "--no-write-fetch-head"]
     _asked(root, remote, [*get, "--no-recurse-submodules", *options, remote, *specs])
     # A file for each of thousands of refs would be opened by every command from now on.
-    folder = git.private(root).parent / _mirror(remote) / "tags"
+    folder = git.private(root).parent / mirror(remote) / "tags"
     if folder.is_dir() and len(list(folder.iterdir())) > _LOOSE:
         proc.run(["git", "pack-refs", "--all"], cwd=root, check=False)
 
 
-def _mirror(remote: str) -> str:
+def mirror(remote: str) -> str:
+    """Where what a remote had is kept: the prefix of its `heads/` and `tags/`."""
     return f"refs/gitops/remotes/{remote}/"
 
 
 def _mirrored(root: Path, remote: str) -> dict[str, str]:
-    top = _mirror(remote)
+    top = mirror(remote)
     command = ["git", "for-each-ref", "--format=%(objectname) %(refname)", top]
     lines = proc.run(command, cwd=root).out.splitlines()
     return {name.removeprefix(top): one for one, name in (line.split(" ", 1) for line in lines)}

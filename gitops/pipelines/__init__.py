@@ -47,17 +47,23 @@ def render(
     Raises:
         ConfigError: as `load`.
     """
-    from gitops.pipelines import azure, github, resolve
+    from gitops.pipelines import azure, checks, definition, github, resolve
 
-    found = []
+    definitions = [definition.read(name, root) for name in names(root)]
+    checks.check_runners(config, definitions, root)
+    for one in definitions:
+        checks.check(one, config)
+    pins = definition.pins(root=root)
+    files = []
     for platform in config.ci:
-        path, emit = (
-            (github.path, github.emit) if platform == "github" else (azure.path, azure.emit)
-        )
-        for name in names(root):
-            pipeline = load(name, config, platform, root)
+        path, emit = {
+            "github": (github.path, github.emit),
+            "azure": (azure.path, azure.emit),
+        }[platform]
+        for one in definitions:
+            pipeline = resolve.resolve(one, config, platform, pins)
             if ejected:
                 pipeline = resolve.ejected(pipeline)
             if pipeline.jobs:
-                found.append((path(pipeline), emit(pipeline).encode()))
-    return found
+                files.append((path(pipeline), emit(pipeline).encode()))
+    return files

@@ -25,7 +25,9 @@ from gitops.pipelines.model import (
     Value,
 )
 
-CONNECTION = "gitops"  # the service connection of a workload identity that commands log in by
+# The service connection of a workload identity that commands log in by; an environment that has an
+# identity of its own has one of its own, with its name behind.
+CONNECTION = "gitops"
 _STRICT = "set -euo pipefail\n"
 _HOME = "$AGENT_TEMPDIRECTORY/gitops"
 _UV = "$AGENT_TEMPDIRECTORY/uv"
@@ -33,6 +35,13 @@ _TOOL = f"""\
 {_STRICT}uv venv "{_HOME}"
 uv pip install --python "{_HOME}" --require-hashes --requirement .gitops/tool/requirements.txt
 echo "##vso[task.prependpath]{_HOME}/bin"
+"""
+_TERRAFORM = f"""\
+{_STRICT}curl -fsSL --output "$AGENT_TEMPDIRECTORY/terraform.zip" \\
+  https://releases.hashicorp.com/terraform/{{0}}/terraform_{{0}}_linux_amd64.zip
+echo "{{1}}  $AGENT_TEMPDIRECTORY/terraform.zip" | sha256sum --check --quiet
+unzip -q "$AGENT_TEMPDIRECTORY/terraform.zip" terraform -d "$AGENT_TEMPDIRECTORY/terraform"
+echo "##vso[task.prependpath]$AGENT_TEMPDIRECTORY/terraform"
 """
 _ALL_PASSED = f"""\
 {_STRICT}for result in $RESULTS; do
@@ -60,7 +69,7 @@ def emit(pipeline: Pipeline) -> str:
         jobs.append(_required(pipeline))
     document = y.block(
         {
-            "trigger": _branches(triggers.push) or "none",
+            "trigger": _branches(triggers.push, triggers.paths) or "none",
             "pr": _pull_request(triggers, pipeline.concurrency),
             "schedules": _schedules(pipeline),
             "resources": _events(triggers),
@@ -83,17 +92,18 @@ def identifier(name: str) -> str:
 # ---------------------------------------------------------------- when
 
 
-def _branches(names: tuple[str, ...]) -> y.Map | None:
+def _branches(names: tuple[str, ...], paths: tuple[str, ...]) -> y.Map | None:
     if not names:
         return None
-    return y.block({"branches": y.block({"include": y.flow(names)})})
+    inside = y.block({"include": y.flow(paths)}) if paths else None
+    return y.block({"branches": y.block({"include": y.flow(names)}), "paths": inside})
 
 
 def _pull_request(triggers: Triggers, concurrency: Concurrency) -> y.Map | str:
-    found = _branches(triggers.pull_request)
+    found = _branches(triggers.pull_request, triggers.paths)
     if found is None:
         return "none"
-    return y.block({**found, "autoCancel": concurrency.cancel})
+    return y.block({**found, "autoCancel": bool(concurrency.cancel)})
 
 
 def _schedules(pipeline: Pipeline) -> list[y.Map] | None:
@@ -125,7 +135,7 @@ def _parameter(one: Input) -> y.Map:
 
 def _lock(concurrency: Concurrency) -> str | None:
     """Runs that need an environment with an exclusive lock wait for each other, in order."""
-    return None if concurrency.cancel or concurrency.by == "commit" else "sequential"
+    return None if concurrency.cancel is True or concurrency.by == "commit" else "sequential"
 
 
 def _condition(conditions: tuple[Condition, ...]) -> str | None:
@@ -269,7 +279,7 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         inputs = {"testResultsFormat": "JUnit", "testResultsFiles": step.path}
         return _task(step, "PublishTestResults@2", inputs)
     if "azure" in step.logins:
-        return _logged_in(step)
+        return _logged_in(step, job)
     return _bash(step, _command(step, pipeline.pins))
 
 
@@ -284,6 +294,8 @@ def _command(step: Step, pins: Pins) -> str:
         )
     if step.use == "tool":
         return _TOOL
+    if step.use == "terraform":
+        return _TERRAFORM.format(pins.terraform, pins.terraform_hash)
     if step.use == "refuse":
         return f'echo "##vso[task.logissue type=error]{step.run}"\nexit 1\n'
     return f"{_STRICT}{step.run}" if "\n" in step.run.rstrip("\n") else step.run
@@ -301,15 +313,17 @@ def _bash(step: Step, command: str) -> y.Map:
     )
 
 
-def _logged_in(step: Step) -> y.Map:
+def _logged_in(step: Step, job: Job) -> y.Map:
     """A command in a task that logs in by workload identity: the login holds for that task."""
     command = f"{_STRICT}{step.run}" if "\n" in step.run.rstrip("\n") else step.run
-    inputs = {
-        "azureSubscription": CONNECTION,
+    inputs: dict[str, object] = {
+        "azureSubscription": f"{CONNECTION}-{job.identity}" if job.identity else CONNECTION,
         "scriptType": "bash",
         "scriptLocation": "inlineScript",
         "inlineScript": y.script(command),
     }
+    if step.oidc:
+        inputs["addSpnToEnvironment"] = True
     return _task(step, "AzureCLI@2", inputs)
 
 

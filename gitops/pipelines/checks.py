@@ -9,11 +9,14 @@ from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from gitops import yamlfile
 from gitops.errors import ConfigError
-from gitops.pipelines import cron
+from gitops.pipelines import cron, definition
 from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from gitops.config import Config
     from gitops.pipelines.definition import Definition
 
@@ -53,6 +56,28 @@ def check(found: Definition, config: Config) -> None:
         raise error(found, problems)
 
 
+def check_runners(config: Config, found: Iterable[Definition], root: Path | None) -> None:
+    """Raise if `runners:` of gitops.yaml names a job that no workflow has.
+
+    Raises:
+        ConfigError: with the place in gitops.yaml, where `root` has it.
+    """
+    known = {"default"}
+    for one in found:
+        for name, job in one.data["jobs"].items():
+            known.add(name)
+            if "each" in job:
+                known |= {f"{name}-{each.name}" for each in definition.environments(job, config)}
+    for name in config.runners:
+        if name not in known:
+            problem = _unknown("job", name, sorted(known), ("runners", name))
+            file = root / "gitops.yaml" if root is not None else None
+            where = None
+            if file is not None and file.is_file():
+                where = yamlfile.read(file).where(problem.place, key=True)
+            raise ConfigError(f"runners: {problem.text}", fix=problem.fix, where=where)
+
+
 def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:
     """All problems in one error; the first is its `where`."""
     (where, first), *more = [(found.where(one.place, key=one.key), one) for one in problems]
@@ -76,6 +101,7 @@ def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield from _rights(job, place)
         yield from _matrix(jobs, job, place)
         yield from _environment(job, config, place)
+        yield from _secrets(job, place)
         yield from _references(data, job, place)
         yield from _artifacts(jobs, job, place)
         if "pull-request" in data["triggers"]:
@@ -122,7 +148,7 @@ def _expanded(jobs: Mapping[str, Any], config: Config) -> Iterator[Problem]:
     """Jobs for each environment must not be called as another job is."""
     for name, job in jobs.items():
         if "each" in job:
-            for environment in config.environments[1:]:
+            for environment in definition.environments(job, config):
                 if (other := f"{name}-{environment.name}") in jobs:
                     yield Problem(
                         ("jobs", other),
@@ -184,8 +210,23 @@ def _environment(job: Mapping[str, Any], config: Config, place: Place) -> Iterat
             yield Problem(
                 at,
                 f"{_HOLDER.search(text)[0]} stands for nothing here",  # type: ignore[index]
-                "add `each: release` to the job, or name it",
+                "add `each:` to the job, or name it",
             )
+
+
+def _secrets(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    """A secret is behind an environment's protection, and what is deployed once has no matrix."""
+    if "environment" in job:
+        if "matrix" in job:
+            text = "a job of an environment is one deployment, and can't have a matrix"
+            yield Problem((*place, "matrix"), text, "make it two jobs")
+        return
+    for index, step in enumerate(job["steps"]):
+        for name, value in step.get("env", {}).items():
+            if isinstance(value, dict) and "secret" in value:
+                text = f"the secret {value['secret']} is behind no environment's protection"
+                at = (*place, "steps", index, "env", name)
+                yield Problem(at, text, "add `environment: NAME` to the job")
 
 
 def _references(data: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:

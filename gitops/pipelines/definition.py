@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import best_match
@@ -17,7 +17,10 @@ from gitops.errors import ConfigError, Where
 from gitops.pipelines.model import Pin, Pins
 from gitops.yamlfile import Document, Place
 
-SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy")
+if TYPE_CHECKING:
+    from gitops.config import Config, Environment
+
+SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy", "infrastructure")
 OWN = Path(".gitops", "workflows")
 OWN_PINS = Path(".gitops", "pins.yaml")
 
@@ -95,7 +98,14 @@ def pins(folder: Path | None = None, root: Path | None = None) -> Pins:
         own = _read(root / OWN_PINS, "own-pins").data
         data = {**data, **own, "actions": {**data["actions"], **own.get("actions", {})}}
     actions = tuple(Pin(action, **pin) for action, pin in data["actions"].items())
-    return Pins(data["runner"], data["uv"], tuple(data["uv_hashes"]), actions)
+    return Pins(
+        data["runner"],
+        data["uv"],
+        tuple(data["uv_hashes"]),
+        actions,
+        data["terraform"],
+        data["terraform_hash"],
+    )
 
 
 def _read(path: Path, schema: str) -> Document:
@@ -122,8 +132,14 @@ def rules(schema: str) -> dict[str, Any]:
     name = "pins" if schema == "own-pins" else schema
     text = (content.folder("workflows") / f"{name}.schema.json").read_text("utf-8")
     found: dict[str, Any] = json.loads(text)
-    together = {"uv": ["uv_hashes"], "uv_hashes": ["uv"]}
+    pairs = (("uv", "uv_hashes"), ("terraform", "terraform_hash"))
+    together = {one: [other] for pair in pairs for one, other in (pair, pair[::-1])}
     return found if name == schema else {**found, "required": [], "dependentRequired": together}
+
+
+def environments(job: Mapping[str, Any], config: Config) -> tuple[Environment, ...]:
+    """Those that a job with `each` is there for."""
+    return config.environments[0 if job["each"] == "environment" else 1 :]
 
 
 def _has(data: object, place: Place) -> bool:

@@ -30,6 +30,13 @@ uv venv "{_HOME}"
 uv pip install --python "{_HOME}" --require-hashes --requirement .gitops/tool/requirements.txt
 echo "{_HOME}/bin" >> "$GITHUB_PATH"
 """
+_TERRAFORM = """\
+curl -fsSL --output "$RUNNER_TEMP/terraform.zip" \\
+  https://releases.hashicorp.com/terraform/{0}/terraform_{0}_linux_amd64.zip
+echo "{1}  $RUNNER_TEMP/terraform.zip" | sha256sum --check --quiet
+unzip -q "$RUNNER_TEMP/terraform.zip" terraform -d "$RUNNER_TEMP/terraform"
+echo "$RUNNER_TEMP/terraform" >> "$GITHUB_PATH"
+"""
 _ALL_PASSED = """\
 for result in $RESULTS; do
   test "$result" = success
@@ -97,7 +104,12 @@ def _triggers(triggers: Triggers) -> y.Map:
         ("push", triggers.push),
     ):
         if branches:
-            found[name] = y.block({"branches": y.flow(_literal(one) for one in branches)})
+            paths = triggers.paths if name != "merge_group" else ()
+            filters = {
+                "branches": y.flow(_literal(one) for one in branches),
+                "paths": y.flow(paths) if paths else None,
+            }
+            found[name] = y.block(filters)
     if triggers.schedule:
         found["schedule"] = [y.block({"cron": y.quoted(line)}) for line in triggers.schedule]
     if triggers.inputs is not None:
@@ -127,7 +139,10 @@ def _input(one: Input) -> y.Map:
 
 def _concurrency(concurrency: Concurrency) -> y.Map:
     group = f"{concurrency.group}{_BY[concurrency.by]}"
-    return y.block({"group": group, "cancel-in-progress": concurrency.cancel})
+    cancel: bool | str = concurrency.cancel
+    if concurrency.cancel == "pull-request":
+        cancel = f"${{{{ {_CONDITIONS['pull-request']} }}}}"
+    return y.block({"group": group, "cancel-in-progress": cancel})
 
 
 def _if(conditions: tuple[Condition, ...]) -> str | None:
@@ -303,13 +318,15 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
             "predicate-path": f"{step.path}/predicate.json",
         }
         return _uses(step, pins, "actions/attest", inputs)
-    return _run(step)
+    return _run(step, pins)
 
 
-def _run(step: Step) -> y.Map:
+def _run(step: Step, pins: Pins) -> y.Map:
     command = step.run
     if step.use == "tool":
         command = _TOOL
+    elif step.use == "terraform":
+        command = _TERRAFORM.format(pins.terraform, pins.terraform_hash)
     elif step.use == "refuse":
         command = f'echo "::error::{step.run}"\nexit 1\n'
     env = {name: _value(one) for name, one in step.env.items()}

@@ -12,6 +12,7 @@ Action = Literal[
     "checkout",  # the whole history, no credentials kept
     "uv",
     "tool",  # gitops, by its locked hashes
+    "terraform",  # by its hash
     "cache",  # DVC's, restored; saved too where the job says so
     "download",  # artifacts
     "upload",
@@ -50,13 +51,15 @@ class Input:
 class Triggers:
     """What starts a run. Branches: whose pull requests, queue and pushes; none: not at all.
 
-    `schedule`: cron lines in UTC; `inputs`: None if it can't be started by hand; `events`: names
+    `paths`: globs; a pull request or push that touches none starts nothing. `schedule`: cron lines
+    in UTC; `inputs`: None if it can't be started by hand; `events`: names
     that another system sends.
     """
 
     pull_request: tuple[str, ...] = ()
     merge_queue: tuple[str, ...] = ()
     push: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     schedule: tuple[str, ...] = ()
     inputs: tuple[Input, ...] | None = None
     events: tuple[str, ...] = ()
@@ -66,12 +69,13 @@ class Triggers:
 class Concurrency:
     """Which runs are one after the other: those of one `branch`, `commit`, or all (`workflow`).
 
-    `cancel`: a newer one cancels the older, or waits for it. `group` is the name of the set.
+    `cancel`: a newer one cancels the older (only of pull requests, or any), or waits for it.
+    `group` is the name of the set.
     """
 
     group: str
     by: Literal["branch", "commit", "workflow"]
-    cancel: bool
+    cancel: bool | Literal["pull-request"]
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,8 @@ class Step:
     """One named step: one command (`run`), or what each platform does its own way (`use`).
 
     `output`: the command gives the job this output, in the platform's way. `logins`: the clouds
-    that it must be logged in to; `token`: it speaks to the forge, and pushes. `artifact` (its
+    that it must be logged in to, and `oidc`: the command itself shows the token that the login
+    rests on; `token`: it speaks to the forge, and pushes. `artifact` (its
     name), `path` and `days` (that it is kept) are of `upload`, `download` and the like.
     """
 
@@ -119,6 +124,7 @@ class Step:
     when: tuple[Condition, ...] = ()
     output: str | None = None
     logins: tuple[Cloud, ...] = ()
+    oidc: bool = False
     token: bool = False
     artifact: str = ""
     path: str = ""
@@ -161,7 +167,7 @@ class Job:
     """Steps on one fresh machine; `timeout` in minutes.
 
     `environment`: the deployment environment whose protection it waits for; `saves`: it may save
-    what `cache` restores.
+    what `cache` restores; `identity`: the environment as whose own identity it logs in to a cloud.
     """
 
     id: str
@@ -174,6 +180,7 @@ class Job:
     matrix: Matrix | None = None
     environment: str | None = None
     saves: bool = False
+    identity: str = ""
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -192,12 +199,18 @@ class Pin:
 
 @dataclass(frozen=True)
 class Pins:
-    """What pipelines run on and call. `uv_hashes`: SHA-256 of uv's wheels for Linux."""
+    """What pipelines run on and call.
+
+    `uv_hashes`: SHA-256 of uv's wheels for Linux; `terraform_hash`: of its archive for Linux on
+    x86_64.
+    """
 
     runner: str
     uv: str
     uv_hashes: tuple[str, ...]
     actions: tuple[Pin, ...]
+    terraform: str = ""
+    terraform_hash: str = ""
 
     def action(self, name: str) -> Pin:
         """The pin of `owner/repository`; KeyError if workflows/pins.yaml has none."""

@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import yamlfile
+from gitops.errors import ConfigError, Where
 from gitops.git import elsewhere
 from gitops.pipelines import definition
 from gitops.pipelines.lint import actions, files
-from gitops.pipelines.lint.model import Pin, Source, Tags
+from gitops.pipelines.lint.model import Finding, Pin, Source, Tags
 
 FORGE = "https://github.com/"
 _TAG = re.compile(r"v(\d+)\.(\d+)\.(\d+)")
@@ -63,7 +64,7 @@ def survey(root: Path) -> tuple[Pinned, ...]:
     """All pins that the repository has or uses, and the actions that it uses without a pin.
 
     Raises:
-        ConfigError: a table of pins breaks its schema.
+        ConfigError: a table of pins breaks its schema, or a workflow file can't be read.
     """
     own = _own(root)
     uses: dict[str, list[Use]] = {}
@@ -197,5 +198,13 @@ def _version(tag: str) -> Version | None:
 
 
 def _sources(root: Path) -> list[Source]:
-    read = (files.read(path, path.relative_to(root).as_posix()) for path in files.find(root))
-    return [one for one in read if isinstance(one, Source)]
+    """Raises ConfigError: a workflow file can't be read, so its pins aren't known."""
+    found = []
+    for path in files.find(root):
+        one = files.read(path, path.relative_to(root).as_posix())
+        if isinstance(one, Finding):
+            where = Where(one.path, one.line, one.column)
+            raise ConfigError(one.message, fix=one.fix, where=where)
+        if one is not None:
+            found.append(one)
+    return found

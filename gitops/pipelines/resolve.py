@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gitops.config import Config, Environment
-from gitops.pipelines.definition import Definition
+from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
     Cloud,
     Concurrency,
@@ -29,7 +29,7 @@ from gitops.pipelines.model import (
 _LOGIN = {"azure": "logs in to Azure without a secret", "aws": "logs in to AWS without a secret"}
 _REFUSAL = (
     "no hosted runner reaches a folder: set storage to s3:// or azure:// in gitops.yaml, or runners"
-    " to one of yours"
+    " to your own"
 )
 
 
@@ -44,6 +44,12 @@ class _Context:
     def several(self) -> bool:
         return len(self.config.models) > 1
 
+    @property
+    def provisioned(self) -> bool:
+        """Whether environments have a cloud's resources, and each an identity of its own."""
+        declared = self.config.infrastructure
+        return declared is not None and declared.in_cloud
+
     def ids(self, name: str) -> list[str]:
         """The jobs that one of the definition becomes."""
         job = self.jobs.get(name)
@@ -51,12 +57,15 @@ class _Context:
             return []
         if "each" not in job:
             return [name] if self.runs(name, name) else []
-        found = [f"{name}-{one.name}" for one in self.config.environments[1:]]
+        found = [f"{name}-{one.name}" for one in environments(job, self.config)]
         return [one for one in found if self.runs(name, one)]
 
     def runs(self, name: str, job: str) -> bool:
         """Whether what the job is for can be done where it runs."""
-        if self.jobs[name].get("only") != "deployable":
+        only = self.jobs[name].get("only")
+        if only == "provisioned":
+            return self.provisioned
+        if only != "deployable":
             return True
         # The local target is a machine: on another one nothing can be deployed to it.
         local = all(one.deploy.target == "local" for one in self.config.models.values())
@@ -124,6 +133,7 @@ def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
         pull_request=_branches(data.get("pull-request"), config),
         merge_queue=_branches(data.get("merge-queue"), config),
         push=_branches(data.get("push"), config),
+        paths=tuple(data.get("paths", ())),
         schedule=tuple(data.get("schedule", ())),
         inputs=None if manual is None else tuple(_input(n, i, config) for n, i in inputs.items()),
         events=tuple(data.get("events", ())),
@@ -155,7 +165,7 @@ def _jobs(context: _Context, name: str, triggers: Triggers) -> Iterator[Job]:
     if "each" not in data:
         yield from (_job(context, name, one, None, triggers) for one in ids)
         return
-    for environment in context.config.environments[1:]:
+    for environment in environments(data, context.config):
         if (job := f"{name}-{environment.name}") in ids:
             yield _job(context, name, job, environment, triggers)
 
@@ -178,6 +188,7 @@ def _job(
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))
+    named = _filled(data["environment"], environment) if "environment" in data else None
     return Job(
         id=job,
         timeout=data["timeout"],
@@ -187,8 +198,9 @@ def _job(
         needs=tuple(_needs(context, data, environment)),
         when=tuple(when),
         matrix=matrix,
-        environment=_filled(data["environment"], environment) if "environment" in data else None,
+        environment=named,
         saves=data.get("saves-cache", False),
+        identity=(named or "") if context.provisioned else "",
     )
 
 
@@ -227,6 +239,11 @@ def _step(
     logins = _logins(context, data.get("identity", ()))
     if "azure" in logins and context.config.storage.kind == "azure":
         values |= _account(context.config)
+    oidc = "infrastructure" in data.get("identity", ())
+    if oidc and context.platform == "github":
+        # Azure Pipelines tells a command as whom its task has logged in.
+        names = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+        values |= {name: Value("variable", name) for name in names}
     return Step(
         name=_filled(data["name"], environment),
         run=_filled(data.get("run", ""), environment),
@@ -235,6 +252,7 @@ def _step(
         when=tuple(_condition(one, environment) for one in data.get("when", ())),
         output=data.get("output"),
         logins=logins,
+        oidc=oidc,
         token=data.get("token", False),
         artifact=data.get("artifact", ""),
         path=data.get("path", ""),
@@ -260,6 +278,8 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     if "storage" in wanted and storage.kind == "s3" and storage.endpoint is None:
         clouds.append("aws")
     targets = {one.deploy.target for one in context.config.models.values()}
+    if "infrastructure" in wanted:
+        clouds.append("azure")
     if "target" in wanted and targets & {"azureml", "iotedge"}:
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from gitops import dvclock, dvcremote, dvcstore, git, storage
-from gitops.errors import EvidenceError
+from gitops.errors import AnswerNo, EvidenceError
 
 Say = Callable[[str], None]
 GRACE = timedelta(days=7)
@@ -81,11 +81,13 @@ def delete(root: Path, objects: Sequence[Stored], say: Say) -> tuple[Stored, ...
     never finds one whose files are gone.
 
     Raises:
+        AnswerNo: this is a rehearsal.
         ToolError: the remote can't be reached, or refuses; what was deleted until then is gone.
     """
     if not objects:
         return ()
-    dvcremote.preflight(root)
+    if dvcremote.rehearsed(dvcremote.preflight(root)):
+        raise AnswerNo("a rehearsal deletes nothing from the storage", fix="gitops ci --for-real")
     ordered = sorted(objects, key=lambda one: (not one.md5.endswith(".dir"), one.md5))
     gone: list[Stored] = []
     with dvcstore.stores(root) as (_, remote), dvcstore.refusals(root, "didn't delete"):

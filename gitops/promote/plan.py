@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
 
-from gitops import git
+from gitops import affected, git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
 from gitops.git import write
-from gitops.promote import hotfix, marks, signatures, statement, untouched
+from gitops.promote import hotfix, marks, signatures, statement
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
@@ -157,7 +157,8 @@ def changes(
     """The models whose closure differs, or that the target hasn't assigned."""
     # What an earlier promotion left in order is in order still, where nothing of it has changed.
     orderly = base.commit[:16] in hotfix.promotions(world)
-    same_still = untouched.models(at, proposed, base, settings) if orderly else frozenset()
+    touched = affected.models(base, at, settings, proposed) if orderly else proposed.models
+    same_still = proposed.models.keys() - set(touched)
     given = {one: world.registry.assigned(one, target.name) for one in proposed.models}
     sure = {one for one in same_still if (was := given[one]) and world.registry.version_of(was)}
     asked = [one for one in proposed.models if one not in sure]

@@ -8,7 +8,6 @@ v1 (https://github.com/in-toto/attestation/blob/main/spec/v1/statement.md).
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gitops import __version__, contracts, git
+from gitops import __version__, cirun, contracts, git
 from gitops.errors import EvidenceError, Where
 from gitops.promote.tags import Version
 
@@ -43,29 +42,15 @@ def now() -> str:
 
 def who(root: Path) -> str:
     """Who acts here: the run that CI names, else git's identity."""
-    return _run_url() or git.identity(root)
+    return cirun.url() or git.identity(root)
 
 
 def actor_uri(root: Path) -> str:
     """`who` as a URI."""
-    if url := _run_url():
+    if url := cirun.url():
         return url
     found = re.search(r"<([^>]+)>", git.identity(root))
     return f"mailto:{quote(found[1] if found else 'unknown', safe='@+')}"
-
-
-def _run_url() -> str:
-    server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
-    run = os.environ.get("GITHUB_RUN_ID")
-    if server and repository and run:
-        return f"{server}/{repository}/actions/runs/{run}"
-    collection, project = (
-        os.environ.get(f"SYSTEM_{name}") for name in ("COLLECTIONURI", "TEAMPROJECT")
-    )
-    build = os.environ.get("BUILD_BUILDID")
-    if collection and project and build:
-        return f"{collection}{quote(project)}/_build/results?buildId={build}"
-    return ""
 
 
 def repository_uri(url: str) -> str:

@@ -74,6 +74,8 @@ def build(
         ToolError: a stage, the environment or the remote failed.
     """
     wanted = _wanted(root, push)
+    if push and not wanted:
+        say("a rehearsal: nothing is pushed to the storage")
     private = git.private(root)
     with only_one(private, say) as lock:
         results = {
@@ -126,18 +128,17 @@ def stale(models: Sequence[Place]) -> dict[str, tuple[str, ...]]:
     return found
 
 
-def nothing_to_do(root: Path, name: str | None, push: bool | None) -> Outcome | None:
+def nothing_to_do(root: Path, names: Sequence[str], push: bool | None) -> Outcome | None:
     """The fast path: the outcome of a build that has nothing to do, or None if that isn't certain.
 
     gitops.yaml itself isn't read: its bytes are among those that were written down.
     """
     private = git.private(root)
-    first = unchanged.recall(_note(private, name)) if name else _any_note(private)
+    first = unchanged.recall(_note(private, names[0])) if names else _any_note(private)
     if first is None:
         return None
     wanted = _wanted(root, push)
-    names = (name,) if name else first.models
-    models = [confirmed(root, private, each, wanted) for each in names]
+    models = [confirmed(root, private, each, wanted) for each in names or first.models]
     found = tuple(one for one in models if one is not None)
     return Outcome(found, wanted, None, ()) if len(found) == len(models) else None
 
@@ -192,6 +193,8 @@ def _any_note(private: Path) -> unchanged.Note | None:
 def _wanted(root: Path, push: bool | None) -> str:
     """The remote to push to, or ""; None means: to a folder yes, to a network remote no."""
     remote = dvcremote.remote(root)
+    if dvcremote.rehearsed(remote):
+        return ""
     return remote.url if (remote.is_folder if push is None else push) else ""
 
 

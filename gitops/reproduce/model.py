@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -65,9 +65,13 @@ class Place:
         return dvc.tracked(self.root, [self.folder], self.apart)
 
 
-def places(root: Path, config: Config, name: str | None = None) -> tuple[Place, ...]:
-    """The models to work on: `name`, or all of them."""
-    wanted = config.models if name is None else dict([config.model(name)])
+def places(root: Path, config: Config, names: Sequence[str] = ()) -> tuple[Place, ...]:
+    """The models to work on: `names`, or all of them.
+
+    Raises:
+        UsageError: there's no model of such a name.
+    """
+    wanted = dict(config.model(name) for name in names) if names else config.models
     folders = sorted({model.path for model in config.models.values()})
     return tuple(
         Place(known, declared, root, _inside(declared.path, folders))

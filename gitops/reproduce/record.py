@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, contracts, dvc, git
+from gitops import __version__, cirun, contracts, dvc, git
 from gitops.errors import Where
 from gitops.reproduce.fingerprint import Fingerprint
 from gitops.reproduce.model import Place
@@ -100,12 +100,10 @@ def _item(place: Place, item: dvc.Tracked) -> dict[str, object]:
 
 
 def _builder(root: Path) -> dict[str, str]:
-    if not os.environ.get("CI"):
+    # `gitops ci` runs a workflow on somebody's machine: that is no builder to rely on.
+    if not os.environ.get("CI") or os.environ.get("GITOPS_CI"):
         return {"kind": "laptop", "id": git.identity(root)}
-    server, repository = os.environ.get("GITHUB_SERVER_URL"), os.environ.get("GITHUB_REPOSITORY")
-    run = os.environ.get("GITHUB_RUN_ID")
-    known = server and repository and run
-    return {"kind": "ci", "id": f"{server}/{repository}/actions/runs/{run}" if known else "ci"}
+    return {"kind": "ci", "id": cirun.url() or "ci"}
 
 
 def _time(moment: datetime) -> str:

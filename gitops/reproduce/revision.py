@@ -35,7 +35,7 @@ def model_at(
         say(f"reading {commit[:12]}")
         clone(root, target, commit, cache=root / ".dvc" / "cache")
         config = configuration.load(target)
-        (place,) = places(target, config, config.model(name)[0])
+        (place,) = places(target, config, [config.model(name)[0]])
         package = place.package.relative_to(target).as_posix()
         tracked = [item for item in place.tracked() if item.cached]
         if package not in [item.path for item in tracked]:

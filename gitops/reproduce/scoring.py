@@ -39,7 +39,7 @@ def predict(
     rows = package.read_rows(file)
     with contextlib.ExitStack() as stack:
         if revision is None:
-            place = places(root, config, known)[0]
+            place = places(root, config, [known])[0]
             if not place.package.is_dir():
                 raise EvidenceError(
                     f"model {known} has no package yet: {place.package} isn't there",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,9 +35,9 @@ class Verified:
 
 
 def verify(
-    root: Path, revision: str, name: str | None, say: Say, keep: Path | None
+    root: Path, revision: str, names: Sequence[str], say: Say, keep: Path | None
 ) -> tuple[str, tuple[Verified, ...]]:
-    """Rebuild `revision` (all models, or `name`) and compare; the commit and the answers.
+    """Rebuild `revision` (all models, or `names`) and compare; the commit and the answers.
 
     `keep` is a folder for the clone, which otherwise is removed.
 
@@ -54,7 +54,7 @@ def verify(
         say(f"cloning {commit[:12]}")
         # A shared cache, of the repository or the machine, could hand out what should be rebuilt.
         checkout_of(root, clone, commit, cache=clone / ".dvc" / "cache")
-        found = places(clone, configuration.load(clone), name)
+        found = places(clone, configuration.load(clone), names)
         if stale := build.stale(found):
             raise build.answer_stale(stale)
         items = _fetch(clone, found, say)

@@ -76,4 +76,6 @@ def _scores(
         return np.zeros(0)
     if task == "binary":
         return columns["score"].astype(np.float64)
-    return np.column_stack([columns[f"score_{name}"].astype(np.float64) for name in classes])
+    found = np.column_stack([columns[f"score_{name}"].astype(np.float64) for name in classes])
+    answered = np.isfinite(found).any(axis=1, keepdims=True)
+    return np.where(answered & np.isnan(found), 0.0, found)  # a class that this release hasn't

@@ -12,7 +12,7 @@ import numpy as np
 
 _ALTERNATIVES = 24
 _SURE = 100.0
-"""How many units the prior of the arms' shares weighs: it looks for deviations of a tenth."""
+"""How many units the prior of the arms' shares weighs: at 50 % it looks for deviations of 0.05."""
 
 
 def above(count: int, of: int, bound: float) -> float:

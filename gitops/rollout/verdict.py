@@ -6,10 +6,11 @@ How `alpha` is shared out, so that both promises hold in total and however often
   steps have both. Pairs and split are never pooled: a shadow's pairs are far more exact, and either
   kind may decide alone.
 - Rolling back one that isn't worse (and fails or is slow no more often than allowed): alpha / 2 for
-  the outcomes, again halved where there are both kinds, and alpha / 4 for each guardrail; without
-  labels alpha / 2 for each guardrail.
+  the outcomes, again halved where there are both kinds, and 0.24 alpha for each guardrail; without
+  labels 0.49 alpha for each guardrail.
+- Finding the evidence unusable though the arms have their shares: the 0.02 alpha that are left,
+  since a rollout on such evidence can only be taken back.
 - The two promises are about different truths, so neither takes from the other.
-- That the arms have their shares is checked at 0.001: a false alarm decides nothing.
 """
 
 from __future__ import annotations
@@ -25,25 +26,26 @@ from gitops.rollout import sequence, shares, words
 from gitops.rollout.model import Bound, Check, Evidence, Reason, State, Verdict
 from gitops.rollout.units import percent_of
 
-RATIO_ALPHA = 0.001
 _MOST = 1e9
 
 
 @dataclass(frozen=True)
 class Levels:
-    """Chances of error: of each kind's lower and upper bound, and of each guardrail."""
+    """Chances of error: of each kind's lower and upper bound, each guardrail, each check of the
+    arms' shares."""
 
     promote: float
     rollback: float
     guard: float
+    ratio: float
 
 
 def levels(rollout: Rollout) -> Levels:
-    kinds = (SHADOW in rollout.steps) + any(step != SHADOW for step in rollout.steps)
-    kinds = max(1, kinds)
+    alpha = rollout.alpha
     if not rollout.labels:
-        return Levels(math.nan, math.nan, rollout.alpha / 2)
-    return Levels(rollout.alpha / kinds, rollout.alpha / 2 / kinds, rollout.alpha / 4)
+        return Levels(math.nan, math.nan, 0.49 * alpha, 0.02 * alpha)
+    kinds = max(1, (SHADOW in rollout.steps) + any(step != SHADOW for step in rollout.steps))
+    return Levels(alpha / kinds, alpha / 2 / kinds, 0.24 * alpha, 0.01 * alpha)
 
 
 def judge(
@@ -158,7 +160,7 @@ def _decided(
     for check in checks:
         if check.broken:
             return "rollback", check.name
-    sure = math.log(2 / RATIO_ALPHA)
+    sure = math.log(1 / levels(rollout).ratio)
     if shares.mismatch(evidence.arms) >= sure:
         return "unusable", "ratio"
     if rollout.labels and shares.mismatch(_labelled(evidence)) >= sure:

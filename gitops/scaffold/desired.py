@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gitops import __version__, config, git, pipelines
 from gitops.errors import ConfigError, GitopsError, Where
-from gitops.scaffold import generator, migrate, paths, usable, vendor
+from gitops.scaffold import generator, infrastructure, migrate, paths, usable, vendor
 from gitops.scaffold import lock as locks
 from gitops.scaffold import models as added
 from gitops.scaffold import overlay as overlays
@@ -117,6 +117,7 @@ def build(
     # A model that was taken out of gitops.yaml goes, and its name is free again.
     models = {name: own for name, own in (models or {}).items() if name in folders}
     files += added.rendered(context, models, folders)
+    files += infrastructure.rendered(declared)
     files += _vendored(root, tool_of)
     for one in generators:
         if one.source.startswith(overlays.FOLDER):

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import __version__, config, dvc, git, names, uv, yamlfile
+from gitops.config_infrastructure import new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.scaffold import apply, desired, generator, lock, models
 from gitops.scaffold.builtin import NAME as BUILTIN_NAME
@@ -40,6 +41,7 @@ class Request:
     roles: Roles
     ci: tuple[str, ...]
     storage: config.Storage
+    infrastructure: Mapping[str, object] | None = None
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,28 @@ def request(
         {key: str(answers[key]) for key in ("endpoint", "account") if key in answers}
         | {"remote": str(answers.get("storage", f"../{project}-storage"))}
     )
-    return Request(target, project, model, table, roles, ci, storage)
+    wanted = _infrastructure(project, answers)
+    return Request(target, project, model, table, roles, ci, storage, wanted)
+
+
+def _infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, object] | None:
+    """What gitops.yaml is to say of infrastructure; None if nothing.
+
+    Raises:
+        ConfigError: it can't be provisioned: an unknown provider, or names that Azure refuses.
+    """
+    provider = answers.get("infrastructure")
+    if provider is None:
+        if "region" in answers:
+            raise ConfigError("a region, and no infrastructure", fix="--set infrastructure=azure")
+        return None
+    wanted: dict[str, object] = {"provider": str(provider)}
+    if provider != "local":
+        wanted |= {"id": new_id(), "region": str(answers.get("region", "westeurope"))}
+    trial = {"version": 1, "project": project, "infrastructure": wanted}
+    text = yamlfile.dump({**trial, "models": {"model": {"task": "binary"}}})
+    config.parse(text.encode(), Path("--set infrastructure"))
+    return wanted
 
 
 def _model_name(target: str, project: str) -> str:
@@ -151,6 +174,7 @@ def context(request: Request, storage: str) -> dict[str, object]:
         "storage_account": request.storage.account,
         "python": platform.python_version(),
         "wrapped": False,
+        "infrastructure": request.infrastructure,
     }
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitops import affected
 from gitops.errors import GitopsError
 from gitops.validate import evidence, policy
 from gitops.validate.evidence import Commands, text_at
@@ -73,7 +74,8 @@ def run(
     chosen = [found.proposed.model(name)[0] for name in models]
     outcomes: list[Outcome] = []
     unusable: list[tuple[str, GitopsError]] = []
-    for model in dict.fromkeys(chosen or evidence.affected(root, found.base.commit, head)):
+    chosen = chosen or list(affected.between(root, found.base.commit, found.head.commit))
+    for model in dict.fromkeys(chosen or found.proposed.models):
         try:
             with evidence.gather(
                 root,

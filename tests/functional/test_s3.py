@@ -41,6 +41,11 @@ def test_from_new_to_a_clone(
     assert alone.code == 3, alone.err
     assert "data/customers.csv" in alone.err
 
+    rehearsal = {**stores.AWS, "GITOPS_CI": "rehearsal"}
+    kept = gitops(root, "build", "--push", "--json", env=rehearsal)
+    assert json.loads(kept.out)["pushed"] == ""
+    assert gitops(root, "verify", env=stores.AWS).code == 3
+
     pushed = gitops(root, "build", "--push", "--json", env=stores.AWS)
     assert pushed.code == 0, pushed.err
     assert json.loads(pushed.out)["pushed"] == "s3://models/churn"

@@ -122,7 +122,7 @@ def test_read_back_it_guards_every_environment_and_grants_only_what_it_says(
     rights = {name: job["permissions"] for name, job in workflow["jobs"].items()}
     assert rights.pop("comment") == {"contents": "read", "pull-requests": "write"}
     assert rights.pop("required") == {}
-    assert set(rights) == {"files", "tests", "reproduce", "gate"}
+    assert set(rights) == {"files", "lint", "tests", "reproduce", "gate"}
     assert all(one == {"contents": "read"} for one in rights.values())
 
 
@@ -271,7 +271,13 @@ jobs:
     matrix: {python: ["3.11", "3.12"], os: [linux]}
     steps:
       - {name: Check out, use: checkout}
-      - {name: Look, run: make look, env: {KEY: {secret: KEY}, V: {matrix: python}, N: 2}}
+      - {name: Look, run: make look, env: {V: {matrix: python}, N: 2}}
+  tell:
+    timeout: 10
+    permissions: []
+    environment: staging
+    steps:
+      - {name: Tell, run: make tell, env: {KEY: {secret: KEY}, PLACE: {variable: PLACE}}}
 """
 
 
@@ -288,8 +294,9 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
     look = on_github["jobs"]["look"]
     assert look["strategy"]["matrix"] == {"python": ["3.11", "3.12"], "os": ["linux"]}
     assert look["name"] == "look ${{ matrix.python }} ${{ matrix.os }}"
-    env = {"KEY": "${{ secrets.KEY }}", "V": "${{ matrix.python }}", "N": "2"}
-    assert look["steps"][1]["env"] == env
+    assert look["steps"][1]["env"] == {"V": "${{ matrix.python }}", "N": "2"}
+    (step,) = on_github["jobs"]["tell"]["steps"]
+    assert step["env"] == {"KEY": "${{ secrets.KEY }}", "PLACE": "${{ vars.PLACE }}"}
     on_azure = YAML(typ="safe").load(made[".azure-pipelines/nightly.yml"])
     assert on_azure["schedules"] == [
         {
@@ -305,7 +312,11 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
         "3_11_linux": {"python": "3.11", "os": "linux"},
         "3_12_linux": {"python": "3.12", "os": "linux"},
     }
-    assert look["steps"][1]["env"] == {"KEY": "$(KEY)", "V": "$(python)", "N": "2"}
+    assert look["steps"][1]["env"] == {"V": "$(python)", "N": "2"}
+    tell = on_azure["jobs"][1]
+    assert (tell["deployment"], tell["environment"]) == ("tell", "staging")
+    (step,) = tell["strategy"]["runOnce"]["deploy"]["steps"]
+    assert step["env"] == {"KEY": "$(KEY)", "PLACE": "$(PLACE)"}
 
 
 def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -> None:
@@ -319,7 +330,8 @@ def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -
         "  docs: {timeout: 5, permissions: [], steps: [{name: Docs, run: make docs}]}\n",
     )
     found = pipelines.load("pull-request", load(PLAIN), "github", tmp_path)
-    assert [job.id for job in found.jobs] == ["tests", "reproduce", "gate", "comment", "docs"]
+    jobs = ["lint", "tests", "reproduce", "gate", "comment", "docs"]
+    assert [job.id for job in found.jobs] == jobs
     assert found.job("tests").steps[0].run == "make test"
     assert found.required == ("tests", "reproduce", "gate")
     assert pipelines.names(tmp_path) == pipelines.names()
@@ -328,7 +340,7 @@ def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -
 def test_a_workflow_is_replaced_as_a_whole(load: Load, tmp_path: Path) -> None:
     own(tmp_path, "build", NIGHTLY)
     found = pipelines.load("build", load(PLAIN), "azure", tmp_path)
-    assert [job.id for job in found.jobs] == ["look"]
+    assert [job.id for job in found.jobs] == ["look", "tell"]
 
 
 # ---------------------------------------------------------------- what is refused
@@ -416,6 +428,16 @@ END = "concurrency: {by: branch, cancel: true}\njobs:\n"
             "may write contents",
         ),
         (
+            f"{PUSH}{END}{JOB % ''}".replace("'true'", "x, env: {A: {secret: B}}"),
+            6,
+            "B is behind no environment's protection",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ', environment: dev, matrix: {x: [y]}'}",
+            6,
+            "can't have a matrix",
+        ),
+        (
             f"{PUSH}{END}{JOB % ', each: release'}  a-staging:{JOB[4:] % ''}",
             7,
             "two jobs a-staging",
@@ -476,6 +498,33 @@ def test_a_wrong_shipped_definition_is_refused_with_its_place(
     assert caught.value.where is not None
     assert caught.value.where.file == path
     assert line is None or caught.value.where.line == line
+
+
+def test_a_runner_is_of_a_job_that_there_is(load: Load, tmp_path: Path) -> None:
+    text = f"{PLAIN}runners:\n  gaet: {{labels: [self-hosted]}}\n"
+    with pytest.raises(ConfigError, match=r"no job 'gaet'") as caught:
+        pipelines.render(load(text), tmp_path)
+    assert caught.value.fix == "did you mean gate?"
+    assert str(caught.value.where) == f"{tmp_path / 'gitops.yaml'}:11:3"
+    own(tmp_path, "nightly", NIGHTLY)
+    pipelines.render(load(f"{PLAIN}runners: {{look: {{labels: [self-hosted]}}}}\n"), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("runner", "said"),
+    [
+        ("{labels: [self hosted]}", "a label has"),
+        ("{demands: [gpu]}", "a pool of yours"),
+        ("{pool: lab, demands: [gpu == 1]}", "a demand is"),
+        ("{label: [gpu]}", "did you mean labels"),
+    ],
+)
+def test_a_wrong_runner_is_refused(load: Load, runner: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(f"{PLAIN}runners: {{gate: {runner}}}\n")
+    assert said in f"{caught.value.message} {caught.value.fix}"
+    assert caught.value.where is not None
+    assert caught.value.where.line == 10
 
 
 def test_two_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ const { parse } = require("azure-pipelines-language-service/lib/parser/yamlParse
 
 async function onGitHub(name, content) {
   const result = parseWorkflow({ name, content }, new NoOperationTraceWriter());
-  const errors = [...result.context.errors.getErrors().map((error) => [error.range?.start.line, error.message])];
+  const errors = result.context.errors.getErrors().map((error) => [error.range?.start.line, error.message]);
   if (errors.length === 0) {
     const template = await convertWorkflowTemplate(result.context, result.value);
     errors.push(...(template.errors ?? []).map((error) => [undefined, error.Message]));
@@ -32,9 +32,7 @@ async function onGitHub(name, content) {
   return [...errors, ...said.map((one) => [one.range.start.line + 1, one.message])];
 }
 
-async function onAzure(name, content, schema) {
-  const service = azure.getLanguageService(async () => schema, [], undefined, undefined);
-  service.configure({ validate: true, schemas: [{ fileMatch: ["*.yml"], uri: "file:///schema.json", schema }] });
+async function onAzure(name, content) {
   const document = TextDocument.create(`file:///${name}`, "azure-pipelines", 1, content);
   const said = await service.doValidation(document, parse(content));
   return said.map((one) => [one.range.start.line + 1, one.message]);
@@ -43,11 +41,13 @@ async function onAzure(name, content, schema) {
 console.log = () => {}; // the libraries talk to themselves
 const [schemaFile, ...files] = process.argv.slice(2);
 const schema = JSON.parse(readFileSync(schemaFile, "utf8"));
+const service = azure.getLanguageService(async () => schema, [], undefined, undefined);
+service.configure({ validate: true, schemas: [{ fileMatch: ["*.yml"], uri: "file:///schema.json", schema }] });
 let found = 0;
 for (const file of files) {
   const content = readFileSync(file, "utf8");
   const check = file.includes(".azure-pipelines") ? onAzure : onGitHub;
-  for (const [line, message] of await check(file, content, schema)) {
+  for (const [line, message] of await check(file, content)) {
     process.stdout.write(`${file}:${line ?? "?"}: ${message.slice(0, 300)}\n`);
     found += 1;
   }

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitops.errors import UsageError
 from gitops.pipelines.lint import files
 from gitops.pipelines.lint.model import Finding, Hit, Known, Source
 from gitops.pipelines.lint.rules import RULES
@@ -37,7 +38,8 @@ def lint(
     `drift`: files that aren't as they are generated, and why; those that are looked at count.
 
     Raises:
-        UsageError: as `files.find`. ToolError: an action's repository can't be asked.
+        UsageError: as `files.find`, or a file that was named is no workflow.
+        ToolError: an action's repository can't be asked.
     """
     known = known or Known()
     found: list[Finding] = []
@@ -48,6 +50,9 @@ def lint(
             sources.append(one)
         elif one is not None:
             found.append(one)
+        elif path in paths:
+            raise UsageError(f"{path} is no workflow file", fix="name workflow files or folders")
+    read = len(sources) + len(found)
     for source in sources:
         for rule in RULES:
             if rule.check is not None and source.platform in rule.platforms:
@@ -59,7 +64,7 @@ def lint(
     fix = "change gitops.yaml or .gitops/, then: gitops sync"
     found += (Finding(path, 1, 1, "drift", why, fix) for path, why in drift if path in looked)
     kept, ignored = _kept(sources, sorted(set(found)))
-    return Linted(len(sources), tuple(sorted(kept)), ignored)
+    return Linted(read, tuple(sorted(kept)), ignored)
 
 
 def _shown(path: Path, root: Path) -> str:

@@ -16,6 +16,10 @@ _PIPED = re.compile(
     r"|\b(?:ba|z)?sh\s+(?:-c\s+\"?\$\(|<\()\s*(?:curl|wget)\b"
 )
 _SPLIT = re.compile(r"&&|\|\||[;|]|\$\(|\)")
+_BEFORE = (
+    *("sudo", "env", "exec", "time"),
+    *("if", "then", "else", "elif", "while", "do", "!", "{", "("),
+)
 _LOCKED = "install from a lock with hashes"
 
 
@@ -60,7 +64,7 @@ def _unlocked(line: str) -> Iterator[tuple[str, str]]:
             words = shlex.split(part, comments=True)
         except ValueError:
             words = part.split()
-        while words and (words[0] in ("sudo", "env", "exec", "time") or "=" in words[0]):
+        while words and (words[0] in _BEFORE or "=" in words[0]):
             words = words[1:]
         if words and (found := _of(words)):
             yield found

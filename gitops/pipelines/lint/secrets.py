@@ -10,9 +10,10 @@ from gitops.yamlfile import Place
 
 _SECRET = re.compile(r"\$\{\{[^}]*\bsecrets(?:\.(\w+)|\[\s*'(\w+)'\s*\])[^}]*\}\}")
 _HEAD = re.compile(r"github\.(?:event\.pull_request\.head\.|head_ref)")
-_GUARD = re.compile(
-    r"head\.repo\.(?:full_name|fork|id)|github\.event_name\s*(?:!=|==)|github\.repository_owner"
-)
+# What no run for a fork's pull request passes; with pull_request_target the branch is the base's.
+_OTHER = r"head\.repo\.(?:full_name|fork|id)\b|github\.event_name\s*==\s*'(?!pull_request)"
+_GUARD = re.compile(rf"{_OTHER}|github\.event_name\s*!=\s*'pull_request'|github\.ref\s*==")
+_GUARD_TARGET = re.compile(rf"{_OTHER}|github\.event_name\s*!=\s*'pull_request_target'")
 
 
 def secret(source: Source, known: Known) -> Iterator[Hit]:
@@ -22,13 +23,14 @@ def secret(source: Source, known: Known) -> Iterator[Hit]:
     target = "pull_request_target" in source.triggers
     if not target and "pull_request" not in source.triggers:
         return
+    guard = _GUARD_TARGET if target else _GUARD
     for job in source.jobs:
-        if _guarded(job.data):
+        if _guarded(job.data, guard):
             continue
         if target and (place := _checkout_of_head(job)):
             message = "a fork's code is checked out where it can reach the repository's rights"
             yield Hit(place, message, "use pull_request, or run nothing of what was checked out")
-        guarded = [step.place for step in job.steps if _guarded(step.data)]
+        guarded = [step.place for step in job.steps if _guarded(step.data, guard)]
         for at, name in _secrets(job.data, job.place):
             if name != "GITHUB_TOKEN" and not any(at[: len(one)] == one for one in guarded):
                 yield Hit(
@@ -40,8 +42,8 @@ def secret(source: Source, known: Known) -> Iterator[Hit]:
                 )
 
 
-def _guarded(data: Json) -> bool:
-    return bool(_GUARD.search(str(data.get("if", ""))))
+def _guarded(data: Json, guard: re.Pattern[str]) -> bool:
+    return bool(guard.search(str(data.get("if", ""))))
 
 
 def _checkout_of_head(job: Job) -> Place | None:

@@ -3,7 +3,5 @@
 from gitops.validate.evidence.gather import Evidence as Evidence
 from gitops.validate.evidence.gather import gather as gather
 from gitops.validate.evidence.gather import text_at as text_at
-from gitops.validate.evidence.revisions import affected as affected
-from gitops.validate.evidence.revisions import base_of as base_of
 from gitops.validate.evidence.revisions import target as target
 from gitops.validate.evidence.sides import Commands as Commands

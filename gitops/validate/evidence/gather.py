@@ -91,7 +91,7 @@ def gather(
     say: Say,
     commands: Commands | None = None,
 ) -> Evidence:
-    """The evidence about `model` at `head`, against the base (see `revisions.base_of`).
+    """The evidence about `model` at `head`, against the base (see `basis.of`).
 
     The test set unchanged: ids, labels, weights, slices and inputs are the base's, only predictions
     the candidate's. Changed: the champion is scored on the candidate's, without rows that either

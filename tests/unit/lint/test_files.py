@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
@@ -11,6 +10,7 @@ import pytest
 
 from gitops.pipelines import definition
 from gitops.pipelines.lint import RULES, Finding, Known, lint, report
+from tests.unit.validate.test_report_ci import check_sarif
 
 PROJECT = Path(__file__).resolve().parents[3]
 KNOWN = Known({pin.action: (pin.tag, pin.commit) for pin in definition.pins().actions})
@@ -52,10 +52,8 @@ FINDING = Finding("a,b.yml", 3, 5, "pin", "50% is\nnot enough", "more")
 
 
 def test_sarif_names_rule_place_and_fix() -> None:
-    document = json.loads(report.sarif([FINDING]))
-    (run,) = document["runs"]
-    (result,) = run["results"]
-    assert run["tool"]["driver"]["rules"][result["ruleIndex"]]["id"] == "pin"
+    (result,) = check_sarif(report.sarif([FINDING]))
+    assert result["ruleId"] == "pin"
     place = result["locations"][0]["physicalLocation"]
     assert place["artifactLocation"]["uri"] == "a,b.yml"
     assert place["region"] == {"startLine": 3, "startColumn": 5}

@@ -166,3 +166,10 @@ def test_all_shipped_pins_can_be_asked_for(root: Path, forge: Path) -> None:
     assert {one.action for one in found if one.moved} == {
         pin.action for pin in definition.pins().actions
     }
+
+
+def test_a_workflow_that_cannot_be_read_is_no_reason_to_leave_its_pins_out(root: Path) -> None:
+    workflow(root).write_text("on: {a: 1, a: 2}\n")
+    with pytest.raises(ConfigError) as caught:
+        pinning.survey(root)
+    assert str(caught.value.where) == f"{WORKFLOW}:1:12"

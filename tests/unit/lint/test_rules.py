@@ -97,6 +97,8 @@ SECRET = """\
         env:
           TOKEN: ${{ secrets.DEPLOY_TOKEN }}
 """
+ON_PULL = "        if: github.event_name == 'pull_request'\n"
+NOT_ON_PULL = "        if: github.event_name != 'pull_request'\n"
 NO_FORK = "ne(variables['System.PullRequest.IsFork'], 'True')"
 GUARD = "    if: github.event.pull_request.head.repo.full_name == github.repository\n"
 
@@ -156,6 +158,8 @@ CASES = [
      run("pip install --require-hashes -r requirements.txt")),
     ("install", GITHUB, script("set -e", "python3 -m pip install \\", "  numpy"), 18,
      script("set -e", "python3 -m pip install \\", "  --require-hashes -r lock.txt")),
+    ("install", GITHUB, script("if ! sudo pip3 install x; then exit 1; fi"), 17,
+     script('echo "pip install x"')),
     ("install", GITHUB, run("cd app && npm install"), 16, run("cd app && npm ci")),
     ("install", GITHUB, run("curl -fsSL https://example.org/i.sh | sudo bash"), 16,
      run("curl -fsSLo file https://example.org/file")),
@@ -182,6 +186,12 @@ CASES = [
      put(GOOD + SECRET, ("    steps:\n", f"{GUARD}    steps:\n"))),
     ("secret", GITHUB, GOOD + SECRET, 18, put(GOOD + SECRET, ("DEPLOY_TOKEN", "GITHUB_TOKEN"))),
     ("secret", GITHUB, GOOD + SECRET, 18, put(GOOD + SECRET, ("pull_request:", "push:"))),
+    ("secret", GITHUB, put(GOOD + SECRET, ("        run", f"{ON_PULL}        run")), 19,
+     put(GOOD + SECRET, ("        run", f"{NOT_ON_PULL}        run"))),
+    ("secret", GITHUB, put(GOOD + SECRET, ("pull_request:", "pull_request_target:"),
+                           ("        run", f"{NOT_ON_PULL}        run")), 19,
+     put(GOOD + SECRET, ("pull_request:", "pull_request_target:"),
+         ("    steps:\n", f"{GUARD}    steps:\n"))),
     ("secret", GITHUB, put(GOOD, ("pull_request:", "pull_request_target:"), ("# v7.0.1\n",
         "# v7.0.1\n        with: {ref: '${{ github.event.pull_request.head.sha }}'}\n")), 15,
      put(GOOD, ("pull_request:", "pull_request_target:"))),
@@ -311,6 +321,8 @@ def test_only_workflows_are_looked_at(tmp_path: Path) -> None:
     assert found(tmp_path, files) == ()
     linted = lint(tmp_path.resolve())
     assert (linted.files, linted.findings) == (0, ())
+    with pytest.raises(UsageError):
+        lint(tmp_path.resolve(), [tmp_path / "conf" / "x.yml"])
 
 
 def test_of_a_template_only_what_it_says_itself_is_judged(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops import dvcstore, git
-from gitops.errors import EvidenceError, ToolError
+from gitops import dvcremote, dvcstore, git
+from gitops.errors import AnswerNo, EvidenceError, ToolError
 from gitops.promote import gc
 from tests.unit.stored_repo import FILES, StoredRepo, md5_of
 
@@ -62,6 +62,22 @@ def test_what_only_an_older_commit_needs(stored: StoredRepo) -> None:
     assert stored.wrong(old) == [("models/package", "missing")]
     assert gc.delete(stored.root, found, quiet) == ()
     assert gc.unneeded(stored.root, [new], quiet, grace=AT_ONCE) == ()
+
+
+@on_each_remote
+def test_a_rehearsal_deletes_only_from_its_own_folder(
+    stored: StoredRepo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored.built(OLD_FILES)
+    found = gc.unneeded(stored.root, [stored.built()], quiet, grace=AT_ONCE)
+    monkeypatch.setenv("GITOPS_CI", "rehearsal")
+    if dvcremote.remote(stored.root).is_folder:
+        assert gc.delete(stored.root, found, quiet) != ()
+        return
+    with pytest.raises(AnswerNo, match="a rehearsal deletes nothing"):
+        gc.delete(stored.root, found, quiet)
+    monkeypatch.delenv("GITOPS_CI")
+    assert set(gc.delete(stored.root, found, quiet)) == set(found)
 
 
 def test_data_and_outputs_of_no_declared_model_are_kept(stored: StoredRepo) -> None:

@@ -66,3 +66,21 @@ def test_several_classes_have_a_score_each() -> None:
     )  # fmt: skip
     units = gather(rows_of(found, "brier", "multiclass", classes=("a", "b", "c"), slow_ms=9))
     assert np.allclose(units.split.outcome, [-(0.25 + 0.49 + 0.04)])
+
+
+def test_a_class_that_a_release_does_not_know_has_no_chance() -> None:
+    found = table(
+        id=["a", "b"], row=[0, 0], at=[1.0, 2.0], arm=["champion", "challenger"],
+        share=[50.0, 50.0], key=["k", "l"], prediction=["a", "a"], score_a=[0.75, 0.5],
+        score_b=[0.25, 0.25], score_c=[None, 0.25], label=["c", "c"], value=[None, None],
+        ms=[1.0, 1.0], status=[200, 200],
+    )  # fmt: skip
+    units = gather(rows_of(found, "brier", "multiclass", classes=("a", "b", "c"), slow_ms=9))
+    assert np.allclose(units.split.outcome, [-(0.5625 + 0.0625 + 1), -(0.25 + 0.0625 + 0.5625)])
+
+
+def test_no_answer_yet_is_no_unit_yet() -> None:
+    names = ("id", "row", "at", "arm", "share", "key", "prediction", "score", "label", "value")
+    found = {name: np.array([]) for name in (*names, "ms", "status", "known")}
+    units = gather(rows_of(found, "brier", "binary", classes=("no", "yes"), slow_ms=9))
+    assert (units.arms, units.answers, len(units.split.outcome)) == ({}, 0, 0)

@@ -133,12 +133,12 @@ def test_pairs_and_split_may_each_decide_at_half_the_level() -> None:
 def test_alpha_is_shared_out_in_total() -> None:
     both = levels(Rollout(steps=("shadow", 5), alpha=0.08))
     assert 2 * both.promote == pytest.approx(0.08)
-    assert 2 * both.rollback + 2 * both.guard == pytest.approx(0.08)
+    assert 2 * both.rollback + 2 * both.guard + 2 * both.ratio == pytest.approx(0.08)
     one = levels(Rollout(steps=(50,), alpha=0.08))
     assert one.promote == pytest.approx(0.08)
-    assert one.rollback + 2 * one.guard == pytest.approx(0.08)
+    assert one.rollback + 2 * one.guard + 2 * one.ratio == pytest.approx(0.08)
     none = levels(Rollout(steps=(50,), alpha=0.08, labels=False))
-    assert 2 * none.guard == pytest.approx(0.08)
+    assert 2 * none.guard + none.ratio == pytest.approx(0.08)
 
 
 def test_outcomes_without_bounds_are_judged_asymptotically() -> None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 from pathlib import Path
 
 import pytest
 
+from gitops import basis
 from gitops.errors import EvidenceError, UsageError
-from gitops.validate.evidence import affected, base_of, revisions
+from gitops.validate.evidence import revisions
 from tests.unit.validate.gate_repo import GateRepo
 
 MONOREPO = """\
@@ -43,21 +43,21 @@ def test_the_tip_of_the_environments_branch(repo: GateRepo) -> None:
     main = repo.git("rev-parse", "HEAD")
     repo.git("switch", "-qc", "feature")
     repo.commit("Feature")
-    assert base_of(repo.root, None, "dev") == main
+    assert basis.of(repo.root, None, "dev") == main
     repo.git("branch", "release/staging", "main")
-    assert base_of(repo.root, None, "staging") == main
+    assert basis.of(repo.root, None, "staging") == main
     with pytest.raises(EvidenceError, match="release/production is not in this clone") as caught:
-        base_of(repo.root, None, "production")
+        basis.of(repo.root, None, "production")
     assert "+refs/heads/release/production:refs/remotes/origin/" in caught.value.fix
 
 
 def test_main_itself_is_judged_against_what_was_before(repo: GateRepo) -> None:
     first = repo.git("rev-parse", "HEAD")
     with pytest.raises(UsageError, match="is the first commit"):
-        base_of(repo.root, None, None)
+        basis.of(repo.root, None, None)
     repo.commit("Second")
-    assert base_of(repo.root, None, None) == first
-    assert base_of(repo.root, "HEAD", None) == repo.git("rev-parse", "HEAD")
+    assert basis.of(repo.root, None, None) == first
+    assert basis.of(repo.root, "HEAD", None) == repo.git("rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize(
@@ -87,11 +87,11 @@ def test_the_remotes_branch_counts_before_a_local_one(repo: GateRepo) -> None:
     copy.commit("Local only")
     copy.git("switch", "-qc", "feature")
     copy.commit("Feature")
-    assert base_of(copy.root, None, None) == tip
-    assert base_of(copy.root, "main", None) != tip
+    assert basis.of(copy.root, None, None) == tip
+    assert basis.of(copy.root, "main", None) != tip
     repo.git("branch", "release/staging")
     copy.git("fetch", "-q")
-    assert base_of(copy.root, "release/staging", None) == tip
+    assert basis.of(copy.root, "release/staging", None) == tip
 
 
 def test_a_shallow_clone_says_how_to_get_the_rest(
@@ -101,18 +101,18 @@ def test_a_shallow_clone_says_how_to_get_the_rest(
     repo.git("branch", "release/staging")
     copy = clone(repo, "--depth", "1")
     with pytest.raises(EvidenceError, match="clone is shallow") as caught:
-        base_of(copy.root, None, None)
+        basis.of(copy.root, None, None)
     assert "fetch-depth: 0" in caught.value.fix
     monkeypatch.setenv("GITHUB_BASE_REF", "release/staging")
     with pytest.raises(EvidenceError, match="is not in this clone") as caught:
-        base_of(copy.root, None, None)
+        basis.of(copy.root, None, None)
     assert "fetch-depth: 0" in caught.value.fix
 
 
 def test_no_such_revision(repo: GateRepo) -> None:
     for name in ("nope", "-x", "main..HEAD"):
         with pytest.raises(UsageError, match="there's no revision"):
-            base_of(repo.root, name, None)
+            basis.of(repo.root, name, None)
 
 
 def test_a_pull_request_cannot_choose_its_environments_policy(repo: GateRepo) -> None:
@@ -138,28 +138,3 @@ def test_a_pull_request_cannot_choose_what_it_is_judged_against(
     assert revisions.target(repo.root, base="main", environment=None).base.commit == main
     monkeypatch.setenv("GITHUB_BASE_REF", "main")
     assert revisions.target(repo.root, base=None, environment=None).base.commit == main
-
-
-def test_affected_models(repo: GateRepo) -> None:
-    repo.write("gitops.yaml", MONOREPO)
-    for name in ("one", "two"):
-        dep = {"path": "../../shared/code.py", "md5": "a" * 32}
-        stages = {"train": {"cmd": "x", "deps": [dep] if name == "two" else []}}
-        repo.write(f"models/{name}/dvc.lock", json.dumps({"stages": stages}))
-    repo.write("shared/code.py", "1\n")
-    repo.commit("Monorepo")
-    repo.git("switch", "-qc", "feature")
-
-    def after(path: str, text: str) -> tuple[str, ...]:
-        repo.git("reset", "-q", "--hard", "main")
-        repo.write(path, text)
-        repo.commit("Change")
-        return affected(repo.root, "main")
-
-    assert after("models/one/train.py", "x") == ("one",)
-    assert after("shared/code.py", "2\n") == ("two",)
-    assert after("README.md", "x") == ("one", "two")
-    sensitive = MONOREPO.replace("models/two,", "models/two, sensitive: [sex],")
-    assert after("gitops.yaml", sensitive) == ("two",)
-    third = MONOREPO + "  three: {path: models/three, task: binary}\n"
-    assert after("gitops.yaml", third) == ("three",)

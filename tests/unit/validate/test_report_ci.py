@@ -49,6 +49,7 @@ JUNIT: dict[str, tuple[str, set[str]]] = {
 }  # fmt: skip
 
 _TEXT = {"type": "string", "minLength": 1}
+_COUNT = {"type": "integer", "minimum": 1}
 
 
 def _object(required: str, **properties: Any) -> dict[str, Any]:
@@ -67,7 +68,7 @@ LOCATION = _object(
     physicalLocation=_object(
         "artifactLocation region",
         artifactLocation=_object("uri uriBaseId", uri=_TEXT, uriBaseId={"const": "SRCROOT"}),
-        region=_object("startLine", startLine={"type": "integer", "minimum": 1}),
+        region=_object("startLine", startLine=_COUNT, startColumn=_COUNT),
     ),
 )
 RESULT = _object(

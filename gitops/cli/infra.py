@@ -1,0 +1,196 @@
+"""`gitops infra`: what is below infrastructure/, checked, planned, applied, destroyed."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitops.cli import screen
+from gitops.cli.common import JsonOption, open_repository
+from gitops.errors import UsageError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops.infra.check import Check
+    from gitops.infra.terraform import Action, Changes
+
+group = typer.Typer(help="Provision what gitops.yaml declares.", no_args_is_help=True)
+Place = Annotated[
+    str, typer.Argument(metavar="ENV", help="An environment; or `shared`, which is first.")
+]
+ToolOption = Annotated[
+    str | None,
+    typer.Option("--tool", help="terraform or tofu. [default: the first that is on PATH]"),
+]
+YesOption = Annotated[bool, typer.Option("--yes", help="Don't ask before it is done.")]
+
+
+def register(app: typer.Typer) -> None:
+    app.add_typer(group, name="infra")
+
+
+@group.callback()
+def infra() -> None:
+    """Provision what gitops.yaml declares under `infrastructure:`."""
+
+
+@group.command()
+def check(as_json: JsonOption = False) -> None:
+    """Check infrastructure/ without a cloud: by every program for it that is installed.
+
+    Format (terraform or tofu), syntax and every argument and reference against the provider's
+    published schema (python-hcl2), and rules of security (checkov), none of them off without a
+    reason. A check that can't be made says so; exit 1 if one has failed.
+
+    Examples:
+
+        gitops infra check
+
+        gitops infra check --json
+    """
+    from gitops.infra import check as checks
+    from gitops.infra.terraform import FOLDER
+
+    root, _ = open_repository()
+    done = checks.run(root / FOLDER)
+    failed = any(one.state == "failed" for one in done)
+    if as_json:
+        screen.document({"passed": not failed, "checks": [_json(one, root) for one in done]})
+    else:
+        _show(done, root)
+    if failed:
+        raise typer.Exit(1)
+
+
+def _json(one: Check, root: Path) -> dict[str, object]:
+    findings = [{"where": _place(each.where, root), "text": each.text} for each in one.findings]
+    return {"name": one.name, "state": one.state, "by": one.by, "findings": findings}
+
+
+def _place(where: object, root: Path) -> str:
+    return str(where).removeprefix(f"{root}/")
+
+
+def _show(done: tuple[Check, ...], root: Path) -> None:
+    colours = {"passed": "green", "failed": "red", "not installed": "yellow"}
+    screen.table(
+        ["CHECK", "STATE", "BY"],
+        [[one.name, screen.style(one.state, colours[one.state]), one.by] for one in done],
+    )
+    for one in done:
+        for each in one.findings:
+            screen.out(f"{_place(each.where, root)}: {each.text}")
+
+
+@group.command()
+def plan(
+    environment: Place,
+    read_only: Annotated[
+        bool,
+        typer.Option(
+            "--read-only", help="Take no lock, look nothing up anew: for who may only read."
+        ),
+    ] = False,
+    tool: ToolOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what applying would change in an environment.
+
+    Runs Terraform (or OpenTofu) in infrastructure/environments/ENV with the state's place and the
+    login of this job or of `az`. Changes nothing.
+
+    Examples:
+
+        gitops infra plan shared
+
+        gitops infra plan production --json
+    """
+    _run("plan", environment, tool, yes=True, read_only=read_only, as_json=as_json)
+
+
+@group.command()
+def apply(
+    environment: Place, yes: YesOption = False, tool: ToolOption = None, as_json: JsonOption = False
+) -> None:
+    """Make an environment what its code says; asks first, and does exactly what it has shown.
+
+    Examples:
+
+        gitops infra apply shared
+
+        gitops infra apply production --yes
+    """
+    _run("apply", environment, tool, yes=yes, as_json=as_json)
+
+
+@group.command()
+def destroy(
+    environment: Place, yes: YesOption = False, tool: ToolOption = None, as_json: JsonOption = False
+) -> None:
+    """Take everything in an environment away, data included; asks for its name first.
+
+    Examples:
+
+        gitops infra destroy dev
+    """
+    _run("destroy", environment, tool, yes=yes, as_json=as_json)
+
+
+def _run(
+    action: Action,
+    environment: str,
+    tool: str | None,
+    *,
+    yes: bool,
+    read_only: bool = False,
+    as_json: bool,
+) -> None:
+    from gitops.infra import terraform
+    from gitops.infra.check import TOOLS
+
+    if tool not in (None, *TOOLS):
+        raise UsageError(f"--tool {tool} isn't known", fix=" or ".join(TOOLS))
+    asking = sys.stdin.isatty() and sys.stderr.isatty() and not as_json
+    if not (yes or asking):
+        raise UsageError(
+            f"{action} changes {environment}, and there is no terminal to ask on",
+            fix="look at `gitops infra plan` first, then say --yes",
+        )
+    root, config = open_repository()
+    place = terraform.open_root(root, config, environment, tool, _repository(root))
+
+    def confirm(changes: Changes) -> bool:
+        if yes:
+            return True
+        if action == "destroy":
+            question = f"{changes}. To destroy {environment}, write its name"
+            return screen.ask(question, "") == environment
+        return screen.ask(f"{changes}. Apply to {environment}? [y/N]", "").lower() in ("y", "yes")
+
+    show = screen.say if as_json else screen.out
+    done = terraform.run(place, action, confirm, show, read_only=read_only)
+    if as_json:
+        screen.document(asdict(done))
+    else:
+        verb = "done: " if done.done else ""
+        screen.out(f"{done.environment}: {verb}{done.changes}")
+
+
+def _repository(root: Path) -> str | None:
+    """OWNER/NAME of the remote, if it is on GitHub."""
+    import os
+
+    from gitops import git
+    from gitops.forge import address
+    from gitops.git import remote
+
+    for name in git.remotes(root):
+        place = address.parse(remote.url(root, name))
+        found = address.on_github(place, os.environ) if place else None
+        if found is not None:
+            return f"{found.owner}/{found.repository}"
+    return None

@@ -1,0 +1,132 @@
+"""Names of cloud resources: within each service's limits, the same at every run, and nobody else's.
+
+A name is what a person can read (prefix and environment, cut to what fits) and six characters that
+tell it apart: a hash of the project's id and the environment. Limits and letters are those of
+https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops import names
+
+if TYPE_CHECKING:
+    from gitops.config import Config
+
+# What counts as an environment of its own: what all have in common, and the state of Terraform.
+SHARED, STATE = "shared", "state"
+HASH = 6
+_ALPHABET = "bcdfghjkmnpqrstvwxz23456789"  # makes no word, and no letter looks like a digit
+
+
+@dataclass(frozen=True)
+class Rule:
+    """The lengths that a service allows (ours may be stricter), and whether it takes hyphens.
+
+    All take lower-case letters and digits, a letter first and a letter or digit last. `source`
+    is the entity's row in the page above, or what says more than it.
+    """
+
+    shortest: int
+    longest: int
+    hyphens: bool
+    source: str
+
+
+RULES: Mapping[str, Rule] = {
+    "resource_group": Rule(1, 90, True, "Microsoft.Resources/resourcegroups"),
+    "storage": Rule(3, 24, False, "Microsoft.Storage/storageAccounts"),
+    "registry": Rule(5, 50, False, "Microsoft.ContainerRegistry/registries"),
+    "vault": Rule(3, 24, True, "Microsoft.KeyVault/vaults"),
+    "logs": Rule(4, 63, True, "Microsoft.OperationalInsights/workspaces"),
+    "insights": Rule(1, 260, True, "Microsoft.Insights/components"),
+    "identity": Rule(3, 128, True, "Microsoft.ManagedIdentity/userAssignedIdentities"),
+    "network": Rule(2, 64, True, "Microsoft.Network/virtualNetworks"),
+    "machine_learning": Rule(3, 33, True, "Microsoft.MachineLearningServices/workspaces"),
+    "kubernetes": Rule(1, 63, True, "Microsoft.ContainerService/managedClusters"),
+    # Its dnsPrefix: https://learn.microsoft.com/rest/api/aks/managed-clusters/create-or-update
+    "kubernetes_dns": Rule(1, 54, True, "managedClusters: dnsPrefix"),
+    "iot_hub": Rule(3, 50, True, "Microsoft.Devices/IotHubs"),
+    "provisioning": Rule(3, 64, True, "Microsoft.Devices/provisioningServices"),
+    "sql_server": Rule(1, 63, True, "Microsoft.Sql/servers"),
+    "data_factory": Rule(3, 63, True, "Microsoft.DataFactory/factories"),
+    "databricks": Rule(3, 64, True, "Microsoft.Databricks/workspaces"),
+    # https://learn.microsoft.com/rest/api/managed-grafana: 2 to 23 letters, digits and hyphens
+    "grafana": Rule(2, 23, True, "Microsoft.Dashboard/grafana"),
+    "budget": Rule(1, 63, True, "Microsoft.Consumption/budgets"),
+    "alerts": Rule(1, 260, True, "Microsoft.Insights/actionGroups"),
+}
+# https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
+# Whole names that are reserved can't arise: the hash is part of each.
+_NOWHERE = ("microsoft", "windows")
+_NOT_FIRST = "login"
+
+
+def derive(kind: str, prefix: str, environment: str, identity: str) -> str:
+    """The name of a resource. `prefix` may be any text: letters that no cloud takes are folded.
+
+    Raises:
+        ValueError: Azure refuses it; the message says why.
+    """
+    rule = RULES[kind]
+    stem, label = names.plain(prefix), names.plain(environment)
+    if not stem or not stem[0].isalpha():
+        stem = f"ml-{stem}".rstrip("-")
+    between = "-" if rule.hyphens else ""
+    if not rule.hyphens:
+        stem, label = stem.replace("-", ""), label.replace("-", "")
+    room = rule.longest - HASH - 2 * len(between)
+    # The environment tells more than the end of a long prefix; it gets up to half.
+    label = label[: max(room // 2, room - len(stem))].strip("-")
+    stem = stem[: room - len(label)].strip("-")
+    parts = [part for part in (stem, label) if part]
+    name = between.join([*parts, _told_apart(identity, environment)])
+    # Joining must not have made what was cut into a word.
+    for word in _NOWHERE:
+        if word in name:
+            raise ValueError(f"has {word!r} in it, which Azure refuses in names")
+    if name.startswith(_NOT_FIRST):
+        raise ValueError(f"starts with {_NOT_FIRST!r}, which Azure refuses in names")
+    return name
+
+
+def of(config: Config, environment: str) -> dict[str, str]:
+    """All names for an environment (or `SHARED`, `STATE`), by kind, of declared infrastructure.
+
+    Raises:
+        ValueError: as `derive`.
+    """
+    declared = config.infrastructure
+    if declared is None or declared.id is None:
+        raise ValueError("no infrastructure is declared")
+    prefix = declared.prefix or config.project
+    return {kind: derive(kind, prefix, environment, declared.id) for kind in RULES}
+
+
+def problems(config: Config) -> Iterator[tuple[str, str]]:
+    """Why names can't work: the environment (or `SHARED`, `STATE`), and what is wrong."""
+    taken: dict[tuple[str, str], str] = {}
+    for environment in (SHARED, STATE, *(one.name for one in config.environments)):
+        try:
+            found = of(config, environment)
+        except ValueError as error:
+            yield environment, str(error)
+            continue
+        for kind, name in found.items():
+            if (other := taken.setdefault((kind, name), environment)) != environment:
+                yield environment, f"has the same name for its {kind} as {other}: {name}"
+                break
+
+
+def _told_apart(identity: str, environment: str) -> str:
+    """Six characters of a hash, of which a letter is the first: names of all services take it."""
+    digest = hashlib.blake2b(f"{identity}\0{environment}".encode(), digest_size=16).digest()
+    number, found = int.from_bytes(digest, "big"), ""
+    for at in range(HASH):
+        number, rest = divmod(number, 19 if at == 0 else len(_ALPHABET))
+        found += _ALPHABET[rest]
+    return found

@@ -1,0 +1,226 @@
+"""The part of `gitops.yaml` that says what is provisioned in a cloud, for each environment."""
+
+from __future__ import annotations
+
+import secrets
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, model_validator
+
+from gitops import config_values as values
+from gitops.config_base import Frozen, Several
+
+Generator = Literal["terraform-azure"]
+# https://learn.microsoft.com/azure/reliability/regions-list: the programmatic name
+Region = Annotated[
+    str,
+    values.Text(
+        "^[a-z]+[a-z0-9]*$",
+        "a region is its short name, as westeurope",
+        ("westeurope",),
+        longest=40,
+    ),
+]
+# Sizes of virtual machines: https://learn.microsoft.com/azure/virtual-machines/vm-naming-conventions
+Size = Annotated[
+    str,
+    values.Text(
+        "^Standard_[A-Z][A-Za-z0-9_-]*$",
+        "a size is as Standard_D4s_v5",
+        ("Standard_D4s_v5",),
+        longest=64,
+    ),
+]
+Identity = Annotated[
+    str,
+    values.Text(
+        "^[a-z0-9]{4,16}$",
+        "an id has 4-16 lower-case letters and digits",
+        ("k7q2m9xd",),
+        longest=16,
+    ),
+]
+Prefix = Annotated[
+    str,
+    values.Text(
+        "^[a-z][a-z0-9]*(-[a-z0-9]+)*$",
+        "names start with lower-case letters, digits and single hyphens",
+        ("flights",),
+        longest=32,
+    ),
+]
+Email = Annotated[
+    str,
+    values.Text(
+        r"^[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+$",
+        "an e-mail address has one @",
+        ("ml@example.org",),
+    ),
+]
+
+
+class Cluster(Frozen):
+    """Machines that are there only while something runs on them."""
+
+    size: Size = Field(default="Standard_D4s_v5", description="The size of a machine.")
+    nodes: int = Field(default=2, ge=1, le=100, description="The most machines at a time.")
+
+
+class AzureML(Frozen):
+    """An Azure Machine Learning workspace; its clusters scale down to no machine."""
+
+    cpu: Cluster | None = Field(default=None, description="A cluster of machines without a GPU.")
+    gpu: Cluster | None = Field(
+        default=None,
+        description="A cluster of machines with a GPU.",
+        examples=[{"size": "Standard_NC4as_T4_v3", "nodes": 1}],
+    )
+
+
+class Aks(Frozen):
+    """A Kubernetes cluster with workload identity."""
+
+    size: Size = Field(default="Standard_D2s_v5", description="The size of a machine.")
+    nodes: int = Field(default=3, ge=1, le=100, description="The most machines; the fewest is 1.")
+    gpu: Cluster | None = Field(
+        default=None,
+        description="A second pool with GPUs, which scales down to no machine.",
+        examples=[{"size": "Standard_NC4as_T4_v3", "nodes": 1}],
+    )
+
+
+class Iot(Frozen):
+    """An IoT Hub with device provisioning (DPS)."""
+
+    sku: Literal["S1", "S2", "S3"] = Field(default="S1", description="The hub's tier.")
+    units: int = Field(default=1, ge=1, le=200, description="How many units of that tier.")
+
+
+class Sql(Frozen):
+    """An Azure SQL database; nobody logs in by password."""
+
+    sku: Annotated[
+        str,
+        values.Text(
+            "^[A-Za-z0-9_]+$", "a service objective is as GP_S_Gen5_1", ("GP_S_Gen5_1",), longest=40
+        ),
+    ] = Field(default="GP_S_Gen5_1", description="The service objective; S_ pauses when idle.")
+    gb: int = Field(default=32, ge=1, le=4096, description="Its largest size in GB.")
+
+
+class DataFactory(Frozen):
+    """A data factory, whose identity may write to the environment's storage."""
+
+
+class Databricks(Frozen):
+    """A Databricks workspace (premium, which role-based access needs)."""
+
+
+class Grafana(Frozen):
+    """Managed Grafana over the environment's metrics and logs."""
+
+
+class Alerts(Frozen):
+    """Who hears of requests that fail, and of a storage that doesn't answer."""
+
+    emails: Annotated[Several[Email], Field(min_length=1)] = Field(
+        description="Who is told.", examples=[["ml@example.org"]]
+    )
+
+
+class Budget(Frozen):
+    """What an environment may cost in a month; a warning, not a limit."""
+
+    amount: int = Field(
+        ge=1, description="In the subscription's currency, for a month.", examples=[200]
+    )
+    emails: Annotated[Several[Email], Field(min_length=1)] = Field(
+        description="Who is told at 80 % (forecast) and at 100 %.", examples=[["ml@example.org"]]
+    )
+
+
+class Components(Frozen):
+    """What is provisioned beside the core; what isn't here isn't made."""
+
+    azureml: AzureML | None = None
+    aks: Aks | None = None
+    iot: Iot | None = None
+    sql: Sql | None = None
+    data_factory: DataFactory | None = None
+    databricks: Databricks | None = None
+    grafana: Grafana | None = None
+    alerts: Alerts | None = None
+    budget: Budget | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _given(cls, data: Any) -> Any:  # noqa: ANN401
+        """`iot:` alone would be nothing at all, and look like an IoT hub."""
+        for name, value in data.items() if isinstance(data, dict) else ():
+            if value is None:
+                raise values.wrong("has no value", f"write {name}: {{}}, or remove it", at=name)
+        return data
+
+    @property
+    def declared(self) -> tuple[str, ...]:
+        """The names of what is declared."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class Infrastructure(Frozen):
+    """What is provisioned: the core always (storage, registry, vault, logs), and components."""
+
+    provider: Literal["azure", "local"] = Field(
+        description="Where; `local`: this machine, so there's nothing to provision.",
+        examples=["azure"],
+    )
+    generator: Generator = Field(
+        default="terraform-azure", description="What writes infrastructure/."
+    )
+    id: Identity | None = Field(
+        default=None,
+        description="What makes the names of this project's resources its own, all over the cloud."
+        " It never changes, or everything would be made anew.",
+    )
+    prefix: Prefix | None = Field(
+        default=None, description="What names of resources start with; by default the project."
+    )
+    region: Region = Field(default="westeurope", description="Where resources are.")
+    private: bool = Field(
+        default=False,
+        description="Reached only from inside a virtual network: no public endpoint. It costs more,"
+        " and CI needs runners in that network.",
+    )
+    components: Components = Components()
+
+    @property
+    def in_cloud(self) -> bool:
+        """Whether there's anything to provision."""
+        return self.provider != "local"
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.in_cloud and self.id is None:
+            raise values.wrong(
+                "is missing: without it another's resources could have the same names",
+                f"write id: {new_id()}",
+                at="id",
+            )
+        if self.private and self.components.databricks is not None:
+            raise values.wrong(
+                "is true, but a Databricks workspace can't be reached by private addresses alone",
+                "remove databricks, or write private: false",
+                at="private",
+            )
+        if not self.in_cloud and self.components.declared:
+            raise values.wrong(
+                f"has {', '.join(self.components.declared)}, but the provider is local",
+                "remove it, or write provider: azure",
+                at="components",
+            )
+        return self
+
+
+def new_id() -> str:
+    """An id that nobody else has; letters and digits that make no word and aren't mixed up."""
+    return "".join(secrets.choice("bcdfghjkmnpqrstvwxz23456789") for _ in range(8))

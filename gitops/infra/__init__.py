@@ -1,0 +1,1 @@
+"""The code below infrastructure/: checked without a cloud, planned, applied and destroyed."""

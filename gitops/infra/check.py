@@ -1,0 +1,159 @@
+"""`gitops infra check`: everything about infrastructure/ that can be known without a cloud.
+
+A check whose program isn't installed says so: it has neither passed nor failed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gitops import proc
+from gitops.errors import ConfigError, Where
+from gitops.infra import hcl, schema
+
+TOOLS = ("terraform", "tofu")
+State = Literal["passed", "failed", "not installed"]
+_SKIP = re.compile(r"checkov:skip=(\w+)[^\S\n]*(:?)[^\S\n]*([^\n]*)")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What is wrong, and where."""
+
+    where: Where
+    text: str
+
+
+@dataclass(frozen=True)
+class Check:
+    """A check: what it looked with (a program and version), and what it found."""
+
+    name: str
+    state: State
+    by: str
+    findings: tuple[Finding, ...] = ()
+
+
+NAMES = ("format", "syntax", "arguments", "reasons", "security")
+
+
+def run(folder: Path, names: Sequence[str] = NAMES) -> tuple[Check, ...]:
+    """The checks of these names, of the folder `infrastructure`.
+
+    Raises:
+        ConfigError: there is no such folder.
+        ToolError: a program that is installed broke down.
+    """
+    if not any(folder.rglob("*.tf")):
+        raise ConfigError(
+            f"there's no infrastructure in {folder}",
+            fix="gitops add infrastructure",
+            where=Where(folder),
+        )
+    found: list[Check] = []
+    if "format" in names:
+        found.append(_format(folder))
+    if {"syntax", "arguments"} & set(names):
+        found += (one for one in _hcl(folder) if one.name in names)
+    if "reasons" in names:
+        found.append(_explained(folder))
+    if "security" in names:
+        found.append(_security(folder))
+    return tuple(found)
+
+
+def tool(wanted: str | None = None) -> str | None:
+    """Terraform or OpenTofu, whichever is on PATH; None if neither is."""
+    names = (wanted,) if wanted else TOOLS
+    return next((name for name in names if shutil.which(name)), None)
+
+
+def _check(name: str, by: str, findings: Iterator[Finding]) -> Check:
+    found = tuple(findings)
+    return Check(name, "failed" if found else "passed", by, found)
+
+
+def _format(folder: Path) -> Check:
+    program = tool()
+    if program is None:
+        return Check("format", "not installed", "terraform or tofu")
+    done = proc.run([program, "fmt", "-check", "-recursive"], cwd=folder, check=False)
+    names = [line for line in done.out.splitlines() if line.endswith((".tf", ".tfvars"))]
+    if done.code and not names:
+        raise proc.failed([program, "fmt", "-check"], done)
+    findings = (
+        Finding(Where(folder / name), f"isn't formatted: {program} fmt -recursive {folder.name}")
+        for name in names
+    )
+    return _check("format", f"{program} fmt", findings)
+
+
+def _hcl(folder: Path) -> Iterator[Check]:
+    version = f"azurerm {schema.table()['version']}"
+    if not hcl.installed():
+        yield Check("syntax", "not installed", "python-hcl2")
+        yield Check("arguments", "not installed", f"python-hcl2, {version}")
+        return
+    faults = list(_faults(folder))
+    yield _check("syntax", "python-hcl2", iter(faults))
+    if faults:  # the rest would speak of what couldn't be read
+        return
+    found = schema.folders(folder)
+    unknown = schema.unknown(found)
+    beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
+    problems = (Finding(one.where, one.text) for one in schema.problems(found))
+    yield _check("arguments", f"{version}{beside}", problems)
+
+
+def _faults(folder: Path) -> Iterator[Finding]:
+    for path in sorted(folder.rglob("*.tf")):
+        try:
+            hcl.read(path)
+        except ConfigError as error:
+            where = error.where if isinstance(error.where, Where) else Where(path)
+            yield Finding(where, error.message)
+
+
+def _explained(folder: Path) -> Check:
+    """A rule of security that is switched off has its reason beside it."""
+    findings = (
+        Finding(Where(path, number), f"{found[1]} is skipped without a reason")
+        for path in sorted(folder.rglob("*.tf"))
+        for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1)
+        if (found := _SKIP.search(line)) and len(found[3].split()) < 2
+    )
+    return _check("reasons", "gitops", findings)
+
+
+def _security(folder: Path) -> Check:
+    if shutil.which("checkov") is None:
+        return Check("security", "not installed", "checkov")
+    command = ["checkov", "--directory", str(folder), "--framework", "terraform"]
+    command += ["--compact", "--quiet", "--skip-download", "--output", "json"]
+    done = proc.run(command, cwd=folder, check=False)
+    try:
+        report = json.loads(done.out)
+    except ValueError as error:
+        raise proc.failed(command, done) from error
+    return _check("security", "checkov", _failed(folder, report))
+
+
+def _failed(folder: Path, report: object) -> Iterator[Finding]:
+    """The failed checks of checkov's report: a mapping, a list of them, or one without results."""
+    for one in report if isinstance(report, list) else [report]:
+        results = one.get("results", {}) if isinstance(one, dict) else {}
+        for failed in results.get("failed_checks", ()):
+            first = (failed.get("file_line_range") or [None])[0]
+            path = folder / str(failed.get("file_path", "")).lstrip("/")
+            text = (
+                f"{failed.get('check_id')}: {failed.get('check_name')} ({failed.get('resource')})"
+            )
+            yield Finding(Where(path, first), text)
+        errors = results.get("parsing_errors", ())
+        yield from (Finding(Where(folder / str(name)), "checkov can't read it") for name in errors)

@@ -1,0 +1,216 @@
+"""Planning, applying and destroying what is below infrastructure/, by Terraform or OpenTofu.
+
+What is applied is the plan that was shown, byte for byte: it lies in a private folder meanwhile,
+since it may hold secrets, and goes whatever happens.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from gitops import cloudnames, proc
+from gitops.config import Config
+from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
+from gitops.infra.check import TOOLS, tool
+
+FOLDER = "infrastructure"
+Action = Literal["plan", "apply", "destroy"]
+Say = Callable[[str], None]
+# A tool that is killed while it applies leaves a lock, and resources that its state doesn't know.
+_GRACE_SECONDS = 900.0
+
+
+@dataclass(frozen=True)
+class Changes:
+    """How many resources a plan would make, change, and take away (replaced ones count as both)."""
+
+    create: int
+    update: int
+    delete: int
+
+    @property
+    def due(self) -> bool:
+        """Whether anything would change."""
+        return bool(self.create or self.update or self.delete)
+
+    def __str__(self) -> str:
+        return f"{self.create} to make, {self.update} to change, {self.delete} to take away"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to: what the plan would change, and whether that was done."""
+
+    environment: str
+    action: Action
+    changes: Changes
+    done: bool
+
+
+@dataclass(frozen=True)
+class Root:
+    """A folder that Terraform runs in, with the program and the environment variables for it."""
+
+    environment: str
+    folder: Path
+    program: str
+    env: Mapping[str, str | None]
+
+
+def open_root(
+    root: Path, config: Config, environment: str, program: str | None, repository: str | None
+) -> Root:
+    """The root of an environment, or of what all share.
+
+    `repository`: OWNER/NAME on GitHub, which identities trust; None: the remote isn't there.
+
+    Raises:
+        ConfigError: no infrastructure is declared, or its files aren't there.
+        UsageError: there's no such environment.
+        ToolError: neither Terraform nor OpenTofu is installed, or nobody is logged in.
+    """
+    declared = config.infrastructure
+    if declared is None or not declared.in_cloud:
+        raise ConfigError(
+            "no infrastructure is declared, so there's nothing to provision"
+            if declared is None
+            else "the provider is local: there's nothing to provision",
+            fix="gitops add infrastructure",
+            where=Where(root / "gitops.yaml"),
+        )
+    shared = environment == cloudnames.SHARED
+    name = environment if shared else config.environment(environment).name
+    folder = root / FOLDER / ("shared" if shared else f"environments/{name}")
+    if not any(folder.glob("*.tf")):
+        raise ConfigError("there's no Terraform here", fix="gitops sync", where=Where(folder))
+    found = tool(program)
+    if found is None:
+        wanted = program or " or ".join(TOOLS)
+        raise ToolError(f"there's no {wanted} on PATH", fix=f"install {wanted}, 1.9 or newer")
+    env = login(os.environ)
+    if shared and "github" in config.ci and "TF_VAR_github_repository" not in os.environ:
+        if repository is None:
+            raise UsageError(
+                "which repository on GitHub may log in? There's no remote there",
+                fix="git remote add origin URL; or TF_VAR_github_repository=OWNER/NAME",
+            )
+        env["TF_VAR_github_repository"] = repository
+    return Root(name, folder, found, env)
+
+
+def login(env: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables by which Terraform logs in to Azure as this job or person does.
+
+    In a job by its token, without a secret; else by the Azure CLI, which knows the subscription:
+    https://registry.terraform.io/providers/hashicorp/azurerm/latest/docs/guides/service_principal_oidc
+
+    Raises:
+        ToolError: the Azure CLI isn't there, or isn't logged in.
+    """
+    found: dict[str, str | None] = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+    if {"idToken", "servicePrincipalId", "tenantId"} <= env.keys():  # AzureCLI@2 of Azure Pipelines
+        found |= {
+            "ARM_USE_OIDC": "true",
+            "ARM_OIDC_TOKEN": env["idToken"],
+            "ARM_CLIENT_ID": env["servicePrincipalId"],
+            "ARM_TENANT_ID": env["tenantId"],
+        }
+    elif "ACTIONS_ID_TOKEN_REQUEST_URL" in env and env.get("AZURE_CLIENT_ID"):
+        found |= {
+            "ARM_USE_OIDC": "true",
+            "ARM_CLIENT_ID": env["AZURE_CLIENT_ID"],
+            "ARM_TENANT_ID": env.get("AZURE_TENANT_ID", ""),
+        }
+    subscription = env.get("ARM_SUBSCRIPTION_ID") or env.get("AZURE_SUBSCRIPTION_ID")
+    return {**found, "ARM_SUBSCRIPTION_ID": subscription or _subscription()}
+
+
+def _subscription() -> str:
+    fix = "az login, and az account set --subscription NAME; or set ARM_SUBSCRIPTION_ID"
+    try:
+        command = ["az", "account", "show", "--query", "id", "--output", "tsv"]
+        done = proc.run(command, check=False, timeout=120)
+    except ToolError as error:
+        raise ToolError("no subscription is known, and there's no Azure CLI", fix=fix) from error
+    if done.code or not done.out.strip():
+        raise ToolError("the Azure CLI isn't logged in", fix=fix)
+    return done.out.strip()
+
+
+def run(
+    root: Root, action: Action, confirm: Callable[[Changes], bool], show: Say, *, read_only: bool
+) -> Outcome:
+    """Plan, show it, and (`apply`, `destroy`) do it once it is confirmed.
+
+    `read_only`: by who may only read: no lock is taken, and nothing is looked up anew.
+
+    Raises:
+        ToolError: Terraform failed.
+        AnswerNo: it wasn't confirmed; nothing was changed.
+    """
+    with ExitStack() as stack:
+        private = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gitops-infra-")))
+        plan = private / "plan"
+        lock = ["-lock=false"] if read_only else []
+        _tell(root, ["init", "-input=false", *lock], show)
+        options = ["-input=false", f"-out={plan}", *lock]
+        options += ["-refresh=false"] if read_only else []
+        options += ["-destroy"] if action == "destroy" else []
+        _tell(root, ["plan", *options], show)
+        changes = _changes(root, plan)
+        if action == "plan" or not changes.due:
+            return Outcome(root.environment, action, changes, done=False)
+        if not confirm(changes):
+            raise AnswerNo(f"nothing was changed in {root.environment}")
+        _tell(root, ["apply", "-input=false", str(plan)], show)
+        return Outcome(root.environment, action, changes, done=True)
+
+
+def _tell(root: Root, arguments: list[str], show: Say) -> None:
+    command = [root.program, *arguments]
+    said: list[str] = []
+
+    def hear(line: str) -> None:
+        said.append(line)
+        show(line)
+
+    code = proc.stream(command, hear, cwd=root.folder, env=root.env, grace=_GRACE_SECONDS)
+    if code:
+        raise ToolError(
+            f"{root.program} {arguments[0]} failed in {root.folder} with exit code {code}",
+            fix=_fix("\n".join(said)),
+        )
+
+
+def _fix(said: str) -> str:
+    """What to do about the failures that a beginner meets first."""
+    if "Error acquiring the state lock" in said:
+        return "somebody else is at work there; if nobody is: terraform force-unlock ID, as it says"
+    if "ResourceNotFound" in said or "ContainerNotFound" in said or "no such host" in said:
+        return "is there a place for the state? sh infrastructure/bootstrap.sh; then: shared first"
+    if "AuthorizationPermissionMismatch" in said or "AuthorizationFailed" in said:
+        return (
+            "that identity lacks the right: infrastructure/shared/roles.tf gives them, and they"
+            " take some minutes to count"
+        )
+    return "read what it said above"
+
+
+def _changes(root: Root, plan: Path) -> Changes:
+    command = [root.program, "show", "-json", str(plan)]
+    done = proc.run(command, cwd=root.folder, env=root.env)
+    try:
+        resources = json.loads(done.out).get("resource_changes", [])
+        actions = [one["change"]["actions"] for one in resources]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ToolError(f"{root.program} show -json wrote no plan") from error
+    return Changes(
+        *(sum(kind in one for one in actions) for kind in ("create", "update", "delete"))
+    )

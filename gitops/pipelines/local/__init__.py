@@ -1,0 +1,1 @@
+"""A workflow on this machine: the typed pipeline that the platforms' files are emitted from."""

@@ -1,0 +1,77 @@
+"""`gitops add infrastructure`: declared in gitops.yaml, and what that needs written."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from gitops import config, yamledit, yamlfile
+from gitops.config_infrastructure import Components, new_id
+from gitops.errors import AnswerNo, ConfigError
+from gitops.scaffold import disk, sync
+
+
+@dataclass(frozen=True)
+class Declared:
+    """What `gitops add infrastructure` did: files as they are now (none: it was so already)."""
+
+    files: tuple[str, ...]
+    conflicts: tuple[str, ...]
+
+
+def add(root: Path, settings: Mapping[str, str]) -> Declared:
+    """Declare infrastructure in gitops.yaml, or change what is declared, and write what it needs.
+
+    `settings`: keys of `infrastructure:` (or of its components, with dots) to values as YAML has
+    them; an empty one is a component as it is by default.
+
+    Raises:
+        AnswerNo: the repository isn't in sync.
+        ConfigError: what would be declared can't be; gitops.yaml is as it was.
+    """
+    if sync.survey(root).changes:
+        raise AnswerNo(
+            "the repository isn't in sync, so what infrastructure adds can't be told apart",
+            fix="gitops sync, commit, then say it again",
+        )
+    path = root / config.FILE
+    before = path.read_bytes()
+    data = yamlfile.read(path).data.get("infrastructure")
+    change: dict[yamlfile.Place, object] = {("infrastructure",): _wanted(data, settings, path)}
+    config.parse(yamledit.apply(before.decode(), path, change).encode(), path)
+    if not yamlfile.edit(path, change):
+        return Declared((), ())
+    try:
+        plan = sync.sync(root).plan
+    except BaseException:
+        disk.write_whole(path, before)
+        raise
+    files = tuple(str(entry.file.path) for entry in plan.changes)
+    conflicts = tuple(str(entry.file.path) for entry in plan.conflicts)
+    return Declared((config.FILE, *files), conflicts)
+
+
+def _wanted(data: object, settings: Mapping[str, str], path: Path) -> dict[str, object]:
+    """The section with the settings in it."""
+    there = copy.deepcopy(data) if isinstance(data, dict) else {}
+    wanted = there or {"provider": "azure", "id": new_id(), "region": "westeurope"}
+    if there.get("id") and settings.get("id", there["id"]) != there["id"]:
+        raise ConfigError(
+            "with another id every resource would be made anew, under another name",
+            fix="leave it as it is",
+            where=yamlfile.read(path).where(("infrastructure", "id")),
+        )
+    for key, value in settings.items():
+        steps = key.split(".")
+        if steps[0] in Components.model_fields:
+            steps = ["components", *steps]
+        here: dict[str, object] = wanted
+        for step in steps[:-1]:
+            inner = here.get(step)
+            here[step] = inner if isinstance(inner, dict) else {}
+            here = here[step]  # type: ignore[assignment]
+        parsed = yamlfile.parse(f"value: {value or '{}'}".encode(), Path(f"--set {key}"))
+        here[steps[-1]] = parsed.data["value"]
+    return wanted

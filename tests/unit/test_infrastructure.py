@@ -1,0 +1,502 @@
+"""What `infrastructure:` comes to as code: every combination under every offline check."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from gitops import config, pipelines
+from gitops.config_infrastructure import Components
+from gitops.errors import AnswerNo, ConfigError
+from gitops.infra import check, schema
+from gitops.scaffold import infrastructure, provision, sync
+from tests.unit.scaffolds import Scaffold, git, scaffold
+
+PROJECT = Path(__file__).resolve().parents[2]
+HEAD = """\
+version: 1
+project: flights
+ci: [github, azure]
+models: {late: {task: binary}}
+infrastructure:
+  provider: azure
+  id: k7q2m9xd
+"""
+PARTS = {
+    "azureml": "{cpu: {size: Standard_D4s_v5}, gpu: {size: Standard_NC4as_T4_v3, nodes: 1}}",
+    "aks": "{gpu: {size: Standard_NC4as_T4_v3}}",
+    "iot": "{units: 2}",
+    "sql": "{}",
+    "data_factory": "{}",
+    "databricks": "{}",
+    "grafana": "{}",
+    "alerts": "{emails: [ml@example.org, ops@example.org]}",
+    "budget": "{amount: 200, emails: [ml@example.org]}",
+}
+PRIVATE = [part for part in PARTS if part != "databricks"]
+COMBINATIONS = {
+    "core": HEAD,
+    "private-core": HEAD + "  private: true\n",
+    **{part: f"{HEAD}  components:\n    {part}: {text}\n" for part, text in PARTS.items()},
+    "everything": HEAD
+    + "".join(["  components:\n", *(f"    {part}: {text}\n" for part, text in PARTS.items())]),
+    "private-everything": HEAD
+    + "".join(
+        ["  private: true\n  components:\n", *(f"    {part}: {PARTS[part]}\n" for part in PRIVATE)]
+    ),
+    "github-only": HEAD.replace("[github, azure]", "[github]"),
+    "azure-only": HEAD.replace("[github, azure]", "[azure]"),
+    "one-environment": HEAD + "environments: [{name: prod, branch: main}]\n",
+    "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
+}
+
+
+@pytest.fixture(autouse=True)
+def _checkov(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one of `make .checkov/ready`, where it's there."""
+    monkeypatch.setenv("PATH", f"{os.environ['PATH']}:{PROJECT / '.checkov' / 'bin'}")
+
+
+def parse(text: str) -> config.Config:
+    return config.parse(text.encode(), Path("gitops.yaml"))
+
+
+def files(text: str) -> dict[str, bytes]:
+    return {str(one.path): one.content for one in infrastructure.rendered(parse(text))}
+
+
+def lay(text: str, folder: Path) -> Path:
+    """The files in a folder; the top of the infrastructure."""
+    for path, content in files(text).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    return folder / "infrastructure"
+
+
+def findings(top: Path, name: str) -> list[str]:
+    """What a check finds; it must be installed."""
+    (found,) = check.run(top, [name])
+    if found.state == "not installed":
+        pytest.skip(f"{found.by} isn't installed")
+    assert (found.state == "failed") == bool(found.findings)
+    return [f"{one.where}: {one.text}" for one in found.findings]
+
+
+def test_every_component_is_among_the_combinations() -> None:
+    assert PARTS.keys() == Components.model_fields.keys()
+
+
+@pytest.mark.parametrize("check_", ["format", "syntax", "arguments", "reasons"])
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_no_finding(name: str, check_: str, tmp_path: Path) -> None:
+    assert findings(lay(COMBINATIONS[name], tmp_path), check_) == []
+
+
+@pytest.mark.parametrize("name", ["core", "everything", "private-everything"])
+def test_no_finding_of_security(name: str, tmp_path: Path) -> None:
+    assert findings(lay(COMBINATIONS[name], tmp_path), "security") == []
+
+
+def test_the_table_has_every_type_that_templates_use(tmp_path: Path) -> None:
+    for name in ("everything", "private-everything"):
+        assert schema.unknown(schema.folders(lay(COMBINATIONS[name], tmp_path / name))) == ()
+
+
+# ---------------------------------------------------------------- each check fires
+
+SHARED, CORE = "shared/main.tf", "modules/environment/main.tf"
+DEV = "environments/dev/main.tf"
+MUTATIONS = [
+    (
+        "format",
+        SHARED,
+        "  is_hns_enabled                    = true",
+        "  is_hns_enabled = true",
+        "fmt",
+    ),
+    ("syntax", SHARED, 'resource "azurerm_storage_account" "dvc" {', "resource {{", "isn't HCL"),
+    (
+        "arguments",
+        CORE,
+        "  is_hns_enabled  ",
+        "  is_hsn_enabled  ",
+        "did you mean 'is_hns_enabled'",
+    ),
+    ("arguments", CORE, '  sku_name                      = "standard"\n', "", "needs 'sku_name'"),
+    ("arguments", CORE, "  network_rules {", "  network_rule {", "no block 'network_rule'"),
+    (
+        "arguments",
+        CORE,
+        '    default_action = "Allow"\n    bypass         = ["',
+        '    bypass = ["',
+        "needs 'def",
+    ),
+    ("arguments", CORE, "    category_group =", "    category_groups =", "has no argument"),
+    (
+        "arguments",
+        CORE,
+        "log_analytics_workspace.this.id",
+        "log_analytics_workspace.logs.id",
+        "there is no",
+    ),
+    (
+        "arguments",
+        CORE,
+        "analytics_workspace.this.id",
+        "analytics_workspace.this.ident",
+        "no attribute",
+    ),
+    (
+        "arguments",
+        CORE,
+        "client_config.current.tenant_id",
+        "client_config.this.tenant_id",
+        "data.azurerm",
+    ),
+    ("arguments", CORE, "= var.region", "= var.regoin", "no var.regoin; did you mean 'region'"),
+    ("arguments", SHARED, "= local.group", "= local.groups", "no local.groups; did you mean"),
+    ("arguments", DEV, "  region      =", "  regions     =", "no variable 'regions'"),
+    ("arguments", DEV, "  region      =", "  regions     =", "needs the variable 'region'"),
+    ("arguments", DEV, "../modules/environment", "../modules/environmet", "there's no module in"),
+    (
+        "arguments",
+        DEV,
+        "module.environment.resources",
+        "module.environments.resources",
+        "no module.",
+    ),
+    ("reasons", SHARED, ": no queue is used", "", "CKV_AZURE_33 is skipped without a reason"),
+    ("security", SHARED, '"TLS1_2"', '"TLS1_0"', "CKV_AZURE_44"),
+    ("security", SHARED, "  # checkov:skip=CKV_AZURE_33: no queue is used\n", "", "CKV_AZURE_33"),
+]
+
+
+@pytest.mark.parametrize(("name", "file", "old", "new", "finding"), MUTATIONS)
+def test_each_check_fires(
+    name: str, file: str, old: str, new: str, finding: str, tmp_path: Path
+) -> None:
+    top = lay(COMBINATIONS["core"], tmp_path)
+    text = (top / file).read_text()
+    assert old in text
+    (top / file).write_text(text.replace(old, new, 1))
+    found = findings(top, name)
+    assert any(finding in one for one in found), found
+    assert any(file in one for one in found)
+
+
+def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    top = lay(COMBINATIONS["core"], tmp_path)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("importlib.util.find_spec", lambda _: None)
+    states = {one.name: one.state for one in check.run(top)}
+    assert states.pop("reasons") == "passed"
+    assert set(states.values()) == {"not installed"}
+    assert len(states) == 4
+
+
+def test_a_checker_that_breaks_down_is_no_pass(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gitops.errors import ToolError
+
+    top = lay(COMBINATIONS["core"], tmp_path)
+    fake = tmp_path / "bin" / "checkov"
+    fake.parent.mkdir()
+    fake.write_text("#!/bin/sh\necho no report\nexit 0\n")
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{fake.parent}:/usr/bin:/bin")
+    with pytest.raises(ToolError, match="checkov"):
+        check.run(top)
+
+
+def test_without_infrastructure_there_is_nothing_to_check(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        check.run(tmp_path)
+    assert refused.value.fix == "gitops add infrastructure"
+
+
+# ---------------------------------------------------------------- only what is declared
+
+
+def resources(text: str) -> set[str]:
+    """Types of resources in all files."""
+    joined = b"\n".join(files(text).values()).decode()
+    return set(re.findall(r'^resource "(azurerm_\w+)"', joined, re.MULTILINE))
+
+
+def test_nothing_declared_nothing_written() -> None:
+    assert files(HEAD.partition("infrastructure:")[0]) == {}
+    assert files(HEAD.partition("infrastructure:")[0] + "infrastructure: {provider: local}\n") == {}
+
+
+@pytest.mark.parametrize(
+    ("part", "types"),
+    [
+        ("azureml", {"machine_learning_workspace", "machine_learning_compute_cluster"}),
+        ("aks", {"kubernetes_cluster", "kubernetes_cluster_node_pool"}),
+        ("iot", {"iothub", "iothub_dps", "iothub_shared_access_policy"}),
+        ("sql", {"mssql_server", "mssql_database"}),
+        ("data_factory", {"data_factory"}),
+        ("databricks", {"databricks_workspace"}),
+        ("grafana", {"dashboard_grafana"}),
+        (
+            "alerts",
+            {
+                "monitor_action_group",
+                "monitor_metric_alert",
+                "monitor_scheduled_query_rules_alert_v2",
+            },
+        ),
+        ("budget", {"consumption_budget_resource_group"}),
+    ],
+)
+def test_a_component_brings_its_own_and_no_more(part: str, types: set[str]) -> None:
+    added = resources(COMBINATIONS[part]) - resources(COMBINATIONS["core"])
+    assert added == {f"azurerm_{one}" for one in types}
+
+
+def test_clusters_scale_to_nothing() -> None:
+    text = files(COMBINATIONS["everything"])["infrastructure/modules/environment/azureml.tf"]
+    assert text.count(b"min_node_count                       = 0") == 2
+    pool = files(COMBINATIONS["everything"])["infrastructure/modules/environment/aks.tf"]
+    assert b"min_count             = 0" in pool
+
+
+def test_private_is_private_everywhere() -> None:
+    for path, content in files(COMBINATIONS["private-everything"]).items():
+        assert not re.search(rb"public_network(_access)?_enabled\s+= true", content), path
+        assert b'default_action = "Allow"' not in content, path
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_every_right_has_its_reason(name: str) -> None:
+    text = "".join(
+        content.decode()
+        for path, content in files(COMBINATIONS[name]).items()
+        if "/shared/" in path
+    )
+    roles = re.findall(r'resource "azurerm_role_assignment" "\w+" \{(.*?)\n\}', text, re.DOTALL)
+    assert roles
+    assert not [one for one in roles if not re.search(r'description\s+= "[A-Z].{20,}"', one)]
+    assert not re.search(r'role_definition_name = "(Owner|User Access Administrator)"', text)
+    # Rights are given where a person applies, and by no pipeline.
+    others = [c for p, c in files(COMBINATIONS[name]).items() if "/shared/" not in p]
+    assert not any(b"azurerm_role_assignment" in one for one in others)
+
+
+# ---------------------------------------------------------------- no secret, and whom to trust
+
+GUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
+SECRETS = re.compile(
+    rf"(?i){GUID}|AccountKey=|SharedAccessKey=[^;\"$]|\bsig=|-----BEGIN|client_secret|"
+    r"(?:password|secret|access_key|token)\s*=\s*\"[^\"$]+\"|[A-Za-z0-9+/]{40,}={1,2}(?![\\w=])"
+)
+
+
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_no_secret_and_no_subscription_in_any_file(name: str) -> None:
+    for path, content in files(COMBINATIONS[name]).items():
+        assert not SECRETS.search(content.decode()), path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        'subscription_id = "11111111-2222-3333-4444-555555555555"',
+        'connection_string = "HostName=x;SharedAccessKey=abc="',
+        'administrator_login_password = "hunter2!"',
+        "-----BEGIN PRIVATE KEY-----",
+        'key = "' + "aB3" * 28 + '=="',
+    ],
+)
+def test_the_scan_fires(text: str) -> None:
+    assert SECRETS.search(text)
+
+
+def subjects(text: str) -> dict[str, list[str]]:
+    """Subjects that identities trust, with OWNER/NAME in them, by the credential's name."""
+    made = files(text)["infrastructure/shared/identities.tf"].decode()
+    found = re.findall(
+        r'"azurerm_federated_identity_credential" "(\w+)" \{(.*?)\n\}', made, re.DOTALL
+    )
+    return {
+        name: [one.replace("${var.github_repository}", "OWNER/NAME")]
+        for name, body in found
+        for one in re.findall(r'subject\s+= "(repo:[^"]*)"', body)
+    }
+
+
+def test_each_environment_is_trusted_by_exactly_one_subject_as_workflows_have_it() -> None:
+    declared = parse(COMBINATIONS["github-only"])
+    found = subjects(COMBINATIONS["github-only"])
+    assert found == {
+        "github": ["repo:OWNER/NAME:environment:${each.key}"],
+        "github_pull_request": ["repo:OWNER/NAME:pull_request"],
+        "github_build": ["repo:OWNER/NAME:ref:refs/heads/main"],
+    }
+    names = {one.name for one in declared.environments}
+    for name in pipelines.names():
+        for job in pipelines.load(name, declared, "github").jobs:
+            assert job.environment is None or job.environment in names
+
+
+def test_the_workflow_is_there_where_infrastructure_is_declared() -> None:
+    def named(text: str) -> list[str]:
+        return [path for path, _ in pipelines.render(parse(text)) if "infrastructure" in path]
+
+    assert named(HEAD) == [
+        ".github/workflows/infrastructure.yml",
+        ".azure-pipelines/infrastructure.yml",
+    ]
+    assert named(HEAD.partition("infrastructure:")[0]) == []
+    assert named(HEAD.partition("infrastructure:")[0] + "infrastructure: {provider: local}\n") == []
+
+
+def test_an_environment_is_applied_as_itself_and_planned_as_whoever_reads() -> None:
+    declared = parse(HEAD)
+    pipeline = pipelines.load("infrastructure", declared, "azure")
+    for one in declared.environments:
+        apply, plan = pipeline.job(f"apply-{one.name}"), pipeline.job(f"plan-{one.name}")
+        assert apply.environment == apply.identity == one.name
+        assert plan.environment is None
+        assert plan.steps[-1].run.endswith("--read-only")
+    text = dict(pipelines.render(declared))[".azure-pipelines/infrastructure.yml"].decode()
+    connections = re.findall(r"azureSubscription: (\S+)", text)
+    assert connections == ["gitops"] * 3 + [f"gitops-{one.name}" for one in declared.environments]
+    assert text.count("addSpnToEnvironment: true") == 6
+
+
+# ---------------------------------------------------------------- the bootstrap
+
+
+def test_the_bootstrap_makes_a_container_for_each_state(tmp_path: Path) -> None:
+    """With an `az` that writes down how it was called."""
+    top = lay(COMBINATIONS["core"], tmp_path)
+    log = tmp_path / "log"
+    fake = tmp_path / "bin" / "az"
+    fake.parent.mkdir()
+    fake.write_text(
+        f'#!/bin/sh\necho "$*" >> {log}\ncase "$*" in *"--query id"*) echo an-id ;; esac\n'
+    )
+    fake.chmod(0o755)
+    env = {"PATH": f"{fake.parent}:/usr/bin:/bin"}
+    subprocess.run(["sh", top / "bootstrap.sh"], env=env, check=True)
+    calls = log.read_text().splitlines()
+    account = re.search(r"^account=(\w+)$", (top / "bootstrap.sh").read_text(), re.MULTILINE)
+    assert account is not None
+    for folder in ("shared", "environments/dev", "environments/staging", "environments/production"):
+        root = (top / folder / ("versions.tf" if folder == "shared" else "main.tf")).read_text()
+        (name,) = re.findall(r'container_name\s+= "(\w+)"', root)
+        assert f'storage_account_name = "{account[1]}"' in root
+        assert any(
+            f"container-rm create --name {name} --storage-account {account[1]}" in c for c in calls
+        )
+    (made,) = (one for one in calls if one.startswith("storage account create"))
+    assert "--allow-shared-key-access false" in made
+    assert any("--assignee-object-id an-id" in one and "--scope an-id" in one for one in calls)
+
+
+def test_the_bootstrap_has_no_fault(tmp_path: Path) -> None:
+    script = lay(COMBINATIONS["core"], tmp_path) / "bootstrap.sh"
+    tool = Path(sys.executable).with_name("shellcheck")
+    done = subprocess.run([tool, script], capture_output=True, text=True)
+    assert done.stdout == ""
+
+
+# ---------------------------------------------------------------- add, sync
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Scaffold:
+    return scaffold(tmp_path, {"a.txt": b"a\n"})
+
+
+def changed(root: Path) -> set[str]:
+    return set(git(root, "status", "--porcelain", "--untracked-files=all", "-z").split("\0")) - {""}
+
+
+def commit(made: Scaffold) -> None:
+    git(made.root, "add", "--all")
+    git(made.root, "commit", "--quiet", "--message", "more")
+
+
+def test_add_declares_and_writes_and_then_changes_nothing(made: Scaffold) -> None:
+    done = provision.add(made.root, {"region": "northeurope"})
+    assert done.files[0] == "gitops.yaml"
+    declared = config.load(made.root).infrastructure
+    assert declared is not None
+    assert (declared.provider, declared.region) == ("azure", "northeurope")
+    commit(made)
+    assert provision.add(made.root, {"region": "northeurope"}).files == ()
+    assert not sync.survey(made.root).changes
+    assert changed(made.root) == set()
+
+
+def test_a_component_changes_only_what_it_needs(made: Scaffold) -> None:
+    provision.add(made.root, {})
+    commit(made)
+    provision.add(made.root, {"budget.amount": "200", "budget.emails": "[ml@example.org]"})
+    top = "infrastructure/"
+    assert changed(made.root) == {
+        " M .gitops/lock.yaml",
+        " M gitops.yaml",
+        f" M {top}README.md",
+        f" M {top}environments/dev/main.tf",
+        f" M {top}environments/production/main.tf",
+        f" M {top}environments/staging/main.tf",
+        f" M {top}shared/versions.tf",
+        f"?? {top}modules/environment/budget.tf",
+    }
+    commit(made)
+    text = (made.root / "gitops.yaml").read_text()
+    (made.root / "gitops.yaml").write_text(text[: text.index("  components:")] + "\n")
+    commit(made)
+    sync.sync(made.root)
+    assert f" D {top}modules/environment/budget.tf" in changed(made.root)
+
+
+def test_what_a_person_changes_stays(made: Scaffold) -> None:
+    provision.add(made.root, {})
+    commit(made)
+    path = made.root / "infrastructure" / "shared" / "main.tf"
+    path.write_text(path.read_text().replace("days = 30", "days = 90", 1))
+    commit(made)
+    provision.add(made.root, {"private": "true"})
+    text = path.read_text()
+    assert "days = 90" in text
+    assert 'sku                           = "Premium"' in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"regoin": "x"}, 'unknown key "regoin"'),
+        ({"azureml.cpu.nodes": "0"}, "nodes is 0"),
+        ({"provider": "aws"}, "provider is"),
+    ],
+)
+def test_what_cannot_be_declared_leaves_everything_as_it_was(
+    made: Scaffold, settings: Mapping[str, str], message: str
+) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)):
+        provision.add(made.root, settings)
+    assert changed(made.root) == set()
+
+
+def test_the_id_never_changes(made: Scaffold) -> None:
+    provision.add(made.root, {})
+    commit(made)
+    with pytest.raises(ConfigError, match="another id"):
+        provision.add(made.root, {"id": "bbbbbbbb"})
+
+
+def test_add_waits_for_a_repository_in_sync(made: Scaffold) -> None:
+    (made.root / ".gitops" / "gitops.schema.json").write_text("{}")
+    with pytest.raises(AnswerNo, match="isn't in sync"):
+        provision.add(made.root, {})
