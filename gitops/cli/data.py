@@ -100,7 +100,7 @@ def labels(
     config.environment(environment)
     if model is not None:
         config.model(model)
-    url = remotes.url(root, remotes.choose(root, remote))
+    url = remotes.place(root, remotes.choose(root, remote))
     folder = state.of(config.project, url, environment).folder
     added = label_file.add(file, folder, model)
     if as_json:

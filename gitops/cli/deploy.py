@@ -138,7 +138,7 @@ def parts(
     from gitops.git import remote as gitremote
 
     name = gitremote.choose(root, remote)
-    state = states.of(config.project, gitremote.url(root, name), environment)
+    state = states.of(config.project, gitremote.place(root, name), environment)
     endpoint = local.remembered(state) or Endpoint(*config.listen(environment))
     target = local.Local(state, endpoint, workers, screen.say)
     return Remote(root, config, environment, name), state, target

@@ -91,6 +91,13 @@ def url(root: Path, remote: str) -> str:
     return _SECRET.sub(r"\1", found)
 
 
+def place(root: Path, remote: str) -> str:
+    """`url`; of a folder the absolute path, which is the same from every clone."""
+    found = url(root, remote)
+    folder = root / found
+    return str(folder.resolve()) if folder.is_dir() else found
+
+
 def read(root: Path, remote: str) -> Refs:
     """The remote's refs now, with all their objects here.
 

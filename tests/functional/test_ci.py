@@ -118,7 +118,8 @@ def test_a_declared_secret_is_seen_by_its_step_alone(
     gitops: Gitops, git: Command, root: Path
 ) -> None:
     declared = "{name: With, run: 'test \"$KEY\" = hush', env: {KEY: {secret: MY_SECRET}}}"
-    workflow(root, git, job("look", declared, 'test "$KEY$MY_SECRET" = hush'))
+    undeclared = 'test "$KEY$MY_SECRET" = hush'
+    workflow(root, git, job("look", declared, undeclared, more="environment: production"))
     done = gitops(root, "ci", "try", "--json", env={"MY_SECRET": "hush"})
     steps = {one["name"]: one["state"] for one in document(done)["jobs"][0]["steps"]}
     assert done.code == 1
@@ -580,6 +581,9 @@ def test_act_gets_the_emitted_file(
     assert given[:3] == ["pull_request", "--directory", str(root)]
     assert given[3:7] == ["--workflows", ".github/workflows/pull-request.yml", "--job", "gate"]
     assert json.loads((tmp_path / "event").read_text()) == {"pull_request": {"number": 3}}
+    gitops(root, *words, env={"PATH": path})
+    sides = {"base": {"ref": "main"}, "head": {"ref": "main"}}
+    assert json.loads((tmp_path / "event").read_text()) == {"pull_request": sides}
 
 
 # ---------------------------------------------------------------- the shipped workflows

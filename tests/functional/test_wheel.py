@@ -83,7 +83,20 @@ def test_one_version() -> None:
 @pytest.mark.parametrize(
     ("name", "options"),
     [
-        ("tool.txt", ["--no-dev", "--extra", "s3", "--extra", "azure"]),
+        (
+            "tool.txt",
+            [
+                "--no-dev",
+                "--extra",
+                "s3",
+                "--extra",
+                "azure",
+                "--extra",
+                "serve",
+                "--extra",
+                "infra",
+            ],
+        ),
         ("uv.txt", ["--only-group", "bootstrap"]),
     ],
 )

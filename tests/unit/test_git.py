@@ -6,7 +6,7 @@ import pytest
 
 from gitops import git, proc
 from gitops.errors import ConfigError, EvidenceError, ToolError, UsageError
-from gitops.git import merging
+from gitops.git import merging, remote
 
 
 @pytest.fixture
@@ -139,3 +139,15 @@ def test_a_merge_of_three_files(tmp_path: Path) -> None:
     files[0].write_bytes(b"\0")
     with pytest.raises(ToolError, match="merge-file"):
         merging.merge_file(tmp_path, *files)
+
+
+def test_where_a_remote_is_from_every_clone(tmp_path: Path) -> None:
+    proc.run(["git", "init", "-q", "--bare", str(tmp_path / "origin.git")])
+    for name, url in (("one", "../origin.git"), ("other", str(tmp_path / "origin.git"))):
+        proc.run(["git", "init", "-q", str(tmp_path / name)])
+        command = ["git", "remote", "add", "origin", url]
+        proc.run(command, cwd=tmp_path / name)
+        assert remote.place(tmp_path / name, "origin") == str(tmp_path / "origin.git")
+    command = ["git", "remote", "set-url", "origin", "https://me:hush@example.org/x"]
+    proc.run(command, cwd=tmp_path / "one")
+    assert remote.place(tmp_path / "one", "origin") == "https://example.org/x"

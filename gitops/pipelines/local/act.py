@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from gitops import proc
+from gitops import git, proc
 from gitops.errors import ConfigError, ToolError
 from gitops.pipelines import github
 from gitops.pipelines.local import event as events
@@ -38,6 +38,9 @@ def run(
             fix="install it (https://nektosact.com), or leave out --engine act",
         )
     kind, payload, inputs = events.named(pipeline, asked)
+    if kind == "pull_request" and not payload:  # act asks for both (nektosact.com, "Usage guide")
+        base, head = asked.branch or pipeline.triggers.pull_request[0], git.branch(root) or "HEAD"
+        payload = {"pull_request": {"base": {"ref": base}, "head": {"ref": head}}}
     command = ["act", kind, "--directory", str(root), "--workflows", github.path(pipeline)]
     command += ["--job", job] if job else []
     command += [word for name, value in inputs.items() for word in ("--input", f"{name}={value}")]
