@@ -136,7 +136,7 @@ _PATH_RULE = "a path lies inside the model's folder, with / between names and wi
 
 # The rules of https://git-scm.com/docs/git-check-ref-format, and of `git branch`: no leading
 # hyphen, not HEAD. Ours: not @, which stands for HEAD, and not the branch of our own records.
-_BRANCH = (
+BRANCH = (
     r"^(?!-|/|HEAD$|@$|gitops(?:/records)?$)(?!.*(?://|\.\.|@\{|/\.|\.lock(?:/|$)|[./]$))(?!\.)"
     r"[^\x00-\x20\x7f~^:?*\[\\]+$"
 )
@@ -157,7 +157,7 @@ PolicyName = Annotated[
 Branch = Annotated[
     str,
     Text(
-        _BRANCH,
+        BRANCH,
         r"git takes no branch with a space, .., ~, ^, :, ?, *, [, \ or @{, an empty part, a - or . "
         "first, or /, . or .lock last (git check-ref-format); gitops/records is ours",
         ("release/production", "main"),

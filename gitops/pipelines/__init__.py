@@ -53,6 +53,7 @@ def render(
     checks.check_runners(config, definitions, root)
     for one in definitions:
         checks.check(one, config)
+    checks.check_required(definitions)
     pins = definition.pins(root=root)
     files = []
     for platform in config.ci:

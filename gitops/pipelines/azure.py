@@ -300,7 +300,7 @@ def _command(step: Step, pins: Pins) -> str:
         return _TERRAFORM.format(pins.terraform, pins.terraform_hash)
     if step.use == "refuse":
         return f'echo "##vso[task.logissue type=error]{step.run}"\nexit 1\n'
-    return f"{_STRICT}{step.run}" if "\n" in step.run.rstrip("\n") else step.run
+    return step.run
 
 
 def _bash(step: Step, command: str) -> y.Map:
@@ -317,12 +317,11 @@ def _bash(step: Step, command: str) -> y.Map:
 
 def _logged_in(step: Step, job: Job) -> y.Map:
     """A command in a task that logs in by workload identity: the login holds for that task."""
-    command = f"{_STRICT}{step.run}" if "\n" in step.run.rstrip("\n") else step.run
     inputs: dict[str, object] = {
         "azureSubscription": f"{CONNECTION}-{job.identity}" if job.identity else CONNECTION,
         "scriptType": "bash",
         "scriptLocation": "inlineScript",
-        "inlineScript": y.script(command),
+        "inlineScript": y.script(step.run),
     }
     if step.oidc:
         inputs["addSpnToEnvironment"] = True

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gitops import yamlfile
+from gitops import config_values, yamlfile
 from gitops.errors import ConfigError
 from gitops.pipelines import cron, definition
 from gitops.yamlfile import Place
@@ -33,6 +33,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
 }
 # What GitHub ($ {{}}) or Azure ($[], and $() around a variable's name) would put into a text.
 _EXPRESSION = re.compile(r"\$\{\{|\$\[|\$\([A-Za-z_][\w.]*\)|##vso\[|^::", re.MULTILINE)
+_JUDGED = frozenset(("pull-request", "merge-queue"))
 _HOLDER = re.compile(r"\{(environment|branch)\}")
 
 
@@ -78,6 +79,25 @@ def check_runners(config: Config, found: Iterable[Definition], root: Path | None
             raise ConfigError(f"runners: {problem.text}", fix=problem.fix, where=where)
 
 
+def check_required(found: Iterable[Definition]) -> None:
+    """Raise if two workflows would report the one check that a branch rule asks for.
+
+    Raises:
+        ConfigError: with the place in the second one.
+    """
+    first = ""
+    for one in found:
+        if one.data.get("required") and one.data["triggers"].keys() & _JUDGED:
+            if first:
+                text = f"{first} has `required` already: a branch rule can't tell the two apart"
+                fix = f"add its jobs to {first}, or write `required: []`"
+                # What it only extends says so elsewhere.
+                raise ConfigError(
+                    text, fix=fix, where=one.documents[0].where(("required",), key=True)
+                )
+            first = one.name
+
+
 def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:
     """All problems in one error; the first is its `where`."""
     (where, first), *more = [(found.where(one.place, key=one.key), one) for one in problems]
@@ -90,6 +110,10 @@ def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:
 def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
     jobs: Mapping[str, Any] = data["jobs"]
     yield from _triggers(data["triggers"])
+    yield from _branches(data["triggers"])
+    if data.get("required") and "paths" in data["triggers"]:
+        text = "a change that touches none of the paths would never get its required check"
+        yield Problem(("triggers", "paths"), text, "remove `paths`, or `required`", key=True)
     for index, job in enumerate(data.get("required", ())):
         if job not in jobs:
             yield _unknown("job", job, jobs, ("required", index))
@@ -103,9 +127,11 @@ def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield from _environment(job, config, place)
         yield from _secrets(job, place)
         yield from _references(data, job, place)
+        yield from _outputs(job, place)
         yield from _artifacts(jobs, job, place)
         if "pull-request" in data["triggers"]:
             yield from _reachable(job, place)
+    yield from _twice(jobs)
     yield from _expressions(data, ())
 
 
@@ -121,6 +147,19 @@ def _triggers(triggers: Mapping[str, Any]) -> Iterator[Problem]:
         if one["type"] == "choice" and one.get("default", one["options"][0]) not in one["options"]:
             place = ("triggers", "manual", "inputs", name, "default")
             yield _unknown("option", one["default"], one["options"], place)
+
+
+def _branches(triggers: Mapping[str, Any]) -> Iterator[Problem]:
+    """Names only: platforms read patterns differently, and a run that records must start none."""
+    for event in ("pull-request", "merge-queue", "push"):
+        named = triggers.get(event, {}).get("branches")
+        for index, name in enumerate(named if isinstance(named, list) else ()):
+            if not re.search(config_values.BRANCH, name):
+                yield Problem(
+                    ("triggers", event, "branches", index),
+                    f"{name!r} is no name of a branch of yours",
+                    "name each branch; patterns, and the branch of our own records, start nothing",
+                )
 
 
 def _cycles(jobs: Mapping[str, Any]) -> Iterator[Problem]:
@@ -259,6 +298,32 @@ def _conditions(job: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, A
             yield (*place, "steps", number, "when", index), condition
 
 
+def _outputs(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
+    seen = set()
+    for index, step in enumerate(job["steps"]):
+        at, output = (*place, "steps", index, "output"), step.get("output")
+        if output is not None and "environment" in job:
+            text = "a deployment's outputs have other names on Azure: no job would find it"
+            yield Problem(at, text, "put it out in a job without `environment`")
+        if output in seen:
+            yield Problem(at, f"two steps put out {output!r}", "give one another name")
+        seen |= {output} - {None}
+
+
+def _twice(jobs: Mapping[str, Any]) -> Iterator[Problem]:
+    """An artifact is uploaded once in a run: platforms refuse the second."""
+    seen: dict[str, str] = {}
+    for name, job in jobs.items():
+        for index, step in enumerate(job["steps"]):
+            if step.get("use") != "upload":
+                continue
+            first = seen.setdefault(step["artifact"], f"{name}, step {index + 1}")
+            if first != f"{name}, step {index + 1}":
+                text = f"the artifact {step['artifact']} is uploaded already, by {first}"
+                at = ("jobs", name, "steps", index, "artifact")
+                yield Problem(at, text, "give one another name")
+
+
 def _artifacts(jobs: Mapping[str, Any], job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
     there = [
         step["artifact"]
@@ -283,6 +348,9 @@ def _reachable(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
             if isinstance(value, dict) and "secret" in value:
                 text = f"a fork's change reaches the secret {value['secret']}"
                 yield Problem((*at, "env", name), text, fix)
+        if "token" in step:
+            text = "a fork's change reaches the run's token, which on Azure no job's rights limit"
+            yield Problem((*at, "token"), text, fix)
         if "identity" in step:
             text = "a fork's change reaches a step that is logged in"
             yield Problem((*at, "identity"), text, fix)

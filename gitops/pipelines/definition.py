@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy", "infrastructure")
 OWN = Path(".gitops", "workflows")
+_NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.yaml", re.ASCII)
 OWN_PINS = Path(".gitops", "pins.yaml")
 
 
@@ -43,10 +45,22 @@ class Definition:
 
 
 def names(root: Path | None) -> tuple[str, ...]:
-    """The shipped workflows, then those of the repository's own that extend none of their name."""
+    """The shipped workflows, then those of the repository's own that extend none of their name.
+
+    Raises:
+        ConfigError: a file there has a name that no workflow can have.
+    """
     if root is None or not (root / OWN).is_dir():
         return SHIPPED
-    own = sorted(path.stem for path in (root / OWN).glob("*.yaml"))
+    files = sorted(one for one in (root / OWN).iterdir() if one.suffix in (".yaml", ".yml"))
+    for path in files:
+        if not _NAME.fullmatch(path.name):
+            raise ConfigError(
+                "no workflow has such a name",
+                fix="call it as <name>.yaml, with lower-case letters, digits and single hyphens",
+                where=Where(path),
+            )
+    own = [path.stem for path in files]
     return (*SHIPPED, *(name for name in own if name not in SHIPPED))
 
 

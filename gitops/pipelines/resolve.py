@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
@@ -27,6 +28,9 @@ from gitops.pipelines.model import (
 )
 
 _LOGIN = {"azure": "logs in to Azure without a secret", "aws": "logs in to AWS without a secret"}
+# Shells differ in when they stop (GitHub's at the first failure, Azure's never): told to the shell.
+_COMPOUND = re.compile(r"[\n;|&]")
+_STRICT = "set -euo pipefail\n"
 _REFUSAL = (
     "no hosted runner reaches a folder: set storage to s3:// or azure:// in gitops.yaml, or runners"
     " to your own"
@@ -123,7 +127,7 @@ def ejected(pipeline: Pipeline) -> Pipeline:
 
 
 def _is_ours(step: Step) -> bool:
-    return step.run.startswith("gitops ")
+    return step.run.removeprefix(_STRICT).startswith("gitops ")
 
 
 def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
@@ -248,7 +252,7 @@ def _step(
         values |= {name: Value("variable", name) for name in names}
     return Step(
         name=_filled(data["name"], environment),
-        run=_filled(data.get("run", ""), environment),
+        run=_script(_filled(data.get("run", ""), environment)),
         use=data.get("use"),
         env=values,
         when=tuple(_condition(one, environment) for one in data.get("when", ())),
@@ -260,6 +264,11 @@ def _step(
         path=data.get("path", ""),
         days=data.get("days", 0),
     )
+
+
+def _script(command: str) -> str:
+    """A command that stops at the first failure, in a pipe too, wherever it runs."""
+    return f"{_STRICT}{command}" if _COMPOUND.search(command.rstrip("\n")) else command
 
 
 def _value(data: object, environment: Environment | None) -> Value:

@@ -383,11 +383,17 @@ def test_a_fork_gets_no_job_that_needs_credentials(
     jobs += job("late", "true", more="when: [{branch: main}]")
     workflow(root, git, jobs, triggers="pull-request: {branches: [main]}")
     event = root.parent / "event.json"
-    sides = {side: {"repo": {"full_name": f"{side}/churn"}} for side in ("base", "head")}
+    sides: dict[str, Any] = {
+        side: {"repo": {"full_name": f"{side}/churn"}} for side in ("base", "head")
+    }
     event.write_text(json.dumps({"pull_request": sides, "number": 7}))
     found = document(gitops(root, "ci", "try", "--event", str(event), "--json"))
     assert states(found) == {"open": "passed", "ours": "skipped", "late": "skipped"}
     assert found["jobs"][1]["why"] == "the change comes from a fork"
+    sides["head"] = {"repo": None}  # which is gone
+    event.write_text(json.dumps({"pull_request": sides, "number": 7}))
+    found = document(gitops(root, "ci", "try", "--event", str(event), "--json"))
+    assert states(found)["ours"] == "skipped"
     found = document(gitops(root, "ci", "try", "--json"))
     assert states(found)["ours"] == "passed"
 

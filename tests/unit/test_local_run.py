@@ -234,6 +234,16 @@ def test_what_a_step_sees(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
             {"permissions": WRITES, "environment": "staging"},
             "a rehearsal deploys nothing",
         ),
+        (
+            Step("Deploys", "set -e\ncd x\ngitops deploy staging --once"),
+            {"environment": "staging"},
+            "a rehearsal deploys nothing",
+        ),
+        (
+            Step("Deploys", "make it", logins=("azure",)),
+            {"environment": "staging"},
+            "a rehearsal deploys nothing",
+        ),
     ],
 )
 def test_what_is_not_for_here(

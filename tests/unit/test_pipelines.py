@@ -42,6 +42,7 @@ models:
   late: {{task: binary, path: models/late, deploy: {{target: azureml}}}}
   fares: {{task: regression, path: models/fares}}
 """
+PLATFORMS: tuple[Platform, ...] = ("github", "azure", "local")
 Load = Callable[[str], config.Config]
 
 
@@ -319,6 +320,23 @@ def test_a_workflow_of_ones_own_comes_on_both_platforms(load: Load, tmp_path: Pa
     assert step["env"] == {"KEY": "$(KEY)", "PLACE": "$(PLACE)"}
 
 
+@pytest.mark.parametrize("command", ["make a | tee log", "make a; make b", "make a\nmake b\n"])
+def test_a_command_stops_at_the_first_failure_everywhere(
+    load: Load, tmp_path: Path, command: str
+) -> None:
+    """A platform's shell doesn't by itself: Azure's goes on, and GitHub's misses it in a pipe."""
+    step = f"{{name: A, run: {command!r}}}".replace("'", '"')
+    own(tmp_path, "build", f"{PUSH}{END}{JOB % ''}".replace("{name: A, run: 'true'}", step))
+    flights = load(PLAIN)
+    strict = f"set -euo pipefail\n{command}"
+    for platform in PLATFORMS:
+        found = pipelines.load("build", flights, platform, tmp_path)
+        assert found.job("a").steps[0].run == strict
+    (on_github,) = YAML(typ="safe").load(github.emit(found))["jobs"]["a"]["steps"]
+    (on_azure,) = YAML(typ="safe").load(azure.emit(found))["jobs"][0]["steps"]
+    assert on_github["run"].strip() == on_azure["bash"].strip() == strict.strip()
+
+
 def test_a_shipped_workflow_is_extended_job_by_job(load: Load, tmp_path: Path) -> None:
     own(
         tmp_path,
@@ -443,6 +461,37 @@ END = "concurrency: {by: branch, cancel: true}\njobs:\n"
             "two jobs a-staging",
         ),
         (
+            PUSH.replace("integration", "['release/*']") + END + JOB % "",
+            3,
+            "no name of a branch",
+        ),
+        (f"{PUSH.replace('integration', '[gitops/records]')}{END}{JOB % ''}", 3, "of yours"),
+        (
+            PR.replace("ments}", "ments}, paths: [x]") + f"required: [a]\n{END}{JOB % ''}",
+            3,
+            "never get its required check",
+        ),
+        (f"{PR}{END}{JOB % ''}".replace("'true'", "x, token: true"), 6, "reaches the run's token"),
+        (
+            f"{PUSH}{END}{JOB % ', environment: dev'}".replace("'true'", "x, output: y"),
+            6,
+            "other names on Azure",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ''}".replace(
+                "'true'}", "x, output: y}, {name: B, run: x, output: y}"
+            ),
+            6,
+            "two steps put out 'y'",
+        ),
+        (
+            f"{PUSH}{END}{JOB % ''}  b:{JOB[4:] % ''}".replace(
+                "run: 'true'", "use: upload, artifact: c, path: p, days: 1"
+            ),
+            7,
+            "uploaded already, by a, step 1",
+        ),
+        (
             PUSH.replace("push: {branches: integration}", "schedule: ['0 0 30 2 *']")
             + END
             + JOB % "",
@@ -525,6 +574,45 @@ def test_a_wrong_runner_is_refused(load: Load, runner: str, said: str) -> None:
     assert said in f"{caught.value.message} {caught.value.fix}"
     assert caught.value.where is not None
     assert caught.value.where.line == 10
+
+
+@pytest.mark.parametrize("name", ["nightly.yml", "Nightly.yaml", "${{ github.head_ref }}.yaml"])
+def test_a_file_that_can_be_no_workflow_is_not_passed_over(
+    load: Load, tmp_path: Path, name: str
+) -> None:
+    flights = load(PLAIN)
+    own(tmp_path, "nightly", NIGHTLY)
+    folder = tmp_path / ".gitops" / "workflows"
+    (folder / "nightly.yaml").rename(folder / name)
+    with pytest.raises(ConfigError, match="no workflow has such a name") as caught:
+        pipelines.render(flights, tmp_path)
+    assert caught.value.where is not None
+    assert caught.value.where.file == folder / name
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        (f"{PR}required: [a]\n{END}{JOB % ''}", 4),
+        ("extends: pull-request\nabout: x\n", 1),
+    ],
+)
+def test_the_required_check_is_reported_once(
+    load: Load, tmp_path: Path, text: str, line: int
+) -> None:
+    """A second check of its name, which passes, would stand for the first."""
+    flights = load(PLAIN)
+    own(tmp_path, "docs", text)
+    with pytest.raises(ConfigError, match="pull-request has `required` already") as caught:
+        pipelines.render(flights, tmp_path)
+    assert caught.value.where is not None
+    assert caught.value.where.line == line
+    own(
+        tmp_path,
+        "docs",
+        text.replace("required: [a]", "required: []") + "required: []\n" * ("extends" in text),
+    )
+    pipelines.render(flights, tmp_path)
 
 
 def test_two_problems_are_told_at_once(load: Load, tmp_path: Path) -> None:

@@ -79,7 +79,9 @@ def read(path: Path, shown: str) -> Source | Finding | None:
 def _platform(path: Path, data: Json) -> Platform | None:
     if path.parent.name == "workflows" or ("on" in data and "jobs" in data):
         return "github"
-    return "azure" if any(isinstance(data.get(key), list) for key in _AZURE_KEYS) else None
+    held = [data, _handed(data)]
+    some = any(isinstance(one.get(key), list) for one in held for key in _AZURE_KEYS)
+    return "azure" if some or "template" in _mapping(data.get("extends")) else None
 
 
 # ---------------------------------------------------------------- GitHub
@@ -125,16 +127,27 @@ def _items(data: object, place: Place) -> Iterator[tuple[Json, Place]]:
             yield item, at
 
 
-def _azure_jobs(data: Json) -> Iterator[Job]:
+def _mapping(data: object) -> Json:
+    return data if isinstance(data, dict) else {}
+
+
+def _handed(data: Json) -> Json:
+    """What a pipeline hands to the template that it extends."""
+    return _mapping(_mapping(data.get("extends")).get("parameters"))
+
+
+def _azure_jobs(data: Json, at: Place = ()) -> Iterator[Job]:
     if "stages" in data:
-        for stage, place in _items(data["stages"], ("stages",)):
+        for stage, place in _items(data["stages"], (*at, "stages")):
             name = str(stage.get("stage", ""))
             yield from _jobs(stage.get("jobs"), (*place, "jobs"), name)
     elif "jobs" in data:
-        yield from _jobs(data["jobs"], ("jobs",), "")
+        yield from _jobs(data["jobs"], (*at, "jobs"), "")
     elif "steps" in data:
-        steps = tuple(_azure_steps(data["steps"], ("steps",)))
-        yield Job("", data, (), steps, deploys=False)
+        steps = tuple(_azure_steps(data["steps"], (*at, "steps")))
+        yield Job("", data, at, steps, deploys=False)
+    elif handed := _handed(data):
+        yield from _azure_jobs(handed, ("extends", "parameters"))
 
 
 def _jobs(data: object, place: Place, stage: str) -> Iterator[Job]:

@@ -112,11 +112,22 @@ class Source:
         where = self.document.where(script.place)
         line, column = where.line or 1, where.column or 1
         first = at.strip().splitlines()[0].strip() if at.strip() else ""
+        before = _indent(self.lines[line - 1]) if line <= len(self.lines) else 0
         for number in range(line - 1, len(self.lines)):
+            if (
+                number >= line
+                and self.lines[number].strip()
+                and _indent(self.lines[number]) <= before
+            ):
+                break  # behind its end: a folded text has other lines than the file
             found = self.lines[number].find(first)
             if first and found >= (column - 1 if number == line - 1 else 0):
                 return number + 1, found + 1
         return line, column
+
+
+def _indent(line: str) -> int:
+    return len(line) - len(line.lstrip())
 
 
 @dataclass(frozen=True)

@@ -135,9 +135,12 @@ _EXPRESSION = re.compile(r"\$\{\{(.*?)\}\}", re.DOTALL)
 _SAFE_ENDS = re.compile(r"[._](?:number|id|sha|before|after|action|merged|draft|private|fork)$")
 # What contributors choose: titles, texts, and names of branches.
 _GITHUB = re.compile(
-    r"github\.(?:event\.(?!inputs\b)[\w.*-]+|head_ref|ref_name|ref|base_ref|actor|triggering_actor)"
-    r"(?![\w.-])|(?:steps|needs)\.[\w-]+\.outputs\.[\w-]+"
+    r"github\.(?:event(?:\.(?!inputs\b)[\w.*-]+)?|head_ref|ref_name|ref|base_ref|actor"
+    r"|triggering_actor)(?![\w.-])|tojson\(\s*github\s*\)"
+    r"|(?:steps|needs)\.[\w-]+\.outputs\.[\w-]+",
+    re.IGNORECASE,
 )
+_INDEX = re.compile(r"\[\s*'([\w-]+)'\s*\]")  # another way to write .name
 _INPUT = re.compile(r"(?:github\.event\.)?inputs\.([\w-]+)")
 _PARAMETER = re.compile(r"parameters(?:\.(\w+)|\[\s*'(\w+)'\s*\])")
 _MACRO = re.compile(
@@ -164,6 +167,7 @@ def _foreign(text: str, platform: str, free: set[str]) -> Iterator[tuple[str, st
     for found in _EXPRESSION.finditer(text):
         inside = found[1].strip()
         if platform == "github":
+            inside = _INDEX.sub(r".\1", inside)
             for one in _GITHUB.finditer(inside):
                 if not _SAFE_ENDS.search(one[0]):
                     yield found[0], one[0]

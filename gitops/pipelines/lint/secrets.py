@@ -8,8 +8,14 @@ from collections.abc import Iterator
 from gitops.pipelines.lint.model import Hit, Job, Json, Known, Source
 from gitops.yamlfile import Place
 
-_SECRET = re.compile(r"\$\{\{[^}]*\bsecrets(?:\.(\w+)|\[\s*'(\w+)'\s*\])[^}]*\}\}")
-_HEAD = re.compile(r"github\.(?:event\.pull_request\.head\.|head_ref)")
+_SECRET = re.compile(
+    r"\$\{\{[^}]*?\bsecrets(?:\.(\w+)|\[\s*'(\w+)'\s*\]|\s*\))[^}]*\}\}", re.IGNORECASE
+)
+_HEAD = re.compile(
+    r"github\.(?:event\.pull_request\.(?:head\.|merge_commit_sha)|head_ref)|\brefs/pull/",
+    re.IGNORECASE,
+)
+_GH = re.compile(r"\bgh\s+pr\s+checkout\b")
 # What no run for a fork's pull request passes; with pull_request_target the branch is the base's.
 _OTHER = r"head\.repo\.(?:full_name|fork|id)\b|github\.event_name\s*==\s*'(?!pull_request)"
 _GUARD = re.compile(rf"{_OTHER}|github\.event_name\s*!=\s*'pull_request'|github\.ref\s*==")
@@ -31,7 +37,9 @@ def secret(source: Source, known: Known) -> Iterator[Hit]:
             message = "a fork's code is checked out where it can reach the repository's rights"
             yield Hit(place, message, "use pull_request, or run nothing of what was checked out")
         guarded = [step.place for step in job.steps if _guarded(step.data, guard)]
-        for at, name in _secrets(job.data, job.place):
+        inherited = [((*job.place, "secrets"), "of any name")]
+        handed = inherited if job.data.get("secrets") == "inherit" else []
+        for at, name in (*_secrets(job.data, job.place), *handed):
             if name != "GITHUB_TOKEN" and not any(at[: len(one)] == one for one in guarded):
                 yield Hit(
                     at,
@@ -51,6 +59,9 @@ def _checkout_of_head(job: Job) -> Place | None:
         inputs = step.data.get("with")
         if isinstance(inputs, dict) and _HEAD.search(str(inputs.get("ref", ""))):
             return (*step.place, "with", "ref")
+        for script in step.scripts:
+            if _GH.search(script.text):
+                return script.place
     return None
 
 
@@ -63,4 +74,4 @@ def _secrets(data: object, place: Place) -> Iterator[tuple[Place, str]]:
             yield from _secrets(value, (*place, index))
     elif isinstance(data, str):
         for found in _SECRET.finditer(data):
-            yield place, found[1] or found[2]
+            yield place, found[1] or found[2] or "of any name"

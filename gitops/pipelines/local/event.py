@@ -167,7 +167,7 @@ def _pull_request(
         "base": {**base, "ref": branch, "sha": there},
         "head": {**origin, "sha": head},
     }
-    fork = all(names) and names[0] != names[1]
+    fork = names[0] != names[1]  # of a fork that is gone there's no name
     return Event("pull_request", branch, merged, there, {}, fork, full)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -201,7 +202,8 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
     alone = step.token and not machine.may(job, "contents")
     if alone and not _has_forge(run):
         return _FOREIGN
-    if job.environment and step.run.startswith("gitops deploy") and not run.real:
+    deploys = step.logins or re.search(r"\bgitops deploy\b", step.run)
+    if job.environment and deploys and not run.real and not step.oidc:
         return "a rehearsal deploys nothing"
     if step.oidc and not run.real:
         return "a rehearsal asks no cloud"

@@ -97,6 +97,11 @@ SECRET = """\
         env:
           TOKEN: ${{ secrets.DEPLOY_TOKEN }}
 """
+CALLED = f"""\
+  call:
+    uses: acme/shared/.github/workflows/ci.yml@{COMMIT}  # v1.0.0
+    secrets: inherit
+"""
 ON_PULL = "        if: github.event_name == 'pull_request'\n"
 NOT_ON_PULL = "        if: github.event_name != 'pull_request'\n"
 NO_FORK = "ne(variables['System.PullRequest.IsFork'], 'True')"
@@ -176,6 +181,12 @@ CASES = [
         "on:\n  workflow_dispatch:\n    inputs: {who: {type: string}}\n")), 18,
      put(run("echo ${{ inputs.who }}"), ("on:\n",
         "on:\n  workflow_dispatch:\n    inputs: {who: {type: boolean}}\n"))),
+    ("injection", GITHUB, run("echo ${{ github.event['issue'].title }}"), 16,
+     run("echo ${{ github['event'].issue.number }} ${{ github.event_name }}")),
+    ("injection", GITHUB, run("echo ${{ GitHub.Head_Ref }}"), 16, run("echo ${{ GitHub.SHA }}")),
+    ("injection", GITHUB, run("echo ${{ toJSON(github.event) }}"), 16,
+     run("echo ${{ toJSON(github.event.inputs) }}")),
+    ("injection", GITHUB, run("echo ${{ toJSON(github) }}"), 16, run("echo ${{ toJSON(runner) }}")),
     ("injection", AZURE, bash("echo $(Build.SourceBranchName)"), 11,
      bash("echo $(Build.BuildId)")),
     ("injection", AZURE, "parameters: [{name: who, type: string}]\n"
@@ -195,6 +206,16 @@ CASES = [
     ("secret", GITHUB, put(GOOD, ("pull_request:", "pull_request_target:"), ("# v7.0.1\n",
         "# v7.0.1\n        with: {ref: '${{ github.event.pull_request.head.sha }}'}\n")), 15,
      put(GOOD, ("pull_request:", "pull_request_target:"))),
+    ("secret", GITHUB, put(GOOD, ("pull_request:", "pull_request_target:"), ("# v7.0.1\n",
+        "# v7.0.1\n        with: {ref: 'refs/pull/${{ github.event.number }}/merge'}\n")), 15,
+     put(GOOD, ("# v7.0.1\n", "# v7.0.1\n        with: {ref: 'refs/pull/1/merge'}\n"))),
+    ("secret", GITHUB, put(GOOD, ("pull_request:", "pull_request_target:"),
+        ("make test", "gh pr checkout 7 && make")), 16,
+     put(GOOD, ("pull_request:", "pull_request_target:"), ("make test", "gh pr view 7"))),
+    ("secret", GITHUB, put(GOOD + SECRET, ("secrets.DEPLOY_TOKEN", "toJSON(secrets)")), 18,
+     put(GOOD + SECRET, ("secrets.DEPLOY_TOKEN", "toJSON(vars)"))),
+    ("secret", GITHUB, GOOD + CALLED, 19,
+     put(GOOD + CALLED, ("    secrets", f"{GUARD}    secrets"))),
     ("ignore", GITHUB, put(GOOD, ("minutes: 5", "minutes: 5  # gitops: ignore[pin] x")), 11, GOOD),
 ]  # fmt: skip
 
@@ -342,6 +363,32 @@ steps:
     assert [(one.rule, one.path, one.line) for one in hits] == [
         ("install", ".pipelines/ci.yml", 5), ("timeout", ".pipelines/jobs.yml", 2),
     ]  # fmt: skip
+
+
+def test_a_folded_script_is_not_found_in_a_later_step(tmp_path: Path) -> None:
+    folded = put(GOOD, ("run: make test", "run: >-\n          pip\n          install\n          x"))
+    later = f"{folded}      - name: Say\n        run: echo 'pip install x'\n"
+    hits = found(tmp_path, {GITHUB: later})
+    assert [(one.rule, one.line) for one in hits] == [("install", 16)]
+
+
+def test_what_is_handed_to_a_template_is_looked_at(tmp_path: Path) -> None:
+    text = """\
+trigger: [main]
+extends:
+  template: base.yml@shared
+  parameters:
+    jobs:
+      - job: a
+        timeoutInMinutes: 5
+        steps:
+          - bash: pip install x
+            displayName: b
+"""
+    alone = "trigger: [main]\nextends: {template: base.yml@shared}\n"
+    hits = found(tmp_path, {AZURE: text, "azure-pipelines/alone.yml": alone})
+    assert [(one.rule, one.path, one.line) for one in hits] == [("install", AZURE, 9)]
+    assert lint(tmp_path.resolve()).files == 2
 
 
 def test_files_and_folders_can_be_named(tmp_path: Path) -> None:
