@@ -47,8 +47,8 @@ class Served:
                 ("environments", 2, "listen"): production,
                 ("environments", 2, "rollout"): {
                     "steps": ["shadow", 20, 50],
-                    "each": 200,
-                    "until": 15_000,
+                    "each": 400,
+                    "until": 12_000,
                 },
             },
             f"staging: listen: {staging}; production: listen: {production},"
@@ -83,19 +83,12 @@ _BETTER = Edit(
 )
 _WORSE = Edit(
     "params.yaml",
-    {
-        ("leave_out",): [
-            "month",
-            "sched_dep_time",
-            "sched_arr_time",
-            "time_hour",
-            *(name for name in WEATHER if name != "pressure"),
-        ]
-    },
-    "leave_out: the month, the time of day, and all weather but the pressure",
+    {("leave_out",): ["sched_dep_time", "sched_arr_time", "time_hour", *WEATHER]},
+    "leave_out: the time of day, and the weather",
 )
 _NOISE = Edit("params.yaml", {("seed",): 43}, "seed: 43")
 _HOTFIX = Edit("params.yaml", {("train", "max_iter"): 120}, "max_iter: 120")
+_HASTY = Edit("params.yaml", {("train", "max_iter"): 2}, "max_iter: 2")
 _LEAK = Edit(
     "params.yaml",
     {("features", "number", 12): "arr_delay"},
@@ -264,7 +257,7 @@ ACTS = (
         (Travellers("production", "gitops deploy production"), Ask("production")),
     ),
     Act(
-        "A gate is as good as its policy. Production's is loosened, and lets the worse model pass.",
+        "A gate is as good as its policy. Production's is loosened, and lets a bad model pass.",
         (
             "git switch --quiet main",
             "git pull --quiet origin main",
@@ -274,9 +267,9 @@ ACTS = (
             "git push --quiet origin main",
             "gitops promote dev staging",
             "gitops promote staging production",
-            "git checkout --quiet worse-model -- params.yaml",
+            _HASTY,
             "gitops build",
-            "git commit --quiet -am 'Train without the time of day and the weather'",
+            "git commit --quiet -am 'Train in no time'",
             "git push --quiet origin main",
             "gitops promote dev staging",
             "gitops promote staging production",

@@ -121,12 +121,13 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
             "DVC trusts what the remote hands out: corrupt objects go unnoticed",
             f"dvc remote modify {remote.name} verify true",
         )
-    if remote.is_folder and "github" in declared.ci and git.remotes(root):
+    hosted = declared.ci and "default" not in declared.runners
+    if remote.is_folder and hosted and git.remotes(root):
         yield Finding(
             "storage",
             "warn",
             "a hosted runner can't reach a folder on this machine",
-            "use s3:// or azure:// storage, or a self-hosted runner that sees the folder",
+            "use s3:// or azure:// storage, or runners of your own that see the folder",
         )
 
 

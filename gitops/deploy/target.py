@@ -51,7 +51,7 @@ class Target(Protocol):
         """The plan served where no traffic comes, for tests. Raises as `apply`."""
 
     def mark(self, model: str) -> Json:
-        """Where the log of predictions stands now: what `evidence` may start from."""
+        """Where the log of predictions stands now: what a rollout's evidence starts from."""
 
     def stop(self) -> bool:
         """Stop serving; whether anything was."""

@@ -60,12 +60,11 @@ class Traffic:
             self._promoted(model, under)  # killed before it was said
             return ""
         verdict = self.reconciler.judge(model, under)
-        if served.challenger is None:
-            # Killed right after the traffic went back: the evidence still says why.
-            why = verdict.why if verdict.state != "go_on" else "the rollout was interrupted"
-            return self._undo(model, under, served, why)
         if verdict.state in ("rollback", "unusable"):
             return self._undo(model, under, served, verdict.why)
+        if served.challenger is None:
+            # Killed right after the traffic went back, by evidence that is gone since.
+            return self._undo(model, under, served, "the rollout was interrupted")
         if verdict.state == "promote":
             self._promote(model, under, served, verdict.why)
             return ""

@@ -92,10 +92,13 @@ def url(root: Path, remote: str) -> str:
 
 
 def place(root: Path, remote: str) -> str:
-    """`url`; of a folder the absolute path, which is the same from every clone."""
+    """`url`; of a folder the absolute path, which is the same from every clone.
+
+    Also of a folder that is gone for now: what is kept by this name must be found even so.
+    """
     found = url(root, remote)
-    folder = root / found
-    return str(folder.resolve()) if folder.is_dir() else found
+    elsewhere = "://" in found or re.match(r"[^/]+:", found)  # git's own rule for host:path
+    return found if elsewhere else str((root / found).resolve())
 
 
 def read(root: Path, remote: str) -> Refs:

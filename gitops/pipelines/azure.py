@@ -234,7 +234,7 @@ def _required(pipeline: Pipeline) -> y.Map:
             "displayName": "required",
             "dependsOn": y.flow(map(identifier, pipeline.required)),
             "condition": "always()",
-            "pool": y.flow({"vmImage": pipeline.pins.runner}),
+            "pool": _pool(pipeline.job(pipeline.required[0]).runner),
             "timeoutInMinutes": 5,
             "variables": y.block({"results": y.joined([*format_[:-1], f"{format_[-1]} ]"])}),
             "steps": [y.block({"checkout": "none"}), check],
@@ -269,11 +269,13 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         inputs = {"key": f"{key} | **/dvc.lock", "restoreKeys": key, "path": ".dvc/cache"}
         return _task(step, "Cache@2", inputs)
     if step.use == "upload":
-        name = f"{step.artifact}-{group}" if group else step.artifact
-        return _task(step, "PublishPipelineArtifact@1", {"targetPath": step.path, "artifact": name})
+        inputs = {"targetPath": step.path, "artifact": _named(step, group)}
+        return _task(step, "PublishPipelineArtifact@1", inputs)
     if step.use == "download":
-        several = any(_uploads(pipeline.job(need), step.artifact) for need in job.needs)
-        which = {"itemPattern": f"{step.artifact}-*/**"} if several else {"artifact": step.artifact}
+        how = pipeline.fetched(job, step.artifact)
+        which = {"artifact": _named(step, group if how == "own" else "")}
+        if how == "parts":
+            which = {"itemPattern": f"{step.artifact}-*/**"}
         return _task(step, "DownloadPipelineArtifact@2", {**which, "targetPath": step.path})
     if step.use == "test-results":
         inputs = {"testResultsFormat": "JUnit", "testResultsFiles": step.path}
@@ -364,7 +366,6 @@ def _group(job: Job) -> str:
     return "-".join(f"$({key})" for key in keys)
 
 
-def _uploads(job: Job, artifact: str) -> bool:
-    """Whether a job of a matrix uploads parts of an artifact."""
-    uploads = any(one.use == "upload" and one.artifact == artifact for one in job.steps)
-    return uploads and job.matrix is not None
+def _named(step: Step, group: str) -> str:
+    """An artifact's name; that of a job of a matrix has the row's."""
+    return f"{step.artifact}-{group}" if group else step.artifact

@@ -59,6 +59,7 @@ _LOGINS: Mapping[Cloud, tuple[str, str, Mapping[str, str]]] = {
     ),
 }
 _TOKEN = {"GITHUB_TOKEN": "${{ github.token }}"}
+_IGNORE = "zizmor: ignore[self-hosted-runner]"
 _BY = {"branch": "-${{ github.ref }}", "commit": "-${{ github.sha }}", "workflow": ""}
 _CONDITIONS = {
     "always": "!cancelled()",
@@ -204,12 +205,9 @@ def _job(pipeline: Pipeline, job: Job) -> y.Map:
         }
     )
     if job.runner.own:
-        reason = (
-            "no code from outside runs here: see `if`"
-            if pipeline.triggers.pull_request
-            else ("only what was merged runs here")
-        )
-        y.beside(found, "runs-on", f"zizmor: ignore[self-hosted-runner] {reason}")
+        outside = bool(pipeline.triggers.pull_request)
+        reason = "no fork's code: see `if`" if outside else "only what was merged"
+        y.beside(found, "runs-on", f"{_IGNORE} {reason}")
     return found
 
 
@@ -247,17 +245,21 @@ def _required(pipeline: Pipeline) -> y.Map:
             "run": y.script(_ALL_PASSED),
         }
     )
-    return y.block(
+    runner = pipeline.job(pipeline.required[0]).runner
+    found = y.block(
         {
             "name": "required",
             "needs": y.flow(pipeline.required),
             "if": "${{ always() }}",
-            "runs-on": pipeline.pins.runner,
+            "runs-on": _runs_on(runner),
             "timeout-minutes": 5,
             "permissions": y.nothing(),
             "steps": [check],
         }
     )
+    if runner.own:
+        y.beside(found, "runs-on", f"{_IGNORE} no code of anybody's runs here")
+    return found
 
 
 def _result(job: Job) -> str:
@@ -299,17 +301,18 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _uses(step, pins, "actions/cache", inputs, "" if job.saves else "/restore")
     if step.use == "upload":
         inputs = {
-            "name": f"{step.artifact}-{group}" if group else step.artifact,
+            "name": _named(step, group),
             "path": step.path,
             "retention-days": step.days,
             "if-no-files-found": "error",
         }
         return _uses(step, pins, "actions/upload-artifact", inputs)
     if step.use == "download":
-        several = any(_uploads(pipeline.job(need), step.artifact) for need in job.needs)
-        which = {"pattern": f"{step.artifact}-*"} if several else {"name": step.artifact}
-        merged = {"merge-multiple": True} if several else {}
-        inputs = {**which, "path": step.path, **merged}
+        how = pipeline.fetched(job, step.artifact)
+        inputs = {"name": _named(step, group if how == "own" else ""), "path": step.path}
+        if how == "parts":
+            parts = {"pattern": f"{step.artifact}-*", "merge-multiple": True}
+            inputs = {**parts, "path": step.path}
         return _uses(step, pins, "actions/download-artifact", inputs)
     if step.use == "attest":
         inputs = {
@@ -347,10 +350,9 @@ def _group(job: Job) -> str:
     return _title(job.matrix, "-") if job.matrix else ""
 
 
-def _uploads(job: Job, artifact: str) -> bool:
-    """Whether a job of a matrix uploads parts of an artifact."""
-    uploads = any(one.use == "upload" and one.artifact == artifact for one in job.steps)
-    return uploads and job.matrix is not None
+def _named(step: Step, group: str) -> str:
+    """An artifact's name; that of a job of a matrix has the row's."""
+    return f"{step.artifact}-{group}" if group else step.artifact
 
 
 def _value(value: Value) -> str:

@@ -239,6 +239,18 @@ class Pipeline:
     pins: Pins
     marked: bool = True
 
+    def fetched(self, job: Job, artifact: str) -> Literal["whole", "own", "parts"]:
+        """What a job downloads of an artifact: that of a job of a matrix comes in parts.
+
+        A job of the same matrix takes the part of its `own` row, any other all `parts`.
+        """
+        for other in map(self.job, job.needs):
+            if any(one.use == "upload" and one.artifact == artifact for one in other.steps):
+                if other.matrix is None:
+                    return "whole"
+                return "own" if other.matrix == job.matrix else "parts"
+        return "whole"
+
     def job(self, name: str) -> Job:
         """The job of that id; KeyError if there's none."""
         for job in self.jobs:

@@ -6,7 +6,6 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from gitops.serve import http, metrics
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
 class Call:
     """One request under way."""
 
-    __slots__ = ("headers", "id", "noted", "receive", "scope", "send", "started")
+    __slots__ = ("app", "headers", "id", "noted", "receive", "scope", "send", "started")
 
-    def __init__(self, scope: Scope, receive: Receive, send: Send, made: str) -> None:
+    def __init__(self, app: App, scope: Scope, receive: Receive, send: Send, made: str) -> None:
+        self.app = app
         self.scope = scope
         self.receive = receive
         self.send = send
@@ -44,7 +44,18 @@ class Call:
         return None if given is None else _text(given, "x-gitops-key", 256)
 
     async def body(self, most: int) -> bytes:
-        return await http.body_of(self.headers, self.receive, most)
+        """The whole body. While it comes the request isn't under way: slow clients keep nobody out.
+
+        Raises:
+            Refusal, Gone: as `http.body_of`; 503 if too many came meanwhile.
+        """
+        self.app.active -= 1
+        try:
+            found = await http.body_of(self.headers, self.receive, most, self.app.room)
+        finally:
+            self.app.active += 1
+        self.app.check_active()
+        return found
 
     def note(self, answered: Answered) -> None:
         """Who answered, for the trace."""
@@ -91,15 +102,19 @@ class App:
         self.draining = False
         self.status: Callable[[], dict[str, Any]] = dict
         self.active = 0
+        self.room = http.Room(options.bodies)
         self._make = make
         self._endpoints = make(self)
-        self._prefix = secrets.token_hex(6)
-        self._numbers = count(1)
 
     def swap(self, loaded: Loaded) -> None:
         """Answer by these models from the next request on."""
         self.loaded = loaded
         self._endpoints = self._make(self)
+
+    def check_active(self) -> None:
+        """Raises Refusal, 503, if too many requests are under way."""
+        if self.active > self.options.active:
+            raise Refusal(503, "the server is busy", fix="try again in a second")
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -114,14 +129,13 @@ class App:
         call: Call | None = None
         endpoint = self._endpoints.get(scope["path"])
         try:
-            call = Call(scope, receive, send, f"{self._prefix}-{next(self._numbers):x}")
+            call = Call(self, scope, receive, send, secrets.token_hex(10))
             if endpoint is None:
                 raise self._unknown(scope["path"])
             if endpoint.method != scope["method"]:
                 self._check_method(endpoint.method, scope["method"])
             if endpoint.guarded:
-                if self.active > self.options.active:
-                    raise Refusal(503, "the server is busy", fix="try again in a second")
+                self.check_active()
                 if self.keys.needed:
                     self.keys.check(call.headers)
             if self.tracer is None:

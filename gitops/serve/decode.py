@@ -151,6 +151,9 @@ class Decoder:
                 fix='send one of {"row": {...}}, {"rows": [{...}]}, {"columns": {...}}',
             )
         found = self._fault_in(forms[0], document[forms[0]])
+        if found is None and not isinstance(error, msgspec.ValidationError):
+            # Python takes more than JSON is, such as half of a surrogate pair.
+            return Refusal(400, f"the body is not JSON: {str(error)[:100]}", fix="send UTF-8")
         return found or Refusal(
             422,
             "the id is not one" if "id" in document else str(error)[:200],

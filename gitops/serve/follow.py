@@ -28,6 +28,7 @@ class Follower:
         self._options = app.options
         self._seen: tuple[int, ...] | None = ()
         self._tried = 0.0
+        self._told = True
         self._closing: set[asyncio.Task[None]] = set()
         self.generation: int | None = None
         self.wanted: int | None = None
@@ -62,6 +63,8 @@ class Follower:
         stamp = _stamp(self._options.plan)
         again = self.error is not None and time.monotonic() - self._tried > _AGAIN
         if stamp == self._seen and not again:
+            if not self._told:
+                self.write()
             return
         self._seen, self._tried = stamp, time.monotonic()
         before = self.error
@@ -111,8 +114,10 @@ class Follower:
     def write(self) -> None:
         """Say in `workers/<pid>.json` what is served."""
         path = self._options.state / "workers" / f"{os.getpid()}.json"
+        self._told = False  # tried again at the next look
         path.parent.mkdir(parents=True, exist_ok=True)
         plan.put(path, {"pid": os.getpid(), **self.status()})
+        self._told = True
 
     async def close(self) -> None:
         for task in self._closing:

@@ -22,11 +22,24 @@ class Gone(Exception):
     """The client hung up."""
 
 
-async def body_of(headers: Headers, receive: Receive, most: int) -> bytes:
+class Room:
+    """Bytes of memory that bodies may take together while they come in pieces."""
+
+    def __init__(self, left: int) -> None:
+        self.left = left
+
+    def take(self, size: int) -> None:
+        """Raises Refusal, 503, if there is none left; what was taken is given back all the same."""
+        self.left -= size
+        if self.left < 0:
+            raise Refusal(503, "too many bodies are coming in", fix="try again in a second")
+
+
+async def body_of(headers: Headers, receive: Receive, most: int, room: Room) -> bytes:
     """A request's whole body.
 
     Raises:
-        Refusal: 413, more than `most` bytes; as soon as it is known.
+        Refusal: 413, more than `most` bytes; as soon as it is known. 503, no room for its pieces.
         Gone: the client hung up before all had come.
     """
     length = headers.get(b"content-length", b"")
@@ -39,14 +52,19 @@ async def body_of(headers: Headers, receive: Receive, most: int) -> bytes:
     if not message["more_body"] and len(body) <= most:
         return body
     parts, size = [body], len(body)
-    while message["more_body"]:
-        if size > most:
-            raise _too_large(most)
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Gone
-        parts.append(message["body"])
-        size += len(parts[-1])
+    try:
+        room.take(size)
+        while message["more_body"]:
+            if size > most:
+                raise _too_large(most)
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Gone
+            parts.append(message["body"])
+            size += len(parts[-1])
+            room.take(len(parts[-1]))
+    finally:
+        room.left += size
     if size > most:
         raise _too_large(most)
     return b"".join(parts)

@@ -14,6 +14,7 @@ import os
 import secrets
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -50,19 +51,22 @@ class _Book:
     def __init__(self) -> None:
         self._free = 0
         self._names: Path | None = None
+        self._untold: list[str] = []  # lines of the names that aren't in their file
         self.values = memoryview(bytearray(8 * _SLOTS)).cast("d")
 
     def open(self, folder: Path) -> None:
         """Keep the numbers in files of `folder` from now on, before any is taken."""
-        folder.mkdir(parents=True, exist_ok=True)
         stem = f"{os.getpid()}-{secrets.token_hex(4)}"
-        with (folder / f"{stem}.values").open("w+b") as file:
-            file.truncate(8 * _SLOTS)
-            self.values = memoryview(mmap.mmap(file.fileno(), 8 * _SLOTS)).cast("d")
-        self._names = folder / f"{stem}.names"
-        self._names.touch()
+        with suppress(OSError):  # a full disk: this process counts for itself
+            folder.mkdir(parents=True, exist_ok=True)
+            with (folder / f"{stem}.values").open("w+b") as file:
+                # Room that is promised and not there would end us at the first count (SIGBUS).
+                os.posix_fallocate(file.fileno(), 0, 8 * _SLOTS)
+                self.values = memoryview(mmap.mmap(file.fileno(), 8 * _SLOTS)).cast("d")
+            self._names = folder / f"{stem}.names"
         _child.cache_clear()
         self._free = 0
+        self._untold.clear()
 
     def take(self, name: str, labels: tuple[str, ...], slots: int) -> int:
         """The first of so many numbers, which start at 0; the last ones are shared beyond all."""
@@ -70,9 +74,12 @@ class _Book:
         if at + slots > _SLOTS:
             return _SLOTS - slots
         self._free += slots
+        self._untold.append(json.dumps([name, list(labels), at]) + "\n")
         if self._names is not None:
-            with self._names.open("a", encoding="utf-8") as file:
-                file.write(json.dumps([name, list(labels), at]) + "\n")
+            with suppress(OSError):  # no room, or no folder: told with the next one
+                with self._names.open("a", encoding="utf-8") as file:
+                    file.write("".join(self._untold))
+                self._untold.clear()
         return at
 
 
@@ -86,7 +93,17 @@ def keep(folder: Path) -> None:
 
 @cache
 def _child(name: str, *labels: str) -> int:
-    return _book.take(name, labels, len(_BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1)
+    return _book.take(name, labels, _width(name))
+
+
+def _width(name: str) -> int:
+    """How many numbers a metric has: of a histogram its sum, and the count of each bucket."""
+    return len(_BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1
+
+
+def _told(names: Path) -> list[tuple[str, list[str], int]]:
+    """What stands in a file of names: metric, labels, and the first of its numbers."""
+    return [json.loads(line) for line in names.read_text("utf-8").splitlines()]
 
 
 def add(name: str, *labels: str, number: float = 1) -> None:
@@ -126,9 +143,12 @@ def variant(model: str, version: str, name: str) -> Variant:
 
 
 def bury(folder: Path, pid: int) -> None:
-    """A worker has died: what it counted stays, its gauges don't."""
+    """A worker has died: what it counted stays, its gauges and the room for more don't."""
     for file in folder.glob(f"{pid}-*.names"):
-        file.with_suffix(".dead").touch()
+        with suppress(OSError):
+            used = max((at + _width(name) for name, _, at in _told(file)), default=0)
+            os.truncate(file.with_suffix(".values"), 8 * used)
+            file.with_suffix(".dead").touch()
 
 
 def text(folder: Path) -> bytes:
@@ -180,14 +200,13 @@ def _collected(folder: Path) -> dict[tuple[str, tuple[str, ...]], list[tuple[flo
     """The values of each child, one tuple for each worker."""
     found: dict[tuple[str, tuple[str, ...]], list[tuple[float, ...]]] = {}
     for names in sorted(folder.glob("*.names")):
-        lines = names.read_text("utf-8").splitlines()
+        told = _told(names)
         values = memoryview(names.with_suffix(".values").read_bytes()).cast("d")
         dead = names.with_suffix(".dead").exists()
-        for line in lines:
-            name, labels, at = json.loads(line)
-            kind = _KNOWN[name][0]
-            if dead and kind in _GAUGES:
+        for name, labels, at in told:
+            if dead and _KNOWN[name][0] in _GAUGES:
                 continue
-            slots = len(_BUCKETS) + 2 if kind == "histogram" else 1
-            found.setdefault((name, tuple(labels)), []).append(tuple(values[at : at + slots]))
+            found.setdefault((name, tuple(labels)), []).append(
+                tuple(values[at : at + _width(name)])
+            )
     return found

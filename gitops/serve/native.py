@@ -35,7 +35,7 @@ async def predict(app: App, call: Call, route: Route, only: Model | None) -> Non
         if app.tracer is not None:
             call.note(answered)
         made = _document(answered)
-        if call.scope["query_string"] == b"explain=true":
+        if b"explain=true" in call.scope["query_string"].split(b"&"):
             made.explanations = await app.desk.explain(answered, request)
     except Refusal as refusal:
         refusal.at.setdefault("model", route.name)

@@ -16,7 +16,8 @@ class Options:
 
     `kept`: the state folder outlives the server. `small`: bodies up to here are answered by the
     event loop itself, larger ones by a thread. `active`: requests under way beyond which new ones
-    are turned away; `queue`: the same of large ones. `head_timeout` and `body_timeout`: how long a
+    are turned away; `queue`: the same of large ones; `bodies`: what may be there of bodies that
+    are still coming. `head_timeout` and `body_timeout`: how long a
     request's head and body may take to come.
     """
 
@@ -29,6 +30,7 @@ class Options:
     max_head: int = 64 << 10
     small: int = 32 << 10
     active: int = 512
+    bodies: int = 256 << 20
     queue: int = 16
     connections: int = 12_000
     timeout: float = 30.0

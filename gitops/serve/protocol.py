@@ -26,7 +26,7 @@ class Protocol(HttpToolsProtocol):
         self._deadline: TimerHandle | None = None
         self._stalled: TimerHandle | None = None
         self._coming = self._in_head = False
-        self._head = 0
+        self._head = self._piece = 0
         metrics.put("gitops_connections", len(self.connections))
         if len(self.connections) > self.options.connections:
             self._end(503, "too many connections")
@@ -46,6 +46,7 @@ class Protocol(HttpToolsProtocol):
             return
         if not self._coming:
             self._head, self._in_head = 0, True
+        self._piece = len(data)
         super().data_received(data)
         if self._in_head:
             self._head += len(data)
@@ -84,6 +85,7 @@ class Protocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._coming = False
+        self._head = -self._piece  # the next head's size doesn't count what came before it
         super().on_message_complete()
 
     def pause_writing(self) -> None:

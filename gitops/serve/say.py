@@ -8,6 +8,7 @@ import os
 import sys
 import time
 import traceback
+from contextlib import suppress
 from datetime import UTC, datetime
 
 
@@ -15,8 +16,9 @@ def say(event: str, *, level: str = "info", **fields: object) -> None:
     """Log that something happened."""
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     line = {"at": now, "level": level, "pid": os.getpid(), "event": event, **fields}
-    sys.stderr.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
-    sys.stderr.flush()
+    with suppress(OSError):  # the log's disk may be full: what serves goes on
+        sys.stderr.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")
+        sys.stderr.flush()
 
 
 # Of each bug: when it may be told again, and how often it came meanwhile.

@@ -40,8 +40,15 @@ def serve(
     host, port = address(listen)
     with _folder(state) as folder:
         made = None if plan is not None else plan_of(packages, logged=state is not None)
+
+        def prepare() -> None:
+            if made is not None and not (folder / plans.NAME).exists():
+                folder.mkdir(parents=True, exist_ok=True)
+                plans.write(folder / plans.NAME, made)
+
         if made is not None:
-            plans.write(folder / plans.NAME, made)
+            (folder / plans.NAME).unlink(missing_ok=True)  # an earlier server's
+        prepare()
         options = Options(
             plan=(plan or folder / plans.NAME).absolute(),
             state=folder.absolute(),
@@ -56,7 +63,7 @@ def serve(
         url = f"{scheme}://{shown}:{listening.getsockname()[1]}"
         say(f"listening on {url} ({url}/docs shows how to ask); Ctrl-C ends it")
         with listening:
-            supervisor.Supervisor(options, listening).run()
+            supervisor.Supervisor(options, listening, prepare).run()
 
 
 def bench(

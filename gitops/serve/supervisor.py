@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,8 +38,16 @@ class Slot:
 
 
 class Supervisor:
-    def __init__(self, options: Options, listening: socket.socket) -> None:
+    """`prepare` is called before each start of a worker: what it needs may be gone by then."""
+
+    def __init__(
+        self,
+        options: Options,
+        listening: socket.socket,
+        prepare: Callable[[], None] = lambda: None,
+    ) -> None:
         self._options = options
+        self._prepare = prepare
         self._listening = listening
         self._slots = [Slot() for _ in range(options.workers)]
         self._alive, self._held = os.pipe()  # workers see it close when we are gone
@@ -96,6 +105,8 @@ class Supervisor:
 
     def _start(self, slot: Slot, now: float) -> None:
         slot.started = now
+        with suppress(OSError):  # no room: the worker says what it lacks
+            self._prepare()
         slot.process = proc.start(
             [
                 sys.executable, "-m", "gitops.serve.worker", self._options.text(),
@@ -125,7 +136,8 @@ class Supervisor:
 
     def _tidy(self) -> None:
         shutil.rmtree(metrics_folder(self._options.state), ignore_errors=True)
-        metrics_folder(self._options.state).mkdir(parents=True)
+        with suppress(OSError):  # workers count for themselves where it can't be had
+            metrics_folder(self._options.state).mkdir(parents=True)
         for file in (self._options.state / "workers").glob("*.json"):
             file.unlink(missing_ok=True)
 

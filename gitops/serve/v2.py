@@ -110,7 +110,7 @@ async def infer(app: App, call: Call, route: Route, only: Model | None) -> None:
 def _parsed(body: bytes, length: bytes | None) -> tuple[Infer, bytes]:
     size = len(body)
     if length is not None:
-        size = int(length) if length.isdigit() else -1
+        size = int(length) if length.isdigit() and len(length) < 20 else -1
         if not 0 < size <= len(body):
             fix = f"send the number of bytes of the JSON, of {len(body)} altogether"
             raise Refusal(400, "the header Inference-Header-Content-Length is wrong", fix=fix)
@@ -285,10 +285,14 @@ def _answer(asked: Infer, answered: Answered) -> tuple[bytes, bytes]:
     wanted = asked.outputs or [Output(name) for name in known]
     by_default = bool(asked.parameters.get("binary_data_output")) and not asked.outputs
     outputs, tail = [], []
+    given: set[str] = set()
     for output in wanted:
-        if output.name not in known:
-            fix = f"the outputs are {', '.join(known)}"
-            raise Refusal(422, "unknown output", fix=fix, value=output.name)
+        if output.name not in known or output.name in given:
+            # Twice: a small request must not ask for an answer of any size.
+            fix = f"ask once for each; the outputs are {', '.join(known)}"
+            what = "an output is twice" if output.name in given else "unknown output"
+            raise Refusal(422, what, fix=fix, value=output.name)
+        given.add(output.name)
         datatype, shape = known[output.name]
         data: Any = getattr(answered.answers, output.name)
         one: dict[str, Any] = {"name": output.name, "datatype": datatype, "shape": [height, *shape]}

@@ -59,7 +59,8 @@ async def serve(options: Options, listening: socket.socket, alive: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, end)
     loop.add_reader(alive, end)
-    await follower.look()
+    with contextlib.suppress(OSError):  # a full disk: `run` goes on trying to say what is served
+        await follower.look()
     gc.collect()
     gc.freeze()  # what is loaded now is never garbage
     gc.set_threshold(50_000, 20, 50)  # requests leave next to none

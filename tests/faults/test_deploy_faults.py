@@ -186,6 +186,7 @@ def unreachable(machine: Machine) -> Iterator[None]:
 
 
 def test_with_the_remote_down_what_ran_is_started_and_that_is_said(machine: Machine) -> None:
+    machine.line.git("remote", "set-url", "origin", "../origin.git")  # as people write it
     assert machine.deploy("staging").code == 0
     os.kill(machine.server("staging"), signal.SIGKILL)
     with unreachable(machine):

@@ -58,6 +58,7 @@ MALFORMED = [
     (b'{"columns": {}}', 422, "missing"),
     (b'{"rows": [{}]}', 422, "missing"),
     (b'{"instances": [[1]]}', 422, "unknown key"),
+    (json.dumps({"row": {**ROW, "carrier": "\ud800"}}).encode(), 400, "surrogate"),
     (json.dumps({"row": ROW, "rows": [ROW]}).encode(), 422, "row and rows"),
     (json.dumps({"row": ROW}).encode()[:-1], 400, "not JSON"),
     (json.dumps({"row": ROW}).encode() + b"{}", 400, "not JSON"),
@@ -215,6 +216,38 @@ def test_a_head_without_end_is_cut_off(server: Server) -> None:
             sent += 10_000
     assert sent < 10_000_000
     assert server.predict().status == 200
+
+
+def test_requests_in_a_row_are_all_answered_wherever_they_are_cut(server: Server) -> None:
+    body = json.dumps({"row": ROW}).encode()
+    one, number = HEAD % len(body) + body, 1500  # more than a head may have
+    connection = raw(server)
+    sender = threading.Thread(target=connection.sendall, args=(one * number,))
+    sender.start()
+    got = b""
+    while got.count(b"HTTP/1.1 ") < number or not got.endswith(b"}"):
+        part = connection.recv(65536)
+        assert part, got[-300:]
+        got += part
+    sender.join()
+    connection.close()
+    assert got.count(b"HTTP/1.1 200 ") == number
+
+
+def test_bodies_that_come_slowly_keep_nobody_out(tmp_path: Path) -> None:
+    with limited(tmp_path, active=8, bodies=1_000_000) as server:
+        slow = [raw(server, HEAD % 500 + b"{") for _ in range(50)]
+        until(lambda: server.metric("gitops_connections") >= 50)
+        assert server.predict().status == 200
+        size = 600_000
+        slow += [raw(server, HEAD % size + b" " * (size - 1)) for _ in range(2)]
+        until(lambda: server.metric("gitops_refused_total", status="503") == 1)  # no room for both
+        assert server.predict().status == 200
+        for connection in slow:
+            connection.close()
+        until(lambda: server.metric("gitops_connections") <= 1)
+        body = json.dumps({"rows": [ROW] * 2000}).encode()
+        assert server.post(PATH, body).status == 200  # the room was given back
 
 
 def test_garbage_is_no_request(server: Server) -> None:

@@ -72,6 +72,8 @@ def test_three_models_of_three_tasks_live_in_one_repository(
     changed = git(root, "show", "--name-only", "--format=", "HEAD").splitlines()
     assert changed == added["files"]
     assert changed == [
+        ".github/workflows/build.yml",  # jobs for each group of models
+        ".github/workflows/pull-request.yml",
         ".gitops/lock.yaml",
         "gitops.yaml",
         *[

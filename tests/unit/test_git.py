@@ -151,3 +151,7 @@ def test_where_a_remote_is_from_every_clone(tmp_path: Path) -> None:
     command = ["git", "remote", "set-url", "origin", "https://me:hush@example.org/x"]
     proc.run(command, cwd=tmp_path / "one")
     assert remote.place(tmp_path / "one", "origin") == "https://example.org/x"
+    proc.run(["git", "remote", "set-url", "origin", "../gone.git"], cwd=tmp_path / "one")
+    assert remote.place(tmp_path / "one", "origin") == str(tmp_path / "gone.git")
+    proc.run(["git", "remote", "set-url", "origin", "git@example.org:x/y"], cwd=tmp_path / "one")
+    assert remote.place(tmp_path / "one", "origin") == "git@example.org:x/y"

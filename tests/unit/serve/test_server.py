@@ -180,7 +180,17 @@ def test_an_id_that_labels_could_not_name_is_refused(server: Server, name: str) 
     assert (found.status, "$.id" in found.json["error"]) == (422, True)
 
 
-@pytest.mark.parametrize("length", ["0", "99999", "-3", "x"])
+def test_an_output_is_given_once(server: Server) -> None:
+    tensors = [
+        {"name": key, "shape": [1], "datatype": "BYTES", "data": [value]}
+        for key, value in ROW.items()
+    ]
+    asked = {"inputs": tensors, "outputs": [{"name": "scores"}] * 2}
+    found = server.post("/v2/models/binary/infer", asked)
+    assert (found.status, "twice" in found.json["error"]) == (422, True)
+
+
+@pytest.mark.parametrize("length", ["0", "99999", "-3", "x", "9" * 5000])
 def test_a_wrong_length_of_the_json_is_refused(server: Server, length: str) -> None:
     found = server.post(
         "/v2/models/binary/infer", b'{"inputs": []}', inference_header_content_length=length
