@@ -37,7 +37,7 @@ _SCHEDULE = [
     "distance",
 ]
 _LATE_MINUTES = 15
-_TRAVELLERS = 15_000  # flights that may ask during one command
+_TRAVELLERS = 30_000  # flights that may ask during one command
 
 
 def prepare(folder: Path) -> Path:

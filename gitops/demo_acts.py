@@ -48,7 +48,7 @@ class Served:
                 ("environments", 2, "rollout"): {
                     "steps": ["shadow", 20, 50],
                     "each": 400,
-                    "until": 12_000,
+                    "until": 25_000,
                 },
             },
             f"staging: listen: {staging}; production: listen: {production},"
