@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # What counts as an environment of its own: what all have in common, and the state of Terraform.
 SHARED, STATE = "shared", "state"
+# Names that no environment may have: those above, and the identities of builds and pull requests.
+TAKEN = (SHARED, STATE, "ci", "read")
 HASH = 6
 _ALPHABET = "bcdfghjkmnpqrstvwxz23456789"  # makes no word, and no letter looks like a digit
 

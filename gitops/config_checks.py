@@ -157,8 +157,8 @@ def infrastructure(config: Config) -> list[Problem]:
         return []
     place: Place
     for at, each in enumerate(config.environments):
-        if each.name in (cloudnames.SHARED, cloudnames.STATE):
-            text = f"is {each.name}, as the infrastructure that all environments share is called"
+        if each.name in cloudnames.TAKEN:
+            text = f"is {each.name}, as a part that all environments share is called"
             place = ("environments", at, "name")
             return [Problem(place, f"{dotted(place)} {text}", "give it another name")]
     found = []

@@ -25,8 +25,8 @@ from gitops.pipelines.model import (
     Value,
 )
 
-# The service connection of a workload identity that commands log in by; an environment that has an
-# identity of its own has one of its own, with its name behind.
+# The service connection of a workload identity that commands log in by. Pull requests run what
+# their authors wrote: theirs may only read. An environment with an identity has one of its name.
 CONNECTION = "gitops"
 _STRICT = "set -euo pipefail\n"
 _HOME = "$AGENT_TEMPDIRECTORY/gitops"
@@ -317,8 +317,9 @@ def _bash(step: Step, command: str) -> y.Map:
 
 def _logged_in(step: Step, job: Job) -> y.Map:
     """A command in a task that logs in by workload identity: the login holds for that task."""
+    whose = "read" if job.reads else job.identity
     inputs: dict[str, object] = {
-        "azureSubscription": f"{CONNECTION}-{job.identity}" if job.identity else CONNECTION,
+        "azureSubscription": f"{CONNECTION}-{whose}" if whose else CONNECTION,
         "scriptType": "bash",
         "scriptLocation": "inlineScript",
         "inlineScript": y.script(step.run),

@@ -47,17 +47,19 @@ _LOGINS: Mapping[Cloud, tuple[str, str, Mapping[str, str]]] = {
         "Log in to Azure",
         "azure/login",
         {
-            "client-id": "${{ vars.AZURE_CLIENT_ID }}",
-            "tenant-id": "${{ vars.AZURE_TENANT_ID }}",
-            "subscription-id": "${{ vars.AZURE_SUBSCRIPTION_ID }}",
+            "client-id": "AZURE_CLIENT_ID",
+            "tenant-id": "AZURE_TENANT_ID",
+            "subscription-id": "AZURE_SUBSCRIPTION_ID",
         },
     ),
     "aws": (
         "Log in to AWS",
         "aws-actions/configure-aws-credentials",
-        {"role-to-assume": "${{ vars.AWS_ROLE_ARN }}", "aws-region": "${{ vars.AWS_REGION }}"},
+        {"role-to-assume": "AWS_ROLE_ARN", "aws-region": "AWS_REGION"},
     ),
 }
+# Who pull requests log in as: they run what their authors wrote, and only read.
+_READERS = {"AZURE_CLIENT_ID": "AZURE_READ_CLIENT_ID", "AWS_ROLE_ARN": "AWS_READ_ROLE_ARN"}
 _TOKEN = {"GITHUB_TOKEN": "${{ github.token }}"}
 _IGNORE = "zizmor: ignore[self-hosted-runner]"
 _BY = {"branch": "-${{ github.ref }}", "commit": "-${{ github.sha }}", "workflow": ""}
@@ -279,8 +281,11 @@ def _steps(pipeline: Pipeline, job: Job) -> Iterator[y.Map]:
         for cloud in step.logins:
             if cloud not in done:
                 done.add(cloud)
-                name, action, inputs = _LOGINS[cloud]
-                yield _uses(Step(name), pins, action, inputs)
+                name, action, variables = _LOGINS[cloud]
+                readers = _READERS if job.reads else {}
+                inputs = {key: readers.get(one, one) for key, one in variables.items()}
+                shown = {key: f"${{{{ vars.{one} }}}}" for key, one in inputs.items()}
+                yield _uses(Step(name), pins, action, shown)
         if step.use == "test-results":
             continue  # GitHub shows none: the gate writes the summary itself
         yield _step(pipeline, job, step)

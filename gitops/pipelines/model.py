@@ -167,7 +167,8 @@ class Job:
     """Steps on one fresh machine; `timeout` in minutes.
 
     `environment`: the deployment environment whose protection it waits for; `saves`: it may save
-    what `cache` restores; `identity`: the environment as whose own identity it logs in to a cloud.
+    what `cache` restores; `identity`: the environment as whose own identity it logs in to a cloud;
+    `reads`: pull requests run it, so it logs in as who may only read.
     """
 
     id: str
@@ -181,6 +182,7 @@ class Job:
     environment: str | None = None
     saves: bool = False
     identity: str = ""
+    reads: bool = False
 
     @property
     def outputs(self) -> tuple[str, ...]:

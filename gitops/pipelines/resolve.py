@@ -190,11 +190,12 @@ def _job(
     outside = Condition("same-repository")
     if runner.own and context.platform != "local" and triggers.pull_request and outside not in when:
         when.append(outside)
-    steps = [_step(context, one, environment, matrix) for one in data["steps"]]
+    named = _filled(data["environment"], environment) if "environment" in data else None
+    reads = bool(triggers.pull_request) and named is None
+    steps = [_step(context, one, environment, matrix, reads) for one in data["steps"]]
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))
-    named = _filled(data["environment"], environment) if "environment" in data else None
     return Job(
         id=job,
         timeout=data["timeout"],
@@ -207,6 +208,7 @@ def _job(
         environment=named,
         saves=data.get("saves-cache", False),
         identity=(named or "") if context.provisioned else "",
+        reads=reads,
     )
 
 
@@ -238,6 +240,7 @@ def _step(
     data: Mapping[str, Any],
     environment: Environment | None,
     matrix: Matrix | None,
+    reads: bool,
 ) -> Step:
     values = {name: _value(one, environment) for name, one in data.get("env", {}).items()}
     if matrix is None:
@@ -250,6 +253,8 @@ def _step(
         # Azure Pipelines tells a command as whom its task has logged in.
         names = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
         values |= {name: Value("variable", name) for name in names}
+        if reads:
+            values["AZURE_CLIENT_ID"] = Value("variable", "AZURE_READ_CLIENT_ID")
     return Step(
         name=_filled(data["name"], environment),
         run=_script(_filled(data.get("run", ""), environment)),

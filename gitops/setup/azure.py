@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from gitops.forge.azure_settings import AzureSettings
 
 MARK = "gitops"  # the name of what is ours: policies, checks, the connection
+READ = "gitops-read"  # the connection of jobs that pull requests run
 PULL_REQUEST = "pull-request"
 FOLDER = ".azure-pipelines"
 
@@ -50,7 +51,7 @@ def wanted(
     for environment in wishes.deployed(config):
         found += _environment(environment, people)
     found += _permissions()
-    found += _connection(values)
+    found += _connections(values)
     return tuple(found)
 
 
@@ -130,16 +131,21 @@ def _permissions() -> Iterator[Setting]:
     yield Setting("permissions", wishes.RECORDS, {"Force push": "deny"}, why)
 
 
-def _connection(values: Mapping[str, str]) -> Iterator[Setting]:
-    if all(name in values for name in wishes.AZURE):
-        client, tenant, subscription = (values[name] for name in wishes.AZURE)
-        want = {
-            "scheme": "WorkloadIdentityFederation",
-            "client": client,
-            "tenant": tenant,
-            "subscription": subscription,
-        }
-        yield Setting("service connection", MARK, want, "a login without a secret")
+def _connections(values: Mapping[str, str]) -> Iterator[Setting]:
+    _, *where = wishes.AZURE
+    for connection, who, why in (
+        (MARK, wishes.AZURE[0], "a login without a secret"),
+        (READ, wishes.AZURE_READER, "pull requests run what their authors wrote: they only read"),
+    ):
+        if all(name in values for name in (who, *where)):
+            tenant, subscription = (values[name] for name in where)
+            want = {
+                "scheme": "WorkloadIdentityFederation",
+                "client": values[who],
+                "tenant": tenant,
+                "subscription": subscription,
+            }
+            yield Setting("service connection", connection, want, why)
 
 
 # ---------------------------------------------------------------- the plan
@@ -154,11 +160,12 @@ def plan(
         ToolError: no token, no such repository, or no way to Azure DevOps.
         UsageError: `values` are for something else than the connection.
     """
+    known = (*wishes.AZURE, wishes.AZURE_READER)
     for given in values:
-        if given not in wishes.AZURE:
+        if given not in known:
             raise UsageError(
-                f"--set {given.replace('/', ':')}: pipelines here log in by one connection",
-                fix=f"give {', '.join(wishes.AZURE)}",
+                f"--set {given.replace('/', ':')}: pipelines here log in by {MARK} and {READ}",
+                fix=f"give {', '.join(known)}",
             )
     name = place.facts()
     approvers = {who for one in config.environments for who in one.approvers}
@@ -172,6 +179,28 @@ def plan(
         steps,
         by_hand=tuple(by_hand(config, files, unknown, values, place)),
     )
+
+
+def _logins(config: Config, values: Mapping[str, str], place: AzureSettings) -> Iterator[str]:
+    """What is left to do for each connection: make it, or let its identity trust it."""
+    _, *where = wishes.AZURE
+    connections = {MARK: wishes.AZURE[0]}
+    if wishes.reads_azure(config):
+        connections[READ] = wishes.AZURE_READER
+    asked, made = [], False
+    for connection, who in connections.items():
+        if trusted := place.trust(connection):
+            name = f"{config.project}-azure-devops{connection.removeprefix(MARK)}"
+            yield wishes.credential(name, *trusted, who=who)
+        elif unset := [name for name in (who, *where) if name not in values]:
+            asked += [name for name in unset if name not in asked]
+        else:
+            made = True
+    if asked:
+        told = " ".join(f"--set {name}=..." for name in asked)
+        yield f"say what the pipelines log in as: gitops setup azure {told} --apply"
+    if made:
+        yield "run this with --apply: the connection's issuer and subject are shown then"
 
 
 def by_hand(
@@ -190,14 +219,7 @@ def by_hand(
             " that approver to the environment's approval check"
         )
     if wishes.needs_azure(config):
-        unset = [name for name in wishes.AZURE if name not in values]
-        if trusted := place.trust(MARK):
-            yield wishes.credential(f"{config.project}-azure-devops", *trusted)
-        elif unset:
-            asked = " ".join(f"--set {name}=..." for name in unset)
-            yield f"say what the pipelines log in as: gitops setup azure {asked} --apply"
-        else:
-            yield "run this with --apply: the connection's issuer and subject are shown then"
+        yield from _logins(config, values, place)
         for environment in wishes.deployed(config) if wishes.provisioned(config) else ():
             yield (
                 f"make a service connection {MARK}-{environment.name} by workload identity, as"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 OURS = "gitops: "
 REVIEWERS = 6  # the most that an environment takes
 # Of a ruleset's patterns `*` stands for no slash; the tags' grammar is that of gitops.promote.tags.
+_PULL_REQUEST = "pull-request"  # what its tokens' subject is called here
 _TAGS = ("*@v*", "*#*", "hold/*/*", "approval/*/*")
 
 
@@ -239,7 +240,8 @@ def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
     """
     branches = [(one.name, f"ref:refs/heads/{one.branch}") for one in config.environments]
     deploys = [(f"{one.name}-deploy", f"environment:{one.name}") for one in wishes.deployed(config)]
-    found = [("pull-request", "pull_request"), *branches, *deploys]
+    reads = wishes.reads_azure(config) or wishes.needs_aws(config)
+    found = [*([(_PULL_REQUEST, "pull_request")] if reads else []), *branches, *deploys]
     return tuple((name, f"{facts.subject}:{what}") for name, what in found)
 
 
@@ -266,12 +268,14 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
         if wishes.provisioned(config):
             yield (
                 "gitops infra apply shared makes the identities that trust this repository's jobs:"
-                " --set AZURE_CLIENT_ID=... (ci) and --set ENV:AZURE_CLIENT_ID=... (each other)"
+                f" --set AZURE_CLIENT_ID=... (ci), --set {wishes.AZURE_READER}=... (read) and"
+                " --set ENV:AZURE_CLIENT_ID=... (each other)"
             )
         for name, subject in () if wishes.provisioned(config) else subjects(config, facts):
             yield _trust(config, facts, name, subject)
         yield (
-            "what pull requests log in as may only read; for what deploys give another identity:"
+            "what pull requests log in as (the variable with READ in its name) may only read: they"
+            " run what their authors wrote; for what deploys give another identity:"
             " --set production:NAME=..."
         )
     if len(config.environments) > 1:
@@ -286,6 +290,9 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
 
 
 def _trust(config: Config, facts: Facts, name: str, subject: str) -> str:
-    if not wishes.needs_azure(config):
-        return f"let the role AWS_ROLE_ARN of {name} trust {facts.issuer} for the subject {subject}"
-    return wishes.credential(f"{config.project}-{name}", facts.issuer, subject)
+    reads = name == _PULL_REQUEST
+    if wishes.reads_azure(config) if reads else wishes.needs_azure(config):
+        who = wishes.AZURE_READER if reads else wishes.AZURE[0]
+        return wishes.credential(f"{config.project}-{name}", facts.issuer, subject, who=who)
+    role = "AWS_READ_ROLE_ARN" if reads else f"AWS_ROLE_ARN of {name}"
+    return f"let the role {role} trust {facts.issuer} for the subject {subject}"

@@ -16,8 +16,9 @@ RECORDS = "gitops/records"
 REQUIRED = "required"  # the job of the workflow pull-request that waits for all others
 # What the workflows read of a cloud identity; none of it is a secret.
 AZURE = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+AZURE_READER = "AZURE_READ_CLIENT_ID"  # who pull requests log in as
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
-AWS = ("AWS_ROLE_ARN", "AWS_REGION")
+AWS = ("AWS_ROLE_ARN", "AWS_READ_ROLE_ARN", "AWS_REGION")
 AUDIENCE = "api://AzureADTokenExchange"
 
 
@@ -26,6 +27,11 @@ def needs_azure(config: Config) -> bool:
     targets = {model.deploy.target for model in config.models.values()}
     azure = config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
     return azure or provisioned(config)
+
+
+def reads_azure(config: Config) -> bool:
+    """Whether jobs of pull requests log in to Azure."""
+    return config.storage.kind == "azure" or provisioned(config)
 
 
 def provisioned(config: Config) -> bool:
@@ -48,6 +54,7 @@ def variables(config: Config) -> tuple[str, ...]:
     account = config.storage.kind == "azure" and config.storage.account is None
     return (
         *(AZURE if needs_azure(config) else ()),
+        *((AZURE_READER,) if reads_azure(config) else ()),
         *((ACCOUNT,) if account else ()),
         *(AWS if needs_aws(config) else ()),
     )
@@ -80,11 +87,13 @@ def given(config: Config, texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def credential(name: str, issuer: str, subject: str) -> str:
+def credential(name: str, issuer: str, subject: str, *, who: str = AZURE[0]) -> str:
     """The command by which an identity on Azure trusts the tokens of an issuer and subject.
+
+    `who`: the variable with the identity's client id.
 
     https://learn.microsoft.com/en-us/cli/azure/ad/app/federated-credential
     """
     values = {"name": name, "issuer": issuer, "subject": subject, "audiences": [AUDIENCE]}
-    command = 'az ad app federated-credential create --id "$AZURE_CLIENT_ID" --parameters'
+    command = f'az ad app federated-credential create --id "${who}" --parameters'
     return f"{command} {shlex.quote(json.dumps(values))}"

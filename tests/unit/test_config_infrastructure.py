@@ -83,6 +83,12 @@ def test_this_machine_needs_nothing() -> None:
             "all environments share",
             "another name",
         ),
+        (
+            "environments: [{name: read, branch: main}]\n" + FULL,
+            4,
+            "all environments share",
+            "another name",
+        ),
     ],
 )
 def test_what_is_refused(text: str, line: int, message: str, fix: str) -> None:

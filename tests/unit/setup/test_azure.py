@@ -248,7 +248,19 @@ def test_without_an_identity_it_is_asked_for(azure: OnAzure) -> None:
     plan = planned(azure, values={"AZURE_CLIENT_ID": "one"})
     assert not [one for one in plan.steps if one.setting.kind == "service connection"]
     (told,) = [text for text in plan.by_hand if "--set" in text]
-    assert told.count("--set") == 2
+    assert told.count("--set") == 3
+    assert "AZURE_READ_CLIENT_ID" in told
+
+
+def test_pull_requests_log_in_as_who_only_reads(azure: OnAzure) -> None:
+    applied(azure, values={**VALUES, "AZURE_READ_CLIENT_ID": "reader"})
+    known = {
+        one["name"]: one["authorization"]["parameters"]["serviceprincipalid"]
+        for one in azure.settings.endpoints
+    }
+    assert known == {"gitops": VALUES["AZURE_CLIENT_ID"], "gitops-read": "reader"}
+    told = [text for text in planned(azure).by_hand if text.startswith("az ad app")]
+    assert ["AZURE_READ_CLIENT_ID" in text for text in told] == [False, True]
 
 
 def test_the_pipelines_of_a_repository(tmp_path: Path) -> None:

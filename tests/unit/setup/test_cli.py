@@ -216,7 +216,7 @@ def test_words_that_cannot_work(on_github: Shell, arguments: list[str], said: st
 def test_azure_has_one_identity_for_all(on_azure: Shell) -> None:
     code, _, err = on_azure.run("setup", "azure", "--set", "production:AZURE_CLIENT_ID=x")
     assert code == 2
-    assert "one connection" in err
+    assert "log in by gitops and gitops-read" in err
 
 
 def test_a_remote_without_a_forge(on_github: Shell, github: OnGitHub) -> None:

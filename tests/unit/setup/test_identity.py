@@ -22,8 +22,9 @@ def test_variables(github: OnGitHub) -> None:
     applied(github, values={**values, "AZURE_CLIENT_ID": "three"})
     assert github.settings.variables == {"AZURE_CLIENT_ID": "three", "AZURE_TENANT_ID": "two"}
     (told,) = [text for text in planned(github).by_hand if "log in as: gitops" in text]
-    assert told.count("--set") == 1
+    assert told.count("--set") == 2
     assert "AZURE_SUBSCRIPTION_ID" in told
+    assert "AZURE_READ_CLIENT_ID" in told
 
 
 def test_only_variables_that_a_workflow_reads_and_no_secret() -> None:
@@ -43,8 +44,11 @@ def test_only_variables_that_a_workflow_reads_and_no_secret() -> None:
 @pytest.mark.parametrize(
     ("storage", "names"),
     [
-        ({"remote": "azure://data/x", "account": "flightsml"}, wishes.AZURE),
-        ({"remote": "azure://data/x"}, (*wishes.AZURE, wishes.ACCOUNT)),
+        (
+            {"remote": "azure://data/x", "account": "flightsml"},
+            (*wishes.AZURE, wishes.AZURE_READER),
+        ),
+        ({"remote": "azure://data/x"}, (*wishes.AZURE, wishes.AZURE_READER, wishes.ACCOUNT)),
         ({"remote": "s3://bucket/x"}, wishes.AWS),
         ({"remote": "s3://bucket/x", "endpoint": "https://s3.example.org"}, ()),
         ({"remote": "../storage"}, ()),
@@ -87,6 +91,10 @@ def test_the_subjects_that_azure_has_to_trust(github: OnGitHub) -> None:
         "flights-production-deploy": "repo:acme/flights:environment:production",
     }
     assert {one["audiences"][0] for one in found.values()} == {"api://AzureADTokenExchange"}
+    readers = [text for text in planned(github).by_hand if '"$AZURE_READ_CLIENT_ID"' in text]
+    assert [json.loads(shlex.split(text)[-1])["name"] for text in readers] == [
+        "flights-pull-request"
+    ]
     issuer = f"{github.server.root}/_services/token"  # as on a server of one's own
     assert {one["issuer"] for one in found.values()} == {issuer}
 
