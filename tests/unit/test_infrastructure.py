@@ -396,7 +396,8 @@ def test_an_environment_is_applied_as_itself_and_planned_as_whoever_reads() -> N
         assert plan.steps[-1].run.endswith("--read-only")
     text = dict(pipelines.render(declared))[".azure-pipelines/infrastructure.yml"].decode()
     connections = re.findall(r"azureSubscription: (\S+)", text)
-    assert connections == ["gitops-read"] * 3 + [f"gitops-{one.name}" for one in declared.environments]
+    own = [f"gitops-{one.name}" for one in declared.environments]
+    assert connections == ["gitops-read"] * 3 + own
     assert text.count("addSpnToEnvironment: true") == 6
 
 
