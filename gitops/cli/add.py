@@ -118,7 +118,7 @@ def model(
     )
     request = models.Request(name, table, roles, tuple(overrides))
     if there:
-        added = models.found(root, name, models.existing(root, config, lock, request))
+        added = models.found(root, config, name, models.existing(root, config, lock, request))
     else:
         added = models.add(root, config, request, commit=commit, say=screen.say)
     if as_json:

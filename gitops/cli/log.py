@@ -138,7 +138,7 @@ def _rebuilt(root: Path, world: World, found: tuple[Event, ...]) -> tuple[Fault,
     faults = []
     for model, commit, tag in _running(world, found):
         try:
-            _, answers = verify(root, commit, model, screen.say, None)
+            _, answers = verify(root, commit, [model], screen.say, None)
         except (AnswerNo, EvidenceError) as error:
             faults.append(Fault(tag, "rebuild", error.message))
             continue

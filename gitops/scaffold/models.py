@@ -213,9 +213,9 @@ def existing(root: Path, config: Config, lock: Lock, request: Request) -> str:
     return declared.path
 
 
-def found(root: Path, name: str, path: str) -> Added:
+def found(root: Path, config: Config, name: str, path: str) -> Added:
     """A model that is there; a killed run may have left it uncommitted."""
-    own = (FILE, str(locks.PATH))
+    own = {FILE, str(locks.PATH), *(one for one, _ in pipelines.render(config, root))}
     left = [one for one in git.changes(root) if one in own or one.startswith(f"{path}/")]
     return Added(name, path, (), None, tuple(left), "not committed yet" if left else "")
 

@@ -69,7 +69,7 @@ def test_killed_anywhere_the_model_is_there_or_not(
         assert done.returncode == -signal.SIGKILL, done.stderr
         names = git(root, "status", "--porcelain", "--untracked-files=all").split("\n")
         left = [one.split(maxsplit=1)[1] for one in names if one]
-        assert len(left) == (6 if there else 0), names
+        assert len(left) == (8 if there else 0), names
 
         again = gitops(root, *line)
         assert again.code == 0, again.err

@@ -256,7 +256,7 @@ def test_artifacts_go_to_the_jobs_that_need_them(gitops: Gitops, git: Command, r
     down = "{name: Down, use: download, artifact: kit, path: got}"
     jobs = job("makes", "mkdir made && echo x > made/one", up)
     jobs += job("takes", "test ! -e made", down, "test -f got/one", more="needs: [makes]")
-    jobs += job("lacks", up)
+    jobs += job("lacks", up.replace("kit", "nothing"))
     workflow(root, git, jobs)
     found = document(gitops(root, "ci", "try", "--json"))
     assert states(found) == {"makes": "passed", "takes": "passed", "lacks": "failed"}

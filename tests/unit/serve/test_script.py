@@ -243,7 +243,7 @@ def before(rows):
             await ask(made, {**ROW, "distance": 666})
         assert (await ask(made)).predictions
 
-    with_script(text, tmp_path, use)
+    with_script(text, tmp_path, use, limits=Limits(call=60.0))  # it is started again
 
 
 def test_a_script_that_is_not_ready_in_time_is_not_served(tmp_path: Path) -> None:
