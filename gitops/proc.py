@@ -219,9 +219,27 @@ def logged(
     Raises:
         ToolError: the program is missing.
     """
+    process = _apart(command, log, cwd, env, pass_fds)
+    try:
+        return process.wait(max(0.0, timeout))
+    except subprocess.TimeoutExpired:
+        return None
+    finally:
+        # A shell may miss an interrupt. What we are, run in it, has sessions of its own to end.
+        _stop(process, signal.SIGTERM, 1.5 * _GRACE_SECONDS)
+
+
+def _apart(
+    command: Sequence[str],
+    log: Path,
+    cwd: Path,
+    env: Mapping[str, str],
+    pass_fds: Sequence[int] = (),
+) -> subprocess.Popen[bytes]:
+    """A process in a session of its own, with exactly `env`, that appends all it says to `log`."""
     with log.open("ab") as out:
         try:
-            process = subprocess.Popen(
+            return subprocess.Popen(
                 list(command),
                 cwd=cwd,
                 env=dict(env),
@@ -233,13 +251,6 @@ def logged(
             )
         except FileNotFoundError as error:
             raise _missing(command[0], cwd) from error
-    try:
-        return process.wait(max(0.0, timeout))
-    except subprocess.TimeoutExpired:
-        return None
-    finally:
-        # A shell may miss an interrupt. What we are, run in it, has sessions of its own to end.
-        _stop(process, signal.SIGTERM, 1.5 * _GRACE_SECONDS)
 
 
 def _stop(
@@ -274,19 +285,7 @@ def detached(
     Raises:
         ToolError: the program is missing, or ended at once.
     """
-    with log.open("ab") as file:
-        try:
-            process = subprocess.Popen(
-                list(command),
-                cwd=cwd,
-                env=environment(env),
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except FileNotFoundError as error:
-            raise _missing(command[0], cwd) from error
+    process = _apart(command, log, cwd, environment(env))
     _detached.append(process)
     began = since(process.pid)
     if began is None:
