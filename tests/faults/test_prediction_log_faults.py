@@ -27,6 +27,7 @@ from gitops.serve.refusal import Refusal
 from gitops.serve.segments import Position
 from gitops.serve.writer import Writer
 from tests.serving import PACKAGES, ROW, plan, serving, until, variant
+from tests.small_disk import file_system
 from tests.unit.serve.test_log import ids, line
 
 PROJECT = Path(__file__).parents[2]
@@ -214,17 +215,8 @@ def test_a_torn_line_of_the_dead_is_not_read_and_not_continued(tmp_path: Path) -
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 1 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=1m", "none", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no file system of our own: {done.stderr.strip()}")
-    try:
+    with file_system(tmp_path / "small", "1m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def fill(path: Path) -> None:

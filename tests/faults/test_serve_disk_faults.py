@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.serving import PACKAGES, serving, until
+from tests.small_disk import file_system
 
 CHAMPION = PACKAGES / "binary" / "package"
 
@@ -52,17 +52,8 @@ def test_a_dead_worker_keeps_its_counts_and_no_more_room(tmp_path: Path) -> None
 
 @pytest.fixture
 def small(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
-    folder = tmp_path / "small"
-    folder.mkdir()
-    words = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(folder)]
-    done = subprocess.run(words, capture_output=True, text=True)
-    if done.returncode:
-        pytest.skip(f"no file system of our own: {done.stderr.strip()}")
-    try:
+    with file_system(tmp_path / "small", "2m") as folder:
         yield folder
-    finally:
-        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 def test_on_a_full_disk_a_killed_worker_is_replaced(small: Path) -> None:
