@@ -12,7 +12,7 @@ import pytest
 
 @contextmanager
 def file_system(folder: Path, size: str) -> Iterator[Path]:
-    """A file system of its own at `folder`, of a size as `mount` says it; or the test is skipped."""
+    """A file system of its own at `folder`, of a size as `mount` has it; else a skip."""
     folder.mkdir()
     words = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)]
     done = subprocess.run(words, capture_output=True, text=True)
