@@ -13,9 +13,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from gitops import config_checks, git, names, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
+from gitops.config_compute import Compute
+from gitops.config_deploy import Deploy, Targets
 from gitops.config_infrastructure import Infrastructure
 from gitops.config_runners import Job, Runner
 from gitops.config_serving import PORT, Listen, Rollout, Serve
+from gitops.config_source import Source
+from gitops.config_wrap import Wrap
 from gitops.errors import ConfigError, UsageError, Where
 
 FILE = "gitops.yaml"
@@ -114,69 +118,6 @@ class Reproduce(Frozen):
     )
 
 
-class Wrap(Frozen):
-    """Training code that was there before: what it reads, and what it writes."""
-
-    command: values.Command | None = Field(
-        default=None, description="The training command, if no DVC stage runs it yet."
-    )
-    deps: Several[values.Path] = Field(
-        default=(), description="Files and folders that the training depends on."
-    )
-    model: values.Path = Field(description="The file with the fitted estimator that it writes.")
-    train: values.Path = Field(description="The table that it trains on.")
-    test: values.Path = Field(description="The table that it is evaluated on.")
-    target: values.Column = Field(description="The column that is predicted.")
-    id: values.Column | None = Field(default=None, description="The column that names a row.")
-    time: values.Column | None = Field(default=None, description="The column with a row's time.")
-    group: values.Column | None = Field(
-        default=None, description="The column whose equal values belong together, as a patient's."
-    )
-    features: Several[values.Column] = Field(
-        default=(), description="The columns that the model reads; by default all without a role."
-    )
-    slices: Several[values.Column] = Field(
-        default=(), description="Columns by whose values the evaluation is broken down."
-    )
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.train == self.test:
-            raise values.wrong(
-                "is the training table: a model cannot be judged on rows that it has seen",
-                "write a table of other rows",
-                at="test",
-            )
-        roles = {"target": self.target}
-        for role in ("id", "time", "group"):
-            column = getattr(self, role)
-            for other, taken in roles.items():
-                if column == taken:
-                    raise values.wrong(
-                        f"{values.shown(column)} is already the {other}",
-                        "give each role a column of its own",
-                        at=role,
-                    )
-            if column is not None:
-                roles[role] = column
-        for other, taken in roles.items():
-            if taken in self.features:
-                raise values.wrong(
-                    f"has {values.shown(taken)}, which is the {other}",
-                    f"remove {taken} from the features",
-                    at="features",
-                )
-        return self
-
-
-class Deploy(Frozen):
-    """Where a model is served."""
-
-    target: Literal["local", "kubernetes", "azureml", "iotedge"] = Field(
-        default="local", description="The kind of place that `gitops deploy` deploys to."
-    )
-
-
 class Model(Frozen):
     """One model: where its code is, what it predicts, and what building it writes."""
 
@@ -190,6 +131,7 @@ class Model(Frozen):
     data: values.Path | None = Field(
         default=None, description="The table that `gitops data update` replaces."
     )
+    source: Source | None = None
     package: values.Path = Field(
         default="models/package", description="The folder that packaging writes."
     )
@@ -254,6 +196,11 @@ class Config(Frozen):
         examples=[{"default": {"labels": ["self-hosted"], "pool": "training"}}],
     )
     infrastructure: Infrastructure | None = None
+    targets: Targets = Targets()
+    compute: Mapping[values.EnvironmentName, Compute] = Field(
+        default_factory=dict,
+        description="Where `gitops build --on NAME` runs a model's stages, by name.",
+    )
     models: Mapping[values.ModelName, Model] = Field(
         min_length=1,
         description="The models by name.",

@@ -20,7 +20,8 @@ from gitops.scaffold.plan import Entry, Plan, State, plan
 from gitops.scaffold.render import render, tool_file
 
 if TYPE_CHECKING:
-    from gitops.config import Config, Model, Wrap
+    from gitops.config import Config, Model
+    from gitops.config_wrap import Wrap
 
 _NEEDED = ("scikit-learn", "pandas", "pyarrow", "skl2onnx", "onnx", "onnxruntime", "pyyaml")
 _GENERATORS = ("packaging", "environment")

@@ -1,0 +1,39 @@
+"""The part of `gitops.yaml` that says where models are deployed to."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gitops import config_values as values
+from gitops.config_base import Frozen
+
+Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
+# https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
+Registry = Annotated[
+    str,
+    values.Text(
+        r"^[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$",
+        "a registry is a host, and maybe a path, without a scheme",
+        ("flights.azurecr.io", "ghcr.io/acme/flights"),
+        longest=200,
+    ),
+]
+
+
+class Deploy(Frozen):
+    """Where a model is served."""
+
+    target: Kind = Field(
+        default="local", description="The kind of place that `gitops deploy` deploys to."
+    )
+
+
+class Targets(Frozen):
+    """The places that models are deployed to, by kind; what isn't said follows from the rest."""
+
+    registry: Registry | None = Field(
+        default=None,
+        description="Where images of models are kept; by default the registry that is provisioned.",
+    )
