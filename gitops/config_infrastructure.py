@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 
-Generator = Literal["terraform-azure"]
+Generator = Literal["terraform-azure", "bicep-azure", "terraform-aws"]
 # https://learn.microsoft.com/azure/reliability/regions-list: the programmatic name
 Region = Annotated[
     str,
@@ -170,7 +170,7 @@ class Components(Frozen):
 class Infrastructure(Frozen):
     """What is provisioned: the core always (storage, registry, vault, logs), and components."""
 
-    provider: Literal["azure", "local"] = Field(
+    provider: Literal["azure", "aws", "local"] = Field(
         description="Where; `local`: this machine, so there's nothing to provision.",
         examples=["azure"],
     )
