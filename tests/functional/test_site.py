@@ -21,7 +21,8 @@ pytestmark = pytest.mark.functional
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
-    done = subprocess.run([*command, ROOT / "docs", tmp_path], capture_output=True, text=True)
+    command += [str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for name in ("index", "quickstart", "reference/commands", "reference/gitops-yaml"):
         page = (tmp_path / f"{name}.html").read_text("utf-8")
@@ -32,7 +33,8 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
 def test_a_page_that_leads_nowhere_is_a_warning(tmp_path: Path) -> None:
     (tmp_path / "conf.py").write_text('extensions = ["myst_parser"]\n')
     (tmp_path / "index.md").write_text("# One\n\n[two](two.md)\n")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html", tmp_path, tmp_path / "out"]
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html"]
+    command += [str(tmp_path), str(tmp_path / "out")]
     assert subprocess.run(command, capture_output=True).returncode != 0
 
 
@@ -63,7 +65,7 @@ def test_the_quick_start_can_be_typed(
     try:
         said = run(["bash", "-c", script], work, env)
     finally:
-        stop = [installed / "gitops", "deploy", "production", "--stop"]
+        stop = [str(installed / "gitops"), "deploy", "production", "--stop"]
         subprocess.run(stop, cwd=work / "churn", env=env, capture_output=True)
     assert f"production answers at http://127.0.0.1:{port}" in said
     assert (work / "report" / "report.html").is_file()
