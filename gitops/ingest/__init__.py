@@ -5,24 +5,29 @@ A snapshot is one file whose bytes depend on the rows alone, and a note of where
 
 from __future__ import annotations
 
+import fcntl
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops.errors import ConfigError
+from gitops import git
+from gitops.errors import AnswerNo, ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from gitops.config import Model
     from gitops.ingest.snapshot import Snapshot
 
 
-def take(root: Path, name: str, model: Model, folder: Path, say: Callable[[str], None]) -> Snapshot:
-    """The table of the model `name` as its source has it now, as a file in the empty `folder`.
+@contextmanager
+def taken(root: Path, name: str, model: Model, say: Callable[[str], None]) -> Iterator[Snapshot]:
+    """The table of the model `name` as its source has it now, in a file that goes afterwards.
 
     Nothing else is written. Database and store are asked by credentials of the environment.
 
     Raises:
+        AnswerNo: another run takes a snapshot in this work tree.
         ConfigError: the model declares no source, or one that can't be read.
         EvidenceError: what is there is incomplete, damaged, empty or changes while it is read.
         ToolError: the database or the store can't be reached, or refuses; no secret is in it.
@@ -33,11 +38,34 @@ def take(root: Path, name: str, model: Model, folder: Path, say: Callable[[str],
             f"model {name} declares no source of its table",
             fix=f"gitops add source sql --model {name} --set url_env=NAME --set table=NAME",
         )
-    target = folder / Path(model.data).name
-    if source.kind == "files":
-        from gitops.ingest.files import take as of_files
+    with _folder(root) as folder:
+        target = folder / Path(model.data).name
+        if source.kind == "files":
+            from gitops.ingest.files import take as of_files
 
-        return of_files(root, source, target, say)
-    from gitops.ingest.database import take as of_database
+            yield of_files(root, source, target, say)
+        else:
+            from gitops.ingest.database import take as of_database
 
-    return of_database(root / model.path, source, target, say)
+            yield of_database(root / model.path, source, target, say)
+
+
+@contextmanager
+def _folder(root: Path) -> Iterator[Path]:
+    """An empty folder on the work tree's disk; what a killed run has left in it is gone."""
+    private = git.private_to_tree(root) / "ingest"
+    private.mkdir(parents=True, exist_ok=True)
+    with (private / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise AnswerNo(
+                "another run takes a snapshot in this work tree", fix="wait for it"
+            ) from error
+        folder = private / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir()
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
