@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 
@@ -98,3 +99,10 @@ def _who() -> Sequence[str]:
     if os.geteuid() != 0:
         return ()
     return ("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups", "--pdeathsig=TERM")
+
+
+def emptied(connection: Any) -> None:
+    """No table is left, and the reader may read those to come."""
+    connection.execute("drop schema public cascade")
+    connection.execute("create schema public")
+    connection.execute("grant usage on schema public to reader")

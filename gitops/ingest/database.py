@@ -256,7 +256,8 @@ class _Reading:
         except GitopsError:
             raise
         except Exception as error:  # each driver has errors of its own
-            said = self.secret.scrubbed(str(getattr(error, "orig", None) or error))
+            text = str(getattr(error, "orig", None) or error) or type(error).__name__
+            said = self.secret.scrubbed(text.splitlines()[0])
             raise ToolError(
                 f"the database {self.secret.place} refused: {said[:300]}",
                 fix="look at the URL in the environment, at the rights of its user (SELECT is"
