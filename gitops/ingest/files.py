@@ -229,12 +229,12 @@ def _joined(
     first: tuple[str, pl.Schema] | None = None
     for name, copy in copies.items():
         try:
-            frame = read(copy)
+            rows_of = read(copy)
         except GitopsError as error:
             line = error.where.line if error.where else None
             error.where = Where(posixpath.join(place.shown, name), line)
             raise
-        schema = frame.collect_schema()
+        schema = rows_of.collect_schema()
         first = first or (name, schema)
         if schema != first[1]:
             raise EvidenceError(
@@ -242,14 +242,14 @@ def _joined(
                 f" {_unlike(first[1], schema)}",
                 fix="let all files have the same columns, in the same order and of the same types",
             )
-        frames.append(frame)
+        frames.append(rows_of)
     if len(copies) == 1 and not order_by:
-        (copy,) = copies.values()
-        copy.replace(target)
-        return int(frames[0].select(pl.len()).collect().item())
-    rows = snapshot.ordered(pl.concat(frames), order_by, whole=False)
-    snapshot.write(rows, target)
-    return rows.height
+        rows = int(frames[0].select(pl.len()).collect().item())
+        next(iter(copies.values())).replace(target)
+        return rows
+    frame = snapshot.ordered(pl.concat(frames), order_by, whole=False)
+    snapshot.write(frame, target)
+    return frame.height
 
 
 def _csv(path: Path) -> pl.LazyFrame:
