@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import git
+from gitops import dvc, git
 from gitops.errors import AnswerNo, ConfigError
 
 if TYPE_CHECKING:
@@ -43,11 +43,19 @@ def taken(root: Path, name: str, model: Model, say: Callable[[str], None]) -> It
         if source.kind == "files":
             from gitops.ingest.files import take as of_files
 
-            yield of_files(root, source, target, say)
+            yield of_files(root, source, target, say, _separator(root / model.path))
         else:
             from gitops.ingest.database import take as of_database
 
-            yield of_database(root / model.path, source, target, say)
+            base = root / model.path
+            yield of_database(base, source, target, say, _separator(base))
+
+
+def _separator(base: Path) -> str:
+    """What the training splits the cells of a CSV file at: `data.separator` of params.yaml."""
+    file = base / "params.yaml"
+    said = (dvc.read_yaml(file).get("data") or {}) if file.is_file() else {}
+    return str(said.get("separator", ",")) if isinstance(said, dict) else ","
 
 
 @contextmanager

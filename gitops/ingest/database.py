@@ -51,7 +51,9 @@ _AZURE_SCOPE = "https://database.windows.net/.default"
 _ACCESS_TOKEN = 1256  # SQL_COPT_SS_ACCESS_TOKEN
 
 
-def take(base: Path, source: Source, target: Path, say: Callable[[str], None]) -> Snapshot:
+def take(
+    base: Path, source: Source, target: Path, say: Callable[[str], None], separator: str = ","
+) -> Snapshot:
     """The rows of the declared table, or of the query in `base`, as the file `target`.
 
     Raises:
@@ -78,7 +80,7 @@ def take(base: Path, source: Source, target: Path, say: Callable[[str], None]) -
             secret, engine, query or _whole(engine, str(source.table)), Path(parts), say
         )
         frame = snapshot.ordered(rows.read(), source.order_by, whole=True)
-        snapshot.write(frame, target)
+        snapshot.write(frame, target, separator)
     more = {"kind": source.kind, "place": secret.place, **origin, "rows": frame.height}
     return Snapshot(target, frame.height, more)
 

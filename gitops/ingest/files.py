@@ -69,7 +69,9 @@ def _stamp(info: Mapping[str, Any]) -> str:
     return str(known).strip('"') if known else f"{info.get('ino')}/{info.get('mtime')}"
 
 
-def take(root: Path, source: Source, target: Path, say: Callable[[str], None]) -> Snapshot:
+def take(
+    root: Path, source: Source, target: Path, say: Callable[[str], None], separator: str = ","
+) -> Snapshot:
     """The rows of all files that the source names, one after the other, as the file `target`.
 
     Raises:
@@ -93,7 +95,7 @@ def take(root: Path, source: Source, target: Path, say: Callable[[str], None]) -
             if copy.stat().st_size != data[name].size:
                 raise _changing(place, name)
         versions = {name: _version(data[name], copies[name]) for name in data}
-        rows = _joined(place, copies, source.order_by, target)
+        rows = _joined(place, copies, source.order_by, target, separator)
     return Snapshot(target, rows, _origin(place, data, versions) | {"rows": rows})
 
 
@@ -221,7 +223,11 @@ def _changing(place: _Place, name: str) -> EvidenceError:
 
 
 def _joined(
-    place: _Place, copies: Mapping[str, Path], order_by: Sequence[str], target: Path
+    place: _Place,
+    copies: Mapping[str, Path],
+    order_by: Sequence[str],
+    target: Path,
+    separator: str,
 ) -> int:
     """Write the rows of all files; how many there are. One file as it is stays as it is."""
     read = _csv if target.suffix.lower() == ".csv" else _parquet
@@ -229,12 +235,12 @@ def _joined(
     first: tuple[str, pl.Schema] | None = None
     for name, copy in copies.items():
         try:
-            rows_of = read(copy)
+            part = read(copy)
         except GitopsError as error:
             line = error.where.line if error.where else None
             error.where = Where(posixpath.join(place.shown, name), line)
             raise
-        schema = rows_of.collect_schema()
+        schema = part.collect_schema()
         first = first or (name, schema)
         if schema != first[1]:
             raise EvidenceError(
@@ -242,13 +248,13 @@ def _joined(
                 f" {_unlike(first[1], schema)}",
                 fix="let all files have the same columns, in the same order and of the same types",
             )
-        frames.append(rows_of)
+        frames.append(part)
     if len(copies) == 1 and not order_by:
         rows = int(frames[0].select(pl.len()).collect().item())
         next(iter(copies.values())).replace(target)
         return rows
     frame = snapshot.ordered(pl.concat(frames), order_by, whole=False)
-    snapshot.write(frame, target)
+    snapshot.write(frame, target, separator)
     return frame.height
 
 

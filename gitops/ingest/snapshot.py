@@ -48,8 +48,10 @@ def ordered(frame: pl.LazyFrame, by: Sequence[str], *, whole: bool) -> pl.DataFr
     return frame.sort(keys, nulls_last=True).collect(engine="streaming")
 
 
-def write(frame: pl.DataFrame, target: Path) -> None:
+def write(frame: pl.DataFrame, target: Path, separator: str) -> None:
     """Write the rows as they are ordered, in the format that the file's name says.
+
+    `separator`: of the cells of a CSV file.
 
     Raises:
         EvidenceError: there is none, or a text that CSV can't tell from a missing value.
@@ -65,7 +67,7 @@ def write(frame: pl.DataFrame, target: Path) -> None:
     # Both stand for a missing value; empty quotes would be another text for the same.
     texts = pl.col(pl.String)
     plain = frame.with_columns(pl.when(texts != "").then(texts).name.keep(), *_times(frame))
-    plain.write_csv(target)
+    plain.write_csv(target, separator=separator)
 
 
 def _times(frame: pl.DataFrame) -> list[pl.Expr]:
