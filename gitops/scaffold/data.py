@@ -13,6 +13,7 @@ import polars as pl
 
 from gitops import dvc, dvcremote, git, objects, signature
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
+from gitops.git import program
 from gitops.scaffold import schema_diff, table
 
 if TYPE_CHECKING:
@@ -162,7 +163,7 @@ def _noted(origin: Mapping[str, object], target: Path) -> dict[str, object]:
 
 
 def _require_committable(root: Path, branch: str | None) -> None:
-    git.require_identity(root)
+    program.require_identity(root)
     if branch is None and git.head(root).branch is None:
         raise UsageError(
             "HEAD is detached: a commit would belong to no branch", fix="git switch main"
