@@ -304,3 +304,112 @@ def test_killed_in_the_middle_nothing_has_changed(
     done = gitops(light.root, "data", "ingest", "--commit", env={"FLIGHTS_DB": database.url()})
     assert done.code == 0, done.err
     assert not list((light.root / ".git" / "gitops" / "ingest" / "work").glob("*"))
+
+
+def test_in_ci_each_new_table_becomes_one_pull_request(
+    light: Repository,
+    gitops: Gitops,
+    git: Command,
+    churn: Table,
+    database: postgres.Server,
+    top: psycopg.Connection,
+    tmp_path: Path,
+) -> None:
+    """On a forge, by the run's own token, from a detached checkout; said again it adds nothing."""
+    from tests.forge_server import serve
+    from tests.forge_simulator import Simulator
+
+    declare(light, git)
+    fill(top, churn(rows=340, seed=11))
+    with serve(Simulator(tmp_path / "forge")) as server:
+        git(light.root, "push", "--quiet", str(server.simulator.path), "main")
+        git(light.root, "remote", "add", "origin", server.github_url)
+        git(light.root, "switch", "--quiet", "--detach")
+        env = {**server.github_env, "GITHUB_ACTIONS": "true", "FLIGHTS_DB": database.url()}
+        before = (
+            git(light.root, "status", "--porcelain"),
+            git(light.root, "branch"),
+            (light.root / "data" / "customers.csv").read_bytes(),
+        )
+        done = gitops(light.root, "data", "ingest", "--pr", "--json", env=env)
+        assert done.code == 0, done.err
+        (answer,) = json.loads(done.out)["models"]
+        branch = answer["pushed"]
+        assert (answer["state"], answer["branch"]) == ("proposed", branch)
+        assert branch.startswith("data/left-")
+        (pull,) = server.simulator.seen()
+        assert (pull.head, pull.base) == (branch, "main")
+        assert pull.title == "New data for left: 340 rows"
+        assert "gitops build left --push" in pull.body
+        assert f"postgresql://127.0.0.1:{database.port}/flights" in pull.body
+        assert "s3cret" not in pull.body
+        changed = server.simulator.git("diff", "--name-only", "main", branch)
+        assert changed == "data/customers.csv.dvc"
+        pushed = yaml.safe_load(server.simulator.git("show", f"{branch}:data/customers.csv.dvc"))
+        assert light.stored(pushed["outs"][0]["md5"]).is_file()
+        assert before == (
+            git(light.root, "status", "--porcelain"),
+            git(light.root, "branch"),
+            (light.root / "data" / "customers.csv").read_bytes(),
+        )
+
+        again = gitops(light.root, "data", "ingest", "--pr", "--json", env=env)
+        assert json.loads(again.out)["models"][0]["state"] == "proposed before"
+        server.simulator.close(1)
+        still = gitops(light.root, "data", "ingest", "left", "--pr", env=env)
+        assert (still.code, "nothing to do" in still.out) == (0, True), still.err
+        assert len(server.simulator.seen()) == 1
+
+        top.execute("delete from customers where customer = 'C00001'")
+        server.simulator.rules(ruled=("main",))
+        more = gitops(light.root, "data", "ingest", "--pr", env=env)
+        assert more.code == 0, more.err
+        assert [one.state for one in server.simulator.seen()] == ["closed", "open"]
+        assert server.problems == []
+
+
+def test_from_a_new_project_to_a_second_snapshot(
+    repository: Repository,
+    gitops: Gitops,
+    git: Command,
+    churn: Table,
+    database: postgres.Server,
+    top: psycopg.Connection,
+) -> None:
+    """The whole road by the command line, with a real training."""
+    root, env = repository.root, {"FLIGHTS_DB": database.url()}
+    words = ["source", "sql", "--set", "url_env=FLIGHTS_DB", "--set", "order_by=[customer]"]
+    added = gitops(root, "add", *words, "--json")
+    assert added.code == 0, added.err + added.out
+    files = json.loads(added.out)["files"]
+    assert files[0] == "gitops.yaml"
+    assert {".github/workflows/ingest.yml", "queries/left.sql"} <= set(files)
+    assert gitops(root, "add", *words, "--json").code == 1  # not in sync until it is committed
+    query = root / "queries" / "left.sql"
+    assert '"customer",\n  "plan",' in query.read_text()
+    query.write_text(query.read_text().replace("from left", "from customers"))
+    git(root, "add", "--all")
+    git(root, "commit", "--quiet", "-m", "Declare the source")
+    assert json.loads(gitops(root, "add", *words, "--json").out)["state"] == "unchanged"
+    assert gitops(root, "sync", "--check").code == 0
+
+    fill(top, churn(rows=400, seed=3))
+    taken = gitops(root, "data", "ingest", "--commit", env=env)
+    assert taken.code == 0, taken.err
+    assert gitops(root, "build", "--check").code == 1
+    built = gitops(root, "build")  # which asks no database
+    assert built.code == 0, built.err
+    assert gitops(root, "data", "ingest", env=env).code == 0
+    assert gitops(root, "build", "--check").code == 0
+
+    fill(top, churn(rows=430, seed=3))
+    again = gitops(root, "data", "ingest", "--commit", env=env)
+    assert again.code == 0, again.err
+    assert "430" in again.out
+    assert gitops(root, "build").code == 0
+    told = gitops(root, "diff", "HEAD~2", "HEAD", "--json")
+    assert told.code == 0, told.err
+    (model,) = json.loads(told.out)["models"]
+    sides = model["sources"]["data/customers.csv"]
+    assert [one["rows"] for one in sides] == [400, 430]
+    assert sides[0]["query"] == "queries/left.sql"
