@@ -80,6 +80,7 @@ def take(
             secret, engine, query or _whole(engine, str(source.table)), Path(parts), say
         )
         frame = snapshot.ordered(rows.read(), source.order_by, whole=True)
+        snapshot.check_texts(frame, target)
         snapshot.write(frame, target, separator)
     more = {"kind": source.kind, "place": secret.place, **origin, "rows": frame.height}
     return Snapshot(target, frame.height, more)

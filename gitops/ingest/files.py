@@ -48,13 +48,15 @@ class _Place:
     def files(self) -> dict[str, _File]:
         """Every file by its name below the place, in sorted order."""
         self.fs.invalidate_cache()
-        if _GLOB.search(self.top):
+        if glob := _GLOB.search(self.top):
+            base = posixpath.dirname(self.top[: glob.start()])
             found = self.fs.glob(self.top, detail=True)
-            base = posixpath.dirname(self.top[: _GLOB.search(self.top).start()])  # type: ignore[union-attr]
+        elif self.fs.isfile(self.top):
+            base = posixpath.dirname(self.top)
+            found = {self.top: self.fs.info(self.top)}
         else:
-            # A store is consistent; what a folder holds of a single file is the file.
+            base = self.top
             found = self.fs.find(self.top, detail=True)
-            base = posixpath.dirname(self.top) if list(found) == [self.top] else self.top
         listed = {
             posixpath.relpath(path, base): _File(path, int(info["size"]), _stamp(info))
             for path, info in found.items()

@@ -54,7 +54,7 @@ def write(frame: pl.DataFrame, target: Path, separator: str) -> None:
     `separator`: of the cells of a CSV file.
 
     Raises:
-        EvidenceError: there is none, or a text that CSV can't tell from a missing value.
+        EvidenceError: there is none.
     """
     if not frame.height:
         raise EvidenceError(
@@ -63,7 +63,6 @@ def write(frame: pl.DataFrame, target: Path, separator: str) -> None:
     if target.suffix.lower() != ".csv":
         frame.write_parquet(target, row_group_size=_ROW_GROUP)
         return
-    _check_texts(frame)
     # Both stand for a missing value; empty quotes would be another text for the same.
     texts = pl.col(pl.String)
     plain = frame.with_columns(pl.when(texts != "").then(texts).name.keep(), *_times(frame))
@@ -79,7 +78,14 @@ def _times(frame: pl.DataFrame) -> list[pl.Expr]:
     ]
 
 
-def _check_texts(frame: pl.DataFrame) -> None:
+def check_texts(frame: pl.DataFrame, target: Path) -> None:
+    """Refuse texts of a database that a CSV file can't tell from a missing value.
+
+    Raises:
+        EvidenceError: there is one.
+    """
+    if target.suffix.lower() != ".csv":
+        return
     marks = [one for one in NULL_MARKERS if one]
     for column in frame.iter_columns():
         if column.dtype == pl.String and (found := column.filter(column.is_in(marks))).len():

@@ -135,6 +135,16 @@ def test_several_files_in_the_order_of_their_names(place: Place, tmp_path: Path)
     assert later["part-2.csv"] != versions["part-2.csv"]
 
 
+def test_cells_of_csv_files_stay_what_they_are(folder: Place, tmp_path: Path) -> None:
+    folder.put("a.csv", b"id;name;n\n007;NA;1.50\n")
+    folder.put("b.csv", b'id;name;n\n8;"x;y";\n')
+    out = tmp_path / "out"
+    out.mkdir()
+    source = Source.model_validate({"kind": "files", "path": "landing"})
+    found = files.take(tmp_path, source, out / "t.csv", lambda text: None, ";")
+    assert found.file.read_text() == 'id;name;n\n007;NA;1.50\n8;"x;y";\n'
+
+
 def test_what_is_not_complete_is_not_read(place: Place, tmp_path: Path) -> None:
     place.put("part-1.csv", f"{HEAD}{ONE}".encode())
     refused(EvidenceError, "has no _SUCCESS", tmp_path, place, marker="_SUCCESS")
