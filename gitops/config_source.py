@@ -21,15 +21,24 @@ def _refuse_place(text: str) -> None:
             f"has the scheme {values.shown(scheme)}, which is not supported",
             "write a folder, a file, a glob, s3://bucket/path or azure://container/path",
         )
-    if found and (re.search("[@:]", rest.partition("/")[0]) or re.search("[#\x00-\x20]", rest)):
+    secret = re.search("[@:]", rest.partition("/")[0]) or re.search(r"[#\x00-\x20]|\?.*=", rest)
+    if found and secret:
         # The value is not repeated: logs are read by more people than secrets are for.
         raise values.wrong(
-            "has a user, key, port or fragment in it; no secret belongs into a file in git",
+            "has a user, key, port or signature in it; no secret belongs into a file in git",
             f"write {scheme}://NAME/path, and give credentials by the environment",
         )
     if text.startswith("~"):
         raise values.wrong(
             f"{values.shown(text)} starts with ~, which only a shell knows", "write the folder out"
+        )
+
+
+def _refuse_url(text: str) -> None:
+    if ":" in text:  # not repeated either
+        raise values.wrong(
+            "is a URL, not the name of a variable; no secret belongs into a file in git",
+            "write the name of the variable that holds it, such as FLIGHTS_DB",
         )
 
 
@@ -49,6 +58,7 @@ Variable = Annotated[
         "^[A-Z][A-Z0-9_]*$",
         "the name of an environment variable, never the URL itself",
         ("FLIGHTS_DB",),
+        _refuse_url,
         longest=64,
     ),
 ]

@@ -384,7 +384,6 @@ def test_from_a_new_project_to_a_second_snapshot(
     files = json.loads(added.out)["files"]
     assert files[0] == "gitops.yaml"
     assert {".github/workflows/ingest.yml", "queries/left.sql"} <= set(files)
-    assert gitops(root, "add", *words, "--json").code == 1  # not in sync until it is committed
     query = root / "queries" / "left.sql"
     assert '"customer",\n  "plan",' in query.read_text()
     query.write_text(query.read_text().replace("from left", "from customers"))
