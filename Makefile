@@ -57,7 +57,7 @@ wheel: .venv/ready
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
-	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --extra infra --output-file requirements/tool.txt >/dev/null
+	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --extra sql --extra infra --output-file requirements/tool.txt >/dev/null
 	$(EXPORT) --only-group bootstrap --output-file requirements/uv.txt >/dev/null
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in

@@ -129,7 +129,8 @@ class Model(Frozen):
         default="sklearn", description="How it is exported; custom code writes the package itself."
     )
     data: values.Path | None = Field(
-        default=None, description="The table that `gitops data update` replaces."
+        default=None,
+        description="The table that `gitops data update` and `gitops data ingest` replace.",
     )
     source: Source | None = None
     package: values.Path = Field(
@@ -155,6 +156,14 @@ class Model(Frozen):
     wrap: Wrap | None = None
     serve: Serve = Serve()
     deploy: Deploy = Deploy()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.source is not None and self.data is None:
+            raise values.wrong(
+                "has no table that it could replace", "add `data: data/NAME.parquet`", at="source"
+            )
+        return self
 
 
 _ENVIRONMENTS = (

@@ -20,6 +20,7 @@ from gitops import dvcremote, proc
 from gitops.errors import ConfigError
 
 _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
+NOTE = "gitops"  # our key below `meta:` of a .dvc file
 _WOULD_RUN = re.compile(
     "(?:Running stage|failed to reproduce(?: stages:)?) ('[^']+'(?:(?:, | and )'[^']+')*)"
 )
@@ -43,6 +44,27 @@ class Tracked:
 def add(root: Path, path: str) -> None:
     """Track `path` (relative to the repository)."""
     _run(root, "add", "--quiet", path)
+
+
+def note(root: Path, path: str, origin: Mapping[str, object] | None) -> None:
+    """Say under `meta: gitops:` of the .dvc file of `path` where its bytes were taken; None: not.
+
+    DVC keeps `meta` as it is, and looks at nothing in it.
+    """
+    from gitops import yamlfile
+
+    file = root / f"{path}.dvc"
+    if origin is not None:
+        yamlfile.edit(file, {("meta", NOTE): dict(origin)})
+    elif NOTE in (read_yaml(file).get("meta") or {}):
+        yamlfile.edit(file, {("meta", NOTE): yamlfile.REMOVE})
+
+
+def origin(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `note` has said in a .dvc file, if it is of the bytes that the file tracks."""
+    known = (content.get("meta") or {}).get(NOTE)
+    hashes = [out.get("md5") for out in content.get("outs") or []]
+    return known if isinstance(known, dict) and [known.get("snapshot")] == hashes else None
 
 
 def push(root: Path, targets: Sequence[str] = ()) -> None:

@@ -221,8 +221,12 @@ def refusals(root: Path, what: str) -> Iterator[None]:
 
 
 def _masked(said: str, place: dvcremote.Remote) -> str:
-    secrets = [value for name, value in place.options.items() if name not in _OPEN]
-    secrets += [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
+    return masked(said, [value for name, value in place.options.items() if name not in _OPEN])
+
+
+def masked(said: str, secrets: Sequence[str] = ()) -> str:
+    """What a store said, on one line, without `secrets` and those of the environment."""
+    secrets = [*secrets, *(text for name, text in os.environ.items() if _SECRET_NAMES.search(name))]
     for secret in sorted((text for text in secrets if len(text) > 7), key=len, reverse=True):
         said = said.replace(secret, "***")
     return " ".join(_SECRETS.sub(r"\1***", said).split())

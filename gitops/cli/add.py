@@ -11,11 +11,13 @@ import typer
 
 from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import ModelOption
 from gitops.errors import AnswerNo, UsageError
 
 if TYPE_CHECKING:
     from gitops.scaffold.extend import Proposal
     from gitops.scaffold.models import Added
+    from gitops.scaffold.provision import Declared
 
 group = typer.Typer(help="Add to a repository that is there.", no_args_is_help=True)
 
@@ -221,6 +223,54 @@ def infrastructure(
     root, _ = open_repository()
     given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
     done = provision.add(root, given)
+    _show_declared(
+        done,
+        "gitops infra check; git add -A && git commit -m 'Declare infrastructure'",
+        as_json,
+    )
+
+
+@group.command()
+def source(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="files, sql or databricks.")],
+    model: ModelOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare where a model's table comes from; `gitops data ingest` takes snapshots of it.
+
+    Adds `source:` to the model in gitops.yaml (or changes it there), the workflow `ingest` and, for
+    a database without a table, queries/MODEL.sql, which is yours. Keys of --set: for files path,
+    endpoint, account, marker; for databases url_env (the environment variable that holds the URL),
+    table or query, login; for all order_by, schedule, event. A value is YAML; an empty one takes
+    the key away.
+
+    Examples:
+
+        gitops add source sql --model late --set url_env=FLIGHTS_DB --set table=public.flights
+
+        gitops add source files --set path=azure://landing/flights --set marker=_SUCCESS
+
+        gitops add source sql --set 'order_by=[time_hour, flight]' --set schedule=
+    """
+    from gitops.scaffold import source as engine
+    from gitops.scaffold.new import read_answers
+
+    root, config = open_repository()
+    given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
+    done = engine.add(root, config, kind, model, given)
+    _show_declared(
+        done,
+        "git add -A && git commit -m 'Declare the source of a table', then gitops data ingest",
+        as_json,
+    )
+
+
+def _show_declared(done: Declared, then: str, as_json: bool) -> None:
+    """What was declared; exit code 1 if a file of the user's is in conflict with it."""
     if as_json:
         state = "changed" if done.files else "unchanged"
         screen.document({"state": state, **asdict(done)})
@@ -228,7 +278,7 @@ def infrastructure(
         screen.out("it is declared, just so: nothing to do")
     else:
         screen.out(f"declared in gitops.yaml; {len(done.files)} files changed")
-        screen.out("next: gitops infra check; git add -A && git commit -m 'Declare infrastructure'")
+        screen.out(f"next: {then}")
         screen.out("or take the files back: gitops sync --abort")
     for path in done.conflicts:
         screen.say(f"conflict: {path}: gitops sync says more")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gitops.config import Config, Environment
+from gitops.config_source import Source
 from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
     Cloud,
@@ -49,6 +50,11 @@ class _Context:
         return len(self.config.models) > 1
 
     @property
+    def sources(self) -> list[Source]:
+        """Where tables come from."""
+        return [one.source for one in self.config.models.values() if one.source]
+
+    @property
     def provisioned(self) -> bool:
         """Whether environments have a cloud's resources, and each an identity of its own."""
         declared = self.config.infrastructure
@@ -69,6 +75,8 @@ class _Context:
         only = self.jobs[name].get("only")
         if only == "provisioned":
             return self.provisioned
+        if only == "sourced":
+            return bool(self.sources)
         if only != "deployable":
             return True
         # The local target is a machine: on another one nothing can be deployed to it.
@@ -93,7 +101,7 @@ def resolve(found: Definition, config: Config, platform: Platform, pins: Pins) -
     """The pipeline of a checked definition."""
     data = found.data
     context = _Context(config, platform, pins, data["jobs"])
-    triggers = _triggers(data["triggers"], config)
+    triggers = _triggers(data["triggers"], context)
     # Without an environment to choose there's nothing to start.
     choices = [one.options for one in triggers.inputs or () if one.kind == "choice"]
     names = data["jobs"] if all(choices) else ()
@@ -130,7 +138,8 @@ def _is_ours(step: Step) -> bool:
     return step.run.removeprefix(_STRICT).startswith("gitops ")
 
 
-def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
+def _triggers(data: Mapping[str, Any], context: _Context) -> Triggers:
+    config = context.config
     manual = data.get("manual")
     inputs = (manual or {}).get("inputs", {})
     return Triggers(
@@ -138,10 +147,16 @@ def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
         merge_queue=_branches(data.get("merge-queue"), config),
         push=_branches(data.get("push"), config),
         paths=tuple(data.get("paths", ())),
-        schedule=tuple(data.get("schedule", ())),
+        schedule=_declared(data.get("schedule", ()), [one.schedule for one in context.sources]),
         inputs=None if manual is None else tuple(_input(n, i, config) for n, i in inputs.items()),
-        events=tuple(data.get("events", ())),
+        events=_declared(data.get("events", ()), [one.event for one in context.sources]),
     )
+
+
+def _declared(data: str | list[str], of_sources: list[str | None]) -> tuple[str, ...]:
+    """What a trigger lists, or (`sources`) what the sources of tables do."""
+    listed = of_sources if data == "sources" else data
+    return tuple(dict.fromkeys(one for one in listed if one))
 
 
 def _branches(data: Mapping[str, Any] | None, config: Config) -> tuple[str, ...]:
@@ -245,9 +260,16 @@ def _step(
     values = {name: _value(one, environment) for name, one in data.get("env", {}).items()}
     if matrix is None:
         values = {name: one for name, one in values.items() if one.kind != "matrix"}
-    logins = _logins(context, data.get("identity", ()))
-    if "azure" in logins and context.config.storage.kind == "azure":
-        values |= _account(context.config)
+    identity = data.get("identity", ())
+    logins = _logins(context, identity)
+    storage = context.config.storage
+    accounts = [storage.account] if storage.kind == "azure" else []
+    if "source" in identity:
+        accounts += [one.account for one in context.sources if one.scheme == "azure"]
+        urls = {one.url_env for one in context.sources if one.url_env}
+        values |= {name: Value("secret", name) for name in sorted(urls)}
+    if "azure" in logins and None in accounts:  # gitops.yaml leaves it to the environment
+        values["AZURE_STORAGE_ACCOUNT_NAME"] = Value("variable", "AZURE_STORAGE_ACCOUNT_NAME")
     oidc = "infrastructure" in data.get("identity", ())
     if oidc and context.platform == "github":
         # Azure Pipelines tells a command as whom its task has logged in.
@@ -285,7 +307,7 @@ def _value(data: object, environment: Environment | None) -> Value:
 
 
 def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
-    """The clouds of the storage, and of what is deployed to."""
+    """The clouds of the storage, of what is deployed to, and of where tables come from."""
     clouds: list[Cloud] = []
     storage = context.config.storage
     if "storage" in wanted and storage.kind == "azure":
@@ -293,18 +315,17 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     # A store that isn't Amazon's takes no identity of the platform's: the runner has one, or none.
     if "storage" in wanted and storage.kind == "s3" and storage.endpoint is None:
         clouds.append("aws")
+    if "source" in wanted:
+        if any(one.scheme == "azure" or one.login == "azure" for one in context.sources):
+            clouds.append("azure")
+        if any(one.scheme == "s3" and one.endpoint is None for one in context.sources):
+            clouds.append("aws")
     targets = {one.deploy.target for one in context.config.models.values()}
     if "infrastructure" in wanted:
         clouds.append("azure")
     if "target" in wanted and targets & {"azureml", "iotedge"}:
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))
-
-
-def _account(config: Config) -> dict[str, Value]:
-    """The storage account, where gitops.yaml leaves it to the environment."""
-    name = "AZURE_STORAGE_ACCOUNT_NAME"
-    return {} if config.storage.account else {name: Value("variable", name)}
 
 
 def _permissions(data: Mapping[str, Any], steps: Iterable[Step]) -> tuple[Permission, ...]:

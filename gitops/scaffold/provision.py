@@ -15,7 +15,7 @@ from gitops.scaffold import disk, sync
 
 @dataclass(frozen=True)
 class Declared:
-    """What `gitops add infrastructure` did: files as they are now (none: it was so already)."""
+    """What it did to declare something: files as they are now (none: it was so already)."""
 
     files: tuple[str, ...]
     conflicts: tuple[str, ...]
@@ -31,15 +31,24 @@ def add(root: Path, settings: Mapping[str, str]) -> Declared:
         AnswerNo: the repository isn't in sync.
         ConfigError: what would be declared can't be; gitops.yaml is as it was.
     """
+    path = root / config.FILE
+    data = yamlfile.read(path).data.get("infrastructure")
+    return declare(root, {("infrastructure",): _wanted(data, settings, path)})
+
+
+def declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
+    """Change gitops.yaml, and write what that needs; or change nothing.
+
+    Raises:
+        AnswerNo, ConfigError: as `add`.
+    """
     if sync.survey(root).changes:
         raise AnswerNo(
-            "the repository isn't in sync, so what infrastructure adds can't be told apart",
+            "the repository isn't in sync, so what this adds can't be told apart",
             fix="gitops sync, commit, then say it again",
         )
     path = root / config.FILE
     before = path.read_bytes()
-    data = yamlfile.read(path).data.get("infrastructure")
-    change: dict[yamlfile.Place, object] = {("infrastructure",): _wanted(data, settings, path)}
     config.parse(yamledit.apply(before.decode(), path, change).encode(), path)
     if not yamlfile.edit(path, change):
         return Declared((), ())

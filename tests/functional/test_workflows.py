@@ -35,6 +35,12 @@ TARGETS = {
     ),
     "azureml": (", deploy: {target: azureml}", ""),
 }
+TABLE = "data: data/flights.parquet"
+SOURCES = {
+    "sql": "{kind: sql, url_env: FLIGHTS_DB, table: flights, schedule: 17 3 * * *, login: azure}",
+    "blob": "{kind: files, path: azure://landing/flights, event: flights-landed}",
+    "s3": "{kind: files, path: s3://landing/flights, schedule: 7 1 * * MON}",
+}
 STORAGES = {
     "folder": "",
     "s3": "storage: {remote: s3://data/flights}\n",
@@ -83,6 +89,9 @@ def combinations() -> Iterator[tuple[str, str]]:
         more = f"infrastructure: {{provider: azure, id: k7q2m9xd}}\n{TARGETS[target][1]}"
         models = LAYOUTS["single"] % ""
         yield f"provisioned-{target}-azure", f"{HEAD}{STORAGES['azure']}{more}{models}"
+    for source, storage in product(SOURCES, ("s3", "azure")):
+        models = LAYOUTS["several"] % f", {TABLE}, source: {SOURCES[source]}"
+        yield f"sourced-local-{source}-{storage}", f"{HEAD}{STORAGES[storage]}{models}"
 
 
 @pytest.fixture(scope="module")
@@ -110,9 +119,9 @@ def every(generated: dict[str, Texts], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
-    assert len(generated) == 32
+    assert len(generated) == 38
     for name, made in generated.items():
-        assert len(made) == (14 if "provisioned" in name else 12), name
+        assert len(made) == (14 if name.startswith(("provisioned", "sourced")) else 12), name
         deploys = "deploy-production:" in made[".github/workflows/deploy.yml"]
         assert deploys == ("local" not in name), name
         refused = "no hosted runner reaches" in made[".github/workflows/build.yml"]
@@ -124,7 +133,7 @@ def test_no_finding(every: Path, validator: str) -> None:
     found = validators.ALL[validator](every)
     if validator == "checkov":
         # What is promoted, or looked at, is said by hand; nothing of it goes into a build.
-        named = ("promote.yml", "rollback.yml", "nightly.yml")
+        named = ("promote.yml", "rollback.yml", "nightly.yml", "ingest.yml")
         found = [one for one in found if not ("CKV_GHA_7" in one and any(n in one for n in named))]
     assert found == []
 
@@ -482,6 +491,35 @@ def test_every_command_is_one_of_ours(generated: dict[str, Texts]) -> None:
         assert name in known.commands, line
         with typer.Context(known) as context:
             known.commands[name].make_context(name, words, parent=context)
+
+
+def test_what_lets_in_to_a_database_is_behind_the_first_environment(
+    generated: dict[str, Texts],
+) -> None:
+    """By its name, in the one step that needs it; with the triggers that the source declares."""
+    made = generated["sourced-local-sql-azure"]
+    ours = YAML(typ="safe").load(made[".github/workflows/ingest.yml"])
+    assert [one["cron"] for one in ours["on"]["schedule"]] == ["17 3 * * *"]
+    assert "repository_dispatch" not in ours["on"]
+    (job,) = ours["jobs"].values()
+    assert job["environment"] == "dev"
+    assert job["permissions"] == {
+        "contents": "write",
+        "pull-requests": "write",
+        "id-token": "write",
+    }
+    secret = "${{ secrets.FLIGHTS_DB }}"
+    assert [one["env"]["FLIGHTS_DB"] for one in job["steps"] if "env" in one] == [secret]
+    theirs = made[".azure-pipelines/ingest.yml"]
+    assert "FLIGHTS_DB: $(FLIGHTS_DB)" in theirs
+    assert "deployment: ingest_dev" in theirs
+    landed = generated["sourced-local-blob-s3"]
+    ours = YAML(typ="safe").load(landed[".github/workflows/ingest.yml"])
+    assert ours["on"]["repository_dispatch"] == {"types": ["flights-landed"]}
+    assert "schedule" not in ours["on"]
+    assert "webhook: flights_landed" in landed[".azure-pipelines/ingest.yml"]
+    others = (one for name, made in generated.items() for one in made if "sourced" not in name)
+    assert not [path for path in others if "ingest" in path]
 
 
 # ---------------------------------------------------------------- our own
