@@ -32,6 +32,10 @@ infrastructure:
   provider: azure
   id: k7q2m9xd
 """
+LANDING = (
+    "{copies: https://example.blob.core.windows.net/exports/flights, every: Hour,"
+    " starts: https://github.com/OWNER/flights, event: flights-landed}"
+)
 PARTS = {
     "azureml": "{cpu: {size: Standard_D4s_v5}, gpu: {size: Standard_NC4as_T4_v3, nodes: 1}}",
     "aks": "{gpu: {size: Standard_NC4as_T4_v3}}",
@@ -56,6 +60,11 @@ COMBINATIONS = {
     ),
     "github-only": HEAD.replace("[github, azure]", "[github]"),
     "azure-only": HEAD.replace("[github, azure]", "[azure]"),
+    "landing": HEAD + f"  components: {{data_factory: {LANDING}}}\n",
+    "private-landing": HEAD + f"  private: true\n  components: {{data_factory: {LANDING}}}\n",
+    "landing-devops": HEAD
+    + "  components: {data_factory: {copies: https://example.blob.core.windows.net/exports,"
+    " starts: https://dev.azure.com/contoso/flights/12}}\n",
     "one-environment": HEAD + "environments: [{name: qa, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
