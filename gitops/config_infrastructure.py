@@ -171,7 +171,7 @@ class DataFactory(Frozen):
         if self.starts is not None and self.copies is None:
             raise values.wrong(
                 "is there, but nothing is landed that could be built",
-                "write copies: https://ACCOUNT.blob.core.windows.net/CONTAINER/FOLDER, or remove it",
+                "remove it, or write copies: https://ACCOUNT.blob.core.windows.net/CONTAINER",
                 at="starts",
             )
         return self

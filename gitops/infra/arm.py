@@ -7,6 +7,7 @@ and their commit): no compiler can be had where there is no network.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -83,6 +84,11 @@ def _fits(value: Value, shape: Any, name: str) -> Iterator[Problem]:  # noqa: AN
             yield Problem(value.where, f"{name} can't be {value.text!r}{near}")
         elif value.kind != "text":
             yield Problem(value.where, f"{name} is one of {', '.join(map(str, shape[:9]))}")
+    elif "open" in shape:
+        if value.kind != "text":
+            yield Problem(value.where, f"{name} is text, not {value.kind}")
+        elif near := _mistaken(value.text, shape["open"]):
+            yield Problem(value.where, f"{name} is {value.text!r}; did you mean {near!r}?")
     elif isinstance(shape, str):
         if _LITERALS.get(value.kind) != shape:
             yield Problem(value.where, f"{name} is {shape}, not {value.kind}")
@@ -129,6 +135,15 @@ def _object(
     for key in required:
         if key not in given and SPREAD not in given:
             yield Problem(value.where, f"{name} needs {key!r}")
+
+
+def _mistaken(text: str, known: Sequence[str]) -> str | None:
+    """The known value that a text is nearly: Azure may know newer ones, with other numbers."""
+    if text.lower() in (one.lower() for one in known):
+        return None
+    near = get_close_matches(text, known, 1, cutoff=0.7)
+    bare = [re.sub(r"\d", "", one) for one in (text, *near)]
+    return near[0] if near and bare[0] != bare[1] else None
 
 
 def _because(why: str) -> str:

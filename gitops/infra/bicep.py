@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from gitops.errors import ConfigError, ToolError, Where
 
@@ -36,9 +36,10 @@ _ASSIGNED = re.compile(r"^param(?=[^\S\n]+\w+[^\S\n]*=)", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Value:
-    """A value as it is written. `text`: of a text without interpolation what it says, else its source.
+    """A value as it is written.
 
-    `looped`: the array is made by a loop, with one item for all of them.
+    `text`: of a text without interpolation what it says, else its source. `looped`: the array is
+    made by a loop, with one item for all of them.
     """
 
     kind: Kind

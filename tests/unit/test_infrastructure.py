@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -80,7 +81,8 @@ def parse(text: str) -> config.Config:
     return config.parse(text.encode(), Path("gitops.yaml"))
 
 
-def files(text: str) -> dict[str, bytes]:
+@cache
+def files(text: str) -> Mapping[str, bytes]:
     return {str(one.path): one.content for one in infrastructure.rendered(parse(text))}
 
 
@@ -252,7 +254,10 @@ def test_nothing_declared_nothing_written() -> None:
         ("azureml", {"machine_learning_workspace", "machine_learning_compute_cluster"}),
         ("aks", {"kubernetes_cluster", "kubernetes_cluster_node_pool"}),
         ("iot", {"iothub", "iothub_dps", "iothub_shared_access_policy"}),
-        ("sql", {"mssql_server", "mssql_database"}),
+        (
+            "sql",
+            {"mssql_server", "mssql_database", "mssql_database_extended_auditing_policy"},
+        ),
         ("data_factory", {"data_factory"}),
         ("databricks", {"databricks_workspace"}),
         ("grafana", {"dashboard_grafana"}),
