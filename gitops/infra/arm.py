@@ -87,8 +87,9 @@ def _fits(value: Value, shape: Any, name: str) -> Iterator[Problem]:  # noqa: AN
     elif "open" in shape:
         if value.kind != "text":
             yield Problem(value.where, f"{name} is text, not {value.kind}")
-        elif near := _mistaken(value.text, shape["open"]):
-            yield Problem(value.where, f"{name} is {value.text!r}; did you mean {near!r}?")
+        elif mistaken := _mistaken(value.text, shape["open"]):
+            said = f"{name} is {value.text!r}; did you mean {mistaken!r}?"
+            yield Problem(value.where, said)
     elif isinstance(shape, str):
         if _LITERALS.get(value.kind) != shape:
             yield Problem(value.where, f"{name} is {shape}, not {value.kind}")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
-from gitops import config
+from gitops import config, pipelines
 from gitops.infra import arm, bicep, check
 from gitops.scaffold import provision, sync
 from tests.unit.scaffolds import Scaffold, git, scaffold
@@ -21,6 +22,7 @@ from tests.unit.test_infrastructure import (
     files,
     findings,
     lay,
+    parse,
 )
 
 __all__ = ["_checkov"]  # the fixture
@@ -51,9 +53,10 @@ def test_no_finding(name: str, tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("name", ["everything", "private-everything"])
-def test_no_finding_of_security(name: str, tmp_path: Path) -> None:
-    assert findings(lay(ALL[name], tmp_path), "security") == []
+def test_no_finding_of_security(tmp_path: Path) -> None:
+    for name in ("everything", "private-everything"):
+        lay(ALL[name], tmp_path / name)
+    assert findings(tmp_path, "security") == []
 
 
 @pytest.mark.parametrize("name", ["everything", "private-landing", "landing-devops"])
@@ -125,16 +128,16 @@ def test_the_line_is_that_of_the_fault(tmp_path: Path) -> None:
 
 def test_security_fires_and_what_is_skipped_stays_so(tmp_path: Path) -> None:
     """Rules about resources together too, of which checkov forgets the comments."""
-    top = lay(ALL["sql"], tmp_path)
-    assert findings(top, "security") == []
-    server = top / "modules" / "environment" / "sql.bicep"
-    text = server.read_text()
-    text = text.replace("  // checkov:skip=CKV_AZURE_24: as above\n", "", 1)
-    server.write_text(text.replace("minimalTlsVersion: '1.2'", "minimalTlsVersion: '1.0'"))
-    (top / "shared" / "unread.bicep").write_text("var person = deployer().objectId\n")
-    found = findings(top, "security")
-    assert any("CKV_AZURE_24" in one for one in found)
-    assert any("can't read: 1" in one for one in found)
+    text = files(ALL["sql"])["infrastructure/modules/environment/sql.bicep"].decode()
+    left = "  // checkov:skip=CKV_AZURE_24: as above\n"
+    assert text.count(left) == 1
+    (tmp_path / "sql.bicep").write_text(text.replace(left, ""))
+    (tmp_path / "unread.bicep").write_text("var person = deployer().objectId\n")
+    found = findings(tmp_path, "security")
+    assert [re.findall("CKV_AZURE_[0-9]+|can't read: 1", one) for one in found] == [
+        ["CKV_AZURE_24"],
+        ["can't read: 1"],
+    ]
 
 
 def test_what_is_not_installed_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,6 +229,19 @@ def test_no_parameter_is_idle(name: str, tmp_path: Path) -> None:
         if path.suffix == ".bicep":
             uses = {use.name for one in read.declarations for use in one.uses}
             assert read.named("param").keys() - uses == set(), path
+
+
+@pytest.mark.parametrize("platform", ["github", "azure"])
+def test_the_workflow_is_the_same_but_for_the_program(platform: Literal["github", "azure"]) -> None:
+    def steps(text: str) -> dict[str, list[tuple[str, str]]]:
+        found = pipelines.load("infrastructure", parse(text), platform)
+        return {job.id: [(one.name, one.run) for one in job.steps] for job in found.jobs}
+
+    first, second = steps(COMBINATIONS["core"]), steps(ALL["core"])
+    assert first.keys() == second.keys()
+    for job, found in first.items():
+        assert set(found) - set(second[job]) == {("Install Terraform", "")}
+        assert set(second[job]) <= set(found)
 
 
 # ---------------------------------------------------------------- another generator
