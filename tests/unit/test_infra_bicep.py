@@ -16,6 +16,7 @@ from tests.unit.scaffolds import Scaffold, git, scaffold
 from tests.unit.test_infra_parity import as_bicep
 from tests.unit.test_infrastructure import (
     COMBINATIONS,
+    DEVOPS,
     GUID,
     SECRETS,
     _checkov,
@@ -41,7 +42,6 @@ ROLES = {
     "Storage Blob Data Contributor": "ba92f5b4-2d11-453d-a403-e96b0029c9fe",
     "Storage Blob Data Reader": "2a2b9908-6ea1-4ae2-8e65-a410df84e7d1",
 }
-DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798"  # Azure DevOps itself, for everybody the same
 ALL = {name: as_bicep(text) for name, text in COMBINATIONS.items()}
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -32,7 +33,8 @@ environments: [{name: dev, branch: main}, {name: production, branch: release/pro
 models: {late: {task: binary}}
 infrastructure: {provider: azure, generator: bicep-azure, id: k7q2m9xd}
 """
-COMMANDS = Path(__file__).resolve().parents[1] / "contracts" / "az" / "commands.json"
+PROJECT = Path(__file__).resolve().parents[2]
+COMMANDS = PROJECT / "tests" / "contracts" / "az" / "commands.json"
 FAKE = """\
 #!{python}
 import json, os, sys
@@ -432,3 +434,14 @@ def test_the_picture_has_what_is_declared_and_no_more(fake: Fake) -> None:
     assert "production-data_factory -->|lands|" not in said
     assert "Azure SQL" not in bare
     assert "state of Terraform" not in said
+
+
+def test_the_picture_of_the_guide_is_the_commands() -> None:
+    text = (PROJECT / "docs" / "guides" / "azure.md").read_text()
+    declared = re.search(r"```yaml\n(infrastructure:\n  provider:.*?)```", text, re.DOTALL)
+    shown = re.search(r"```mermaid\n(.*?)\n```", text, re.DOTALL)
+    assert declared is not None
+    assert shown is not None
+    head = CONFIG.partition("environments")[0] + "models: {late: {task: binary}}\n"
+    parsed = config.parse((head + declared[1]).encode(), Path("gitops.yaml"))
+    assert shown[1] == mermaid(parsed, ["production"])

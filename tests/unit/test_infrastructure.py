@@ -308,6 +308,7 @@ def test_every_right_has_its_reason(name: str) -> None:
 
 # ---------------------------------------------------------------- no secret, and whom to trust
 
+DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798"  # Azure DevOps itself, for everybody the same
 GUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
 SECRETS = re.compile(
     rf"(?i){GUID}|AccountKey=|SharedAccessKey=[^;\"$]|\bsig=|-----BEGIN|client_secret|"
@@ -318,7 +319,7 @@ SECRETS = re.compile(
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_no_secret_and_no_subscription_in_any_file(name: str) -> None:
     for path, content in files(COMBINATIONS[name]).items():
-        assert not SECRETS.search(content.decode()), path
+        assert not SECRETS.search(content.decode().replace(DEVOPS, "")), path
 
 
 @pytest.mark.parametrize(
