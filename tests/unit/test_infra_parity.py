@@ -14,6 +14,7 @@ from gitops import cloudnames
 from gitops.infra import bicep, hcl
 from gitops.infra.bicep import Declaration, File, Value
 from gitops.infra.hcl import Block
+from tests.unit.test_cloudnames import GRAMMARS
 from tests.unit.test_infrastructure import COMBINATIONS, lay, parse
 
 # A type of Terraform's provider, and of Azure itself.
@@ -356,3 +357,38 @@ def test_another_right_is_seen(old: str, new: str, tmp_path: Path) -> None:
     before, file = bicep_roles(top), top / "shared" / "environment_store_roles.bicep"
     file.write_text(file.read_text().replace(old, new, 1))
     assert bicep_roles(top) != before
+
+
+# ---------------------------------------------------------------- names at the limits
+
+LONGEST = "a" + "-bc" * 10 + "d"  # as long as names of ours may be
+DEPLOYMENT = r"[-\w.()]{1,64}"  # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
+
+
+@pytest.mark.parametrize("project", [LONGEST, "a", "x" * 32])
+def test_every_name_that_is_deployed_fits_and_is_nobody_elses(project: str, tmp_path: Path) -> None:
+    environments = (LONGEST, LONGEST[:-1] + "e", "b")
+    text = COMBINATIONS["private-everything"].replace("flights", project)
+    text += "environments:\n" + "".join(
+        f"  - {{name: {one}, branch: b{number}}}\n" for number, one in enumerate(environments)
+    )
+    top = lay(as_bicep(text), tmp_path)
+    taken: set[tuple[str, str]] = set()
+    for one in environments:
+        parameters = bicep.read(top / "environments" / one / "main.bicepparam").named("var")
+        value = parameters["names"].value
+        assert value is not None
+        for kind, name in value.entries:
+            assert re.fullmatch(GRAMMARS[kind], name.text), (kind, name.text)
+            assert (kind, name.text) not in taken
+            taken.add((kind, name.text))
+    assert len(taken) == 3 * len(value.entries)
+    for path in bicep.paths(top):
+        for each in bicep.read(path).of("module"):
+            name = each.value.get("name") if each.value else None
+            assert name is not None
+            longest = resolve(name, {"one.name": LONGEST})
+            assert re.fullmatch(DEPLOYMENT, longest), longest
+    group = cloudnames.of(parse(text), cloudnames.SHARED)["resource_group"]
+    assert re.fullmatch(GRAMMARS["resource_group"], group)
+    assert len(f"{group}-what-if") <= 128
