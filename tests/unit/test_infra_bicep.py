@@ -117,6 +117,29 @@ def test_each_check_fires(
     assert any(file in one for one in found)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "finding"),
+    [
+        ("method: 'GET'", "methd: 'GET'", "did you mean 'method'"),
+        ("type: 'WebActivity'", "type: 'WebActivty'", "did you mean 'WebActivity'"),
+        ("secureOutput: true", "secureOutput: 'yes'", "is bool, not text"),
+        ("dependencyConditions: [", "dependencyCondition: [", "needs 'dependencyConditions'"),
+        ("serviceEndpoint:", "serviceEndpont:", "did you mean 'serviceEndpoint'"),
+        ("folderPath: 'flights'", "folder: 'flights'", "no property 'folder'"),
+        ("frequency: 'Hour'", "frequency: 'Huor'", "did you mean 'Hour'"),
+    ],
+)
+def test_what_one_of_several_kinds_has_is_checked(
+    old: str, new: str, finding: str, tmp_path: Path
+) -> None:
+    top = lay(ALL["landing"], tmp_path)
+    path = top / "modules" / "environment" / "data_factory.bicep"
+    assert old in path.read_text()
+    path.write_text(path.read_text().replace(old, new, 1))
+    found = findings(top, "arguments")
+    assert any(finding in one for one in found), found
+
+
 def test_the_line_is_that_of_the_fault(tmp_path: Path) -> None:
     top = lay(ALL["core"], tmp_path)
     lines = (top / STORE).read_text().splitlines()
