@@ -58,6 +58,38 @@ Email = Annotated[
     ),
 ]
 
+# https://learn.microsoft.com/rest/api/storageservices/naming-and-referencing-containers--blobs--and-metadata
+BlobFolder = Annotated[
+    str,
+    values.Text(
+        r"^https://[a-z0-9]{3,24}\.blob\.core\.windows\.net/[a-z0-9](?:-?[a-z0-9]){2,62}"
+        r"(?:/[A-Za-z0-9._-]+)*$",
+        "a folder of blobs is https://ACCOUNT.blob.core.windows.net/CONTAINER/FOLDER",
+        ("https://example.blob.core.windows.net/exports/flights",),
+        longest=400,
+    ),
+]
+Builder = Annotated[
+    str,
+    values.Text(
+        r"^https://(?:github\.com/[A-Za-z0-9-]+/[A-Za-z0-9._-]+"
+        r"|dev\.azure\.com/[A-Za-z0-9-]+/[A-Za-z0-9._-]+/[0-9]+)$",
+        "what builds is https://github.com/OWNER/NAME, or https://dev.azure.com/ORGANISATION/PROJECT/ID",
+        ("https://github.com/OWNER/NAME",),
+        longest=300,
+    ),
+]
+
+Event = Annotated[
+    str,
+    values.Text(
+        "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        "an event has lower-case letters, digits and single hyphens",
+        ("data-landed",),
+        longest=60,
+    ),
+]
+
 
 class Cluster(Frozen):
     """Machines that are there only while something runs on them."""
@@ -109,7 +141,40 @@ class Sql(Frozen):
 
 
 class DataFactory(Frozen):
-    """A data factory, whose identity may write to the environment's storage."""
+    """A data factory, whose identity may write to the environment's storage.
+
+    With `copies` the first environment's lands data from elsewhere, and has it built.
+    """
+
+    copies: BlobFolder | None = Field(
+        default=None,
+        description="A folder of blobs that is copied into the container `landing` of the shared"
+        " storage. The first environment's identity must be let read it.",
+        examples=["https://example.blob.core.windows.net/exports/flights"],
+    )
+    every: Literal["Hour", "Day", "Week"] = Field(
+        default="Day", description="How often it is copied."
+    )
+    starts: Builder | None = Field(
+        default=None,
+        description="Who builds then: a repository on GitHub, by a token that you put into the"
+        " vault; or a pipeline of Azure DevOps, https://dev.azure.com/ORGANISATION/PROJECT/ID.",
+        examples=["https://github.com/OWNER/NAME"],
+    )
+    event: Event = Field(
+        default="data-landed",
+        description="What GitHub is told has happened: the `event` of the models' `source`.",
+    )
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.starts is not None and self.copies is None:
+            raise values.wrong(
+                "is there, but nothing is landed that could be built",
+                "remove it, or write copies: https://ACCOUNT.blob.core.windows.net/CONTAINER",
+                at="starts",
+            )
+        return self
 
 
 class Databricks(Frozen):

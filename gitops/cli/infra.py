@@ -43,8 +43,9 @@ def check(as_json: JsonOption = False) -> None:
     """Check infrastructure/ without a cloud: by every program for it that is installed.
 
     Format (terraform or tofu), syntax and every argument and reference against the provider's
-    published schema (python-hcl2), and rules of security (checkov), none of them off without a
-    reason. A check that can't be made says so; exit 1 if one has failed.
+    published schema (python-hcl2; of Bicep tree-sitter and Azure's published types), and rules of
+    security (checkov), none of them off without a reason. A check that can't be made says so; exit
+    1 if one has failed.
 
     Examples:
 
@@ -87,6 +88,28 @@ def _show(done: tuple[Check, ...], root: Path) -> None:
 
 
 @group.command()
+def diagram(
+    environment: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="An environment. [default: all]")
+    ] = None,
+) -> None:
+    """Print a picture of what is declared, as Mermaid; forges draw it in Markdown.
+
+    Examples:
+
+        gitops infra diagram
+
+        gitops infra diagram production
+    """
+    from gitops.infra.terraform import wanted
+    from gitops.scaffold.diagram import mermaid
+
+    root, config = open_repository()
+    wanted(root, config)
+    screen.out(mermaid(config, [config.environment(environment).name] if environment else ()))
+
+
+@group.command()
 def plan(
     environment: Place,
     read_only: Annotated[
@@ -98,10 +121,11 @@ def plan(
     tool: ToolOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what applying would change in an environment.
+    """Show what applying would change in an environment. Changes nothing.
 
     Runs Terraform (or OpenTofu) in infrastructure/environments/ENV with the state's place and the
-    login of this job or of `az`. Changes nothing.
+    login of this job or of `az`. Of Bicep it is Azure's prediction (what-if), and what the
+    environment's deployment stack would let go of.
 
     Examples:
 
@@ -116,7 +140,10 @@ def plan(
 def apply(
     environment: Place, yes: YesOption = False, tool: ToolOption = None, as_json: JsonOption = False
 ) -> None:
-    """Make an environment what its code says; asks first, and does exactly what it has shown.
+    """Make an environment what its code says; asks first.
+
+    It applies the very plan of Terraform that it has shown; of Bicep the template and parameters
+    that the prediction was made of, as a deployment stack: what is no longer declared goes.
 
     Examples:
 
@@ -150,7 +177,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from gitops import cloudnames
-    from gitops.infra import terraform
+    from gitops.infra import stacks, terraform
     from gitops.infra.check import TOOLS
 
     if tool not in (None, *TOOLS):
@@ -163,7 +190,9 @@ def _run(
         )
     root, config = open_repository()
     trust = _trust(root) if environment == cloudnames.SHARED else {}
-    place = terraform.open_root(root, config, environment, tool, trust)
+    bicep = config.infrastructure is not None and config.infrastructure.generator == "bicep-azure"
+    if bicep and tool is not None:
+        raise UsageError(f"--tool {tool} is for Terraform, and gitops.yaml has Bicep")
 
     def confirm(changes: Changes) -> bool:
         if yes:
@@ -174,7 +203,12 @@ def _run(
         return screen.ask(f"{changes}. Apply to {environment}? [y/N]", "").lower() in ("y", "yes")
 
     show = screen.say if as_json else screen.out
-    done = terraform.run(place, action, confirm, show, read_only=read_only)
+    if bicep:
+        stack = stacks.open_root(root, config, environment, trust)
+        done = stacks.run(stack, action, confirm, show, read_only=read_only)
+    else:
+        place = terraform.open_root(root, config, environment, tool, trust)
+        done = terraform.run(place, action, confirm, show, read_only=read_only)
     if as_json:
         screen.document(asdict(done))
     else:
@@ -203,7 +237,7 @@ def _trust(root: Path) -> dict[str, str]:
                 f"{error.message}: taking {subject}, which repositories made since July 2026"
             )
             screen.say(
-                "don't have: give GITHUB_TOKEN, or TF_VAR_github_subject as `setup` shows it"
+                "don't have: give GITHUB_TOKEN, or the subject that `gitops setup github` shows"
             )
             return {"subject": subject}
         return {"subject": facts.subject, "issuer": facts.issuer}

@@ -17,6 +17,7 @@ from typing import Literal
 
 from gitops import cloudnames, proc
 from gitops.config import Config
+from gitops.config_infrastructure import Infrastructure
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
 from gitops.infra.check import TOOLS, tool
 
@@ -77,15 +78,7 @@ def open_root(
         UsageError: there's no such environment.
         ToolError: neither Terraform nor OpenTofu is installed, or nobody is logged in.
     """
-    declared = config.infrastructure
-    if declared is None or not declared.in_cloud:
-        raise ConfigError(
-            "no infrastructure is declared, so there's nothing to provision"
-            if declared is None
-            else "the provider is local: there's nothing to provision",
-            fix="gitops add infrastructure",
-            where=Where(root / "gitops.yaml"),
-        )
+    wanted(root, config)
     shared = environment == cloudnames.SHARED
     name = environment if shared else config.environment(environment).name
     folder = root / FOLDER / ("shared" if shared else f"environments/{name}")
@@ -93,8 +86,8 @@ def open_root(
         raise ConfigError("there's no Terraform here", fix="gitops sync", where=Where(folder))
     found = tool(program)
     if found is None:
-        wanted = program or " or ".join(TOOLS)
-        raise ToolError(f"there's no {wanted} on PATH", fix=f"install {wanted}, 1.9 or newer")
+        missing = program or " or ".join(TOOLS)
+        raise ToolError(f"there's no {missing} on PATH", fix=f"install {missing}, 1.9 or newer")
     env = login(os.environ)
     if shared and "github" in config.ci and "TF_VAR_github_subject" not in os.environ:
         if "subject" not in trust:
@@ -104,6 +97,24 @@ def open_root(
             )
         env |= {f"TF_VAR_github_{name}": value for name, value in trust.items()}
     return Root(name, folder, found, env)
+
+
+def wanted(root: Path, config: Config) -> Infrastructure:
+    """What is declared.
+
+    Raises:
+        ConfigError: nothing is, or this machine is all there is.
+    """
+    declared = config.infrastructure
+    if declared is None or not declared.in_cloud:
+        raise ConfigError(
+            "no infrastructure is declared, so there's nothing to provision"
+            if declared is None
+            else "the provider is local: there's nothing to provision",
+            fix="gitops add infrastructure",
+            where=Where(root / "gitops.yaml"),
+        )
+    return declared
 
 
 def login(env: Mapping[str, str]) -> dict[str, str | None]:

@@ -55,6 +55,12 @@ class _Context:
         return [one.source for one in self.config.models.values() if one.source]
 
     @property
+    def terraform(self) -> bool:
+        """Whether what is provisioned is Terraform; the Azure CLI brings its own Bicep."""
+        declared = self.config.infrastructure
+        return declared is not None and declared.generator.startswith("terraform")
+
+    @property
     def provisioned(self) -> bool:
         """Whether environments have a cloud's resources, and each an identity of its own."""
         declared = self.config.infrastructure
@@ -207,7 +213,11 @@ def _job(
         when.append(outside)
     named = _filled(data["environment"], environment) if "environment" in data else None
     reads = bool(triggers.pull_request) and named is None
-    steps = [_step(context, one, environment, matrix, reads) for one in data["steps"]]
+    steps = [
+        _step(context, one, environment, matrix, reads)
+        for one in data["steps"]
+        if one.get("use") != "terraform" or context.terraform
+    ]
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))

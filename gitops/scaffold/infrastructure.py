@@ -11,23 +11,12 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops import cloudnames
-from gitops.scaffold import generator
+from gitops.scaffold import diagram, generator
 from gitops.scaffold.render import Rendered, render
 
 if TYPE_CHECKING:
     from gitops.config import Config
 
-TITLES = {
-    "azureml": "Azure Machine Learning",
-    "aks": "Kubernetes (AKS)",
-    "iot": "IoT Hub and provisioning",
-    "sql": "Azure SQL",
-    "data_factory": "Data Factory",
-    "databricks": "Databricks",
-    "grafana": "Grafana",
-    "alerts": "alerts",
-    "budget": "budget",
-}
 # Kinds of names (of cloudnames) that an environment's module needs for each component.
 _CORE = ("storage", "vault", "logs", "insights")
 _KINDS = {
@@ -35,6 +24,17 @@ _KINDS = {
     "aks": ("kubernetes", "kubernetes_dns"),
     "iot": ("iot_hub", "provisioning"),
     "sql": ("sql_server",),
+}
+# Kinds of resources that a subscription must be let have, beside the core's.
+PROVIDERS = {
+    "azureml": "Microsoft.MachineLearningServices",
+    "aks": "Microsoft.ContainerService",
+    "iot": "Microsoft.Devices",
+    "sql": "Microsoft.Sql",
+    "data_factory": "Microsoft.DataFactory",
+    "databricks": "Microsoft.Databricks",
+    "grafana": "Microsoft.Dashboard",
+    "budget": "Microsoft.Consumption",
 }
 # https://learn.microsoft.com/azure/private-link/private-endpoint-dns
 _CORE_ZONES = (
@@ -85,7 +85,8 @@ def _context(declared: Config) -> dict[str, object]:
         "infrastructure": wanted.model_dump(exclude={"components"}),
         "components": components,
         "declared": list(parts),
-        "titles": TITLES,
+        "diagram": diagram.mermaid(declared),
+        "providers": PROVIDERS,
         "kinds": [*_CORE, *(kind for one in parts for kind in _KINDS.get(one, (one,)))],
         "zones": [*_CORE_ZONES, *(zone for one in parts for zone in _ZONES.get(one, ()))],
         "names": {one: cloudnames.of(declared, one) for one in (cloudnames.SHARED, *environments)},

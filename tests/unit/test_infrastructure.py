@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -32,6 +33,10 @@ infrastructure:
   provider: azure
   id: k7q2m9xd
 """
+LANDING = (
+    "{copies: https://example.blob.core.windows.net/exports/flights, every: Hour,"
+    " starts: https://github.com/OWNER/flights, event: flights-landed}"
+)
 PARTS = {
     "azureml": "{cpu: {size: Standard_D4s_v5}, gpu: {size: Standard_NC4as_T4_v3, nodes: 1}}",
     "aks": "{gpu: {size: Standard_NC4as_T4_v3}}",
@@ -56,6 +61,11 @@ COMBINATIONS = {
     ),
     "github-only": HEAD.replace("[github, azure]", "[github]"),
     "azure-only": HEAD.replace("[github, azure]", "[azure]"),
+    "landing": HEAD + f"  components: {{data_factory: {LANDING}}}\n",
+    "private-landing": HEAD + f"  private: true\n  components: {{data_factory: {LANDING}}}\n",
+    "landing-devops": HEAD
+    + "  components: {data_factory: {copies: https://example.blob.core.windows.net/exports,"
+    " starts: https://dev.azure.com/contoso/flights/12}}\n",
     "one-environment": HEAD + "environments: [{name: qa, branch: main}]\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
@@ -71,7 +81,8 @@ def parse(text: str) -> config.Config:
     return config.parse(text.encode(), Path("gitops.yaml"))
 
 
-def files(text: str) -> dict[str, bytes]:
+@cache
+def files(text: str) -> Mapping[str, bytes]:
     return {str(one.path): one.content for one in infrastructure.rendered(parse(text))}
 
 
@@ -243,7 +254,10 @@ def test_nothing_declared_nothing_written() -> None:
         ("azureml", {"machine_learning_workspace", "machine_learning_compute_cluster"}),
         ("aks", {"kubernetes_cluster", "kubernetes_cluster_node_pool"}),
         ("iot", {"iothub", "iothub_dps", "iothub_shared_access_policy"}),
-        ("sql", {"mssql_server", "mssql_database"}),
+        (
+            "sql",
+            {"mssql_server", "mssql_database", "mssql_database_extended_auditing_policy"},
+        ),
         ("data_factory", {"data_factory"}),
         ("databricks", {"databricks_workspace"}),
         ("grafana", {"dashboard_grafana"}),
@@ -294,6 +308,7 @@ def test_every_right_has_its_reason(name: str) -> None:
 
 # ---------------------------------------------------------------- no secret, and whom to trust
 
+DEVOPS = "499b84ac-1321-427f-aa17-267ca6975798"  # Azure DevOps itself, for everybody the same
 GUID = r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b"
 SECRETS = re.compile(
     rf"(?i){GUID}|AccountKey=|SharedAccessKey=[^;\"$]|\bsig=|-----BEGIN|client_secret|"
@@ -304,7 +319,7 @@ SECRETS = re.compile(
 @pytest.mark.parametrize("name", COMBINATIONS)
 def test_no_secret_and_no_subscription_in_any_file(name: str) -> None:
     for path, content in files(COMBINATIONS[name]).items():
-        assert not SECRETS.search(content.decode()), path
+        assert not SECRETS.search(content.decode().replace(DEVOPS, "")), path
 
 
 @pytest.mark.parametrize(
