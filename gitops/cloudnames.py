@@ -133,6 +133,18 @@ def of(config: Config, environment: str) -> dict[str, str]:
     return {kind: derive(kind, prefix, environment, declared.id) for kind in kinds}
 
 
+def storage(provider: str, project: str, identity: str) -> dict[str, str]:
+    """`storage:` of gitops.yaml for what is provisioned as what all environments share.
+
+    Raises:
+        ValueError: as `derive`.
+    """
+    if provider == "aws":
+        return {"remote": f"s3://{derive('bucket', project, SHARED, identity)}/{project}"}
+    account = derive("storage", project, SHARED, identity)
+    return {"remote": f"azure://dvc/{project}", "account": account}
+
+
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Why names can't work: the environment (or `SHARED`, `STATE`), and what is wrong."""
     taken: dict[tuple[str, str], str] = {}
