@@ -220,13 +220,14 @@ def test_roles_reach_their_own_and_no_more(cloud: str, tmp_path: Path) -> None:
 
 
 Store = Callable[[Path, str, Mapping[str, str]], str]
+TABLE = "data/customers.csv"
 
 
 @pytest.fixture
 def dvc(installed: Path, git_identity: dict[str, str]) -> Store:
-    """`dvc(cwd, word, env)`, as whoever the environment says."""
-    home = {**git_identity, "DVC_NO_ANALYTICS": "1"}
-    return lambda cwd, word, env: run([installed / "dvc", word], cwd, {**home, **env})
+    """`dvc(cwd, word, env)`, of the table, as whoever the environment says."""
+    home, program = {**git_identity, "DVC_NO_ANALYTICS": "1"}, installed / "dvc"
+    return lambda cwd, word, env: run([program, word, f"{TABLE}.dvc"], cwd, {**home, **env})
 
 
 def provisioned(gitops: Gitops, folder: Path, table: str, provider: str) -> tuple[Path, str]:
@@ -240,7 +241,7 @@ def provisioned(gitops: Gitops, folder: Path, table: str, provider: str) -> tupl
 
 def stored_data(root: Path) -> str:
     """The key, below the storage's URL, of the object that holds the table."""
-    (tracked,) = yamlfile.read(root / "data" / "customers.csv.dvc").data["outs"]
+    (tracked,) = yamlfile.read(root / f"{TABLE}.dvc").data["outs"]
     return f"files/md5/{tracked['md5'][:2]}/{tracked['md5'][2:]}"
 
 
@@ -270,8 +271,7 @@ def test_dvc_stores_as_the_role_of_builds_and_fetches_as_that_of_pull_requests(
     dvc(root, "push", as_role("ci"))
     git(tmp_path, "clone", "--quiet", str(root), "clone")
     dvc(tmp_path / "clone", "pull", as_role("read"))
-    table = "data/customers.csv"
-    assert (tmp_path / "clone" / table).read_bytes() == (root / table).read_bytes()
+    assert (tmp_path / "clone" / TABLE).read_bytes() == (root / TABLE).read_bytes()
 
     key = f"{prefix}/{stored_data(root)}"
     ci = client("s3", cloud, **credentials["ci"])
@@ -286,9 +286,9 @@ def refuses_altered_bytes(
     git(folder, "clone", "--quiet", str(folder / "churn"), "late")
     done = gitops(folder / "late", "build", env=env)
     assert done.code == 3, done.err
-    assert "data/customers.csv" in done.err
+    assert TABLE in done.err
     assert "corrupt in the remote" in done.err
-    assert not (folder / "late" / "data" / "customers.csv").exists()
+    assert not (folder / "late" / TABLE).exists()
 
 
 def test_dvc_stores_in_what_is_generated_for_azure(
@@ -308,8 +308,7 @@ def test_dvc_stores_in_what_is_generated_for_azure(
         dvc(root, "push", env)
         git(tmp_path, "clone", "--quiet", str(root), "clone")
         dvc(tmp_path / "clone", "pull", env)
-        table = "data/customers.csv"
-        assert (tmp_path / "clone" / table).read_bytes() == (root / table).read_bytes()
+        assert (tmp_path / "clone" / TABLE).read_bytes() == (root / TABLE).read_bytes()
         path = f"{url.removeprefix('azure://')}/{stored_data(root)}"
         blobs.pipe_file(path, altered(blobs.cat_file(path)))
         refuses_altered_bytes(gitops, git, tmp_path, env)
