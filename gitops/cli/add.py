@@ -201,17 +201,20 @@ def infrastructure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Declare what is provisioned in Azure, and write it: Terraform below infrastructure/.
+    """Declare what is provisioned in a cloud, and write it: Terraform below infrastructure/.
 
     Adds `infrastructure:` to gitops.yaml (or changes it there) and brings the files up to date.
-    The core is always there: storage, registry, key vault, logs and telemetry, identities. Keys of
-    --set are region, private, prefix, and components, with dots for what is within: azureml, aks,
-    iot, sql, data_factory, databricks, grafana, alerts, budget. A value is YAML; without one a
-    component is as it is by default. Said again, it changes nothing.
+    The core is always there: storage, registry, logs, identities. Keys of --set are provider
+    (azure or aws), region, private, prefix, and components, with dots for what is within: on Azure
+    azureml, aks, iot, sql, data_factory, databricks and grafana, on AWS eks and sagemaker, and
+    alerts and budget. A value is YAML; without one a component is as it is by default. Said again,
+    it changes nothing.
 
     Examples:
 
         gitops add infrastructure --set region=northeurope
+
+        gitops add infrastructure --set provider=aws --set region=eu-west-1 --set eks=
 
         gitops add infrastructure --set azureml.cpu.nodes=4 --set grafana=
 

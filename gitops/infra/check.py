@@ -97,10 +97,9 @@ def _format(folder: Path) -> Check:
 
 
 def _hcl(folder: Path) -> Iterator[Check]:
-    version = f"azurerm {schema.table()['version']}"
     if not hcl.installed():
         yield Check("syntax", "not installed", "python-hcl2")
-        yield Check("arguments", "not installed", f"python-hcl2, {version}")
+        yield Check("arguments", "not installed", "python-hcl2")
         return
     faults = list(_faults(folder))
     yield _check("syntax", "python-hcl2", iter(faults))
@@ -110,7 +109,8 @@ def _hcl(folder: Path) -> Iterator[Check]:
     unknown = schema.unknown(found)
     beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
     problems = (Finding(one.where, one.text) for one in schema.problems(found))
-    yield _check("arguments", f"{version}{beside}", problems)
+    by = ", ".join(schema.providers(found)) or "python-hcl2"
+    yield _check("arguments", f"{by}{beside}", problems)
 
 
 def _faults(folder: Path) -> Iterator[Finding]:

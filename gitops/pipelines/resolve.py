@@ -61,10 +61,10 @@ class _Context:
         return declared is not None and declared.generator.startswith("terraform")
 
     @property
-    def provisioned(self) -> bool:
-        """Whether environments have a cloud's resources, and each an identity of its own."""
+    def provider(self) -> Cloud | None:
+        """The cloud whose resources environments have, each with an identity of its own."""
         declared = self.config.infrastructure
-        return declared is not None and declared.in_cloud
+        return declared.provider if declared and declared.provider != "local" else None
 
     def ids(self, name: str) -> list[str]:
         """The jobs that one of the definition becomes."""
@@ -80,7 +80,7 @@ class _Context:
         """Whether what the job is for can be done where it runs."""
         only = self.jobs[name].get("only")
         if only == "provisioned":
-            return self.provisioned
+            return self.provider is not None
         if only == "sourced":
             return bool(self.sources)
         if only != "deployable":
@@ -232,7 +232,7 @@ def _job(
         matrix=matrix,
         environment=named,
         saves=data.get("saves-cache", False),
-        identity=(named or "") if context.provisioned else "",
+        identity=(named or "") if context.provider else "",
         reads=reads,
     )
 
@@ -280,13 +280,17 @@ def _step(
         values |= {name: Value("secret", name) for name in sorted(urls)}
     if "azure" in logins and None in accounts:  # gitops.yaml leaves it to the environment
         values["AZURE_STORAGE_ACCOUNT_NAME"] = Value("variable", "AZURE_STORAGE_ACCOUNT_NAME")
-    oidc = "infrastructure" in data.get("identity", ())
+    oidc = "infrastructure" in identity and context.provider == "azure"
     if oidc and context.platform == "github":
         # Azure Pipelines tells a command as whom its task has logged in.
         names = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
         values |= {name: Value("variable", name) for name in names}
         if reads:
             values["AZURE_CLIENT_ID"] = Value("variable", "AZURE_READ_CLIENT_ID")
+    declared = context.config.infrastructure
+    if "aws" in logins and context.platform == "azure" and declared and context.provider == "aws":
+        # Of GitHub's action it is an input.
+        values["AWS_REGION"] = Value("text", declared.region)
     return Step(
         name=_filled(data["name"], environment),
         run=_script(_filled(data.get("run", ""), environment)),
@@ -331,8 +335,8 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
         if any(one.scheme == "s3" and one.endpoint is None for one in context.sources):
             clouds.append("aws")
     targets = {one.deploy.target for one in context.config.models.values()}
-    if "infrastructure" in wanted:
-        clouds.append("azure")
+    if "infrastructure" in wanted and context.provider:
+        clouds.append(context.provider)
     if "target" in wanted and targets & {"azureml", "iotedge"}:
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import config, yamledit, yamlfile
-from gitops.config_infrastructure import Components, new_id
+from gitops.config_infrastructure import REGIONS, Components, new_id
 from gitops.errors import AnswerNo, ConfigError
 from gitops.scaffold import disk, sync
 
@@ -65,7 +65,9 @@ def declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
 def _wanted(data: object, settings: Mapping[str, str], path: Path) -> dict[str, object]:
     """The section with the settings in it."""
     there = copy.deepcopy(data) if isinstance(data, dict) else {}
-    wanted = there or {"provider": "azure", "id": new_id(), "region": "westeurope"}
+    provider = settings.get("provider", "azure")
+    region = REGIONS.get(provider, REGIONS["azure"])
+    wanted = there or {"provider": provider, "id": new_id(), "region": region}
     if there.get("id") and settings.get("id", there["id"]) != there["id"]:
         raise ConfigError(
             "with another id every resource would be made anew, under another name",

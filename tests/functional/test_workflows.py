@@ -48,6 +48,7 @@ STORAGES = {
     "azure": "storage: {remote: azure://data/flights}\n",
     "account": "storage: {remote: azure://data/flights, account: flightsml}\n",
 }
+PROVISIONED = (("azure", "azure"), ("aws", "s3"))
 NIGHTLY = """\
 version: 1
 about: Look at everything once a night.
@@ -85,10 +86,10 @@ def combinations() -> Iterator[tuple[str, str]]:
         of_model, runners = TARGETS[target]
         models = LAYOUTS[layout] % of_model
         yield f"{layout}-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{runners}{models}"
-    for target in ("local", "own"):
-        more = f"infrastructure: {{provider: azure, id: k7q2m9xd}}\n{TARGETS[target][1]}"
+    for target, (provider, storage) in product(("local", "own"), PROVISIONED):
+        more = f"infrastructure: {{provider: {provider}, id: k7q2m9xd}}\n{TARGETS[target][1]}"
         models = LAYOUTS["single"] % ""
-        yield f"provisioned-{target}-azure", f"{HEAD}{STORAGES['azure']}{more}{models}"
+        yield f"provisioned-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{more}{models}"
     for source, storage in product(SOURCES, ("s3", "azure")):
         models = LAYOUTS["several"] % f", {TABLE}, source: {SOURCES[source]}"
         yield f"sourced-local-{source}-{storage}", f"{HEAD}{STORAGES[storage]}{models}"
@@ -119,7 +120,7 @@ def every(generated: dict[str, Texts], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
-    assert len(generated) == 38
+    assert len(generated) == 40
     for name, made in generated.items():
         assert len(made) == (14 if name.startswith(("provisioned", "sourced")) else 12), name
         deploys = "deploy-production:" in made[".github/workflows/deploy.yml"]
@@ -151,6 +152,7 @@ CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1"
 PULL, DEPLOY = ".github/workflows/pull-request.yml", ".github/workflows/deploy.yml"
 BUILD = ".github/workflows/build.yml"
 A_PULL, A_DEPLOY = ".azure-pipelines/pull-request.yml", ".azure-pipelines/deploy.yml"
+A_INFRA = ".azure-pipelines/infrastructure.yml"
 A_BUILD, A_PROMOTE = ".azure-pipelines/build.yml", ".azure-pipelines/promote.yml"
 # Combination, file, what is replaced (once) by what, and what is found.
 MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
@@ -192,6 +194,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
         (A_BUILD, "AzureCLI@2", "AzureCLY@2", "Value is not accepted"),
         (A_BUILD, "scriptType: bash", "scriptKind: bash", "Unexpected property scriptKind"),
         (A_PULL, "artifact: gate", "artefact: gate", "Unexpected property artefact"),
+        (A_INFRA, "awsCredentials:", "awsCredential:", "Unexpected property awsCredential"),
     ],
     "checkov": [
         (PULL, "permissions: {}\n", "permissions: write-all\n", "CKV2_GHA_1"),
@@ -232,10 +235,10 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
 def test_each_validator_fires(generated: dict[str, Texts], tmp_path: Path, validator: str) -> None:
     texts = []
     for path, before, after, _ in MUTATIONS[validator]:
-        text = generated["single-azureml-azure"][path]
-        if before not in text:
-            text = generated["several-azureml-azure"][path]
-        assert before in text, (path, before)
+        names = ("single-azureml-azure", "several-azureml-azure", "provisioned-local-s3")
+        found = [generated[name].get(path, "") for name in names]
+        text = next((one for one in found if before in one), "")
+        assert text, (path, before)
         texts.append((path, text.replace(before, after, 1)))
     files = placed(texts, tmp_path)
     found = validators.ALL[validator](tmp_path)
@@ -320,8 +323,8 @@ def value(text: object) -> str:
 
 def env(step: dict[str, Any]) -> dict[str, str]:
     named = {"GITHUB_TOKEN": "TOKEN", "SYSTEM_ACCESSTOKEN": "TOKEN"}
-    # Whom a task has logged in as, Azure tells the command itself.
-    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+    # Whom a task has logged in as, Azure tells the command itself; a region is GitHub's action's.
+    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID", "AWS_REGION")
     given = {name: one for name, one in step.get("env", {}).items() if name not in told}
     return {named.get(name, name): value(one) for name, one in given.items()}
 
