@@ -66,8 +66,8 @@ RULES: Mapping[str, Rule] = {
     "alerts": Rule(1, 260, True, "Microsoft.Insights/actionGroups"),
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     "bucket": Rule(3, 63, True, "S3 CreateBucket", "aws"),
-    # 256, less what stands for a model behind it: /MODEL.
-    "repository": Rule(2, 223, True, "ECR CreateRepository", "aws"),
+    # 256, less what stands for a model's images behind it: /PROJECT/MODEL.
+    "repository": Rule(2, 190, True, "ECR CreateRepository", "aws"),
     # 64, less the ending that tells those of an environment apart: -workload.
     "role": Rule(1, 55, True, "IAM CreateRole", "aws"),
     # 512, less what stands before it: /gitops/.

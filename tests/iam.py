@@ -40,8 +40,11 @@ class Roles:
     rights: Mapping[str, Sequence[Statement]]
 
 
-def evaluated(shared: Path, scratch: Path) -> Roles:
-    """The documents of infrastructure/shared: its own files, evaluated without a provider."""
+def evaluated(shared: Path, scratch: Path, *, connections: bool = True) -> Roles:
+    """The documents of infrastructure/shared: its own files, evaluated without a provider.
+
+    `connections`: whether an organisation of Azure DevOps is given.
+    """
     if shutil.which("terraform") is None:
         pytest.skip("terraform isn't installed, which evaluates the policies")
     text = ""
@@ -59,6 +62,8 @@ def evaluated(shared: Path, scratch: Path) -> Roles:
         "azure_devops": {"organisation": ORGANISATION, "subject": CONNECTIONS},
     }
     given = {name: one for name, one in variables.items() if f'variable "{name}"' in text}
+    if not connections:
+        del given["azure_devops"]
     (scratch / "terraform.tfvars.json").write_text(json.dumps(given))
     for words in (["init"], ["apply", "-auto-approve"]):
         _terraform(scratch, *words, "-input=false")

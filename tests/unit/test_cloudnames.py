@@ -46,7 +46,7 @@ GRAMMARS = {
 }
 # What is put around a name, and must fit the service's grammar with it.
 AROUND = {
-    "repository": "{}/" + "m" * names.LENGTH,
+    "repository": "{}/" + "p" * names.LENGTH + "/" + "m" * names.LENGTH,
     "role": "{}-workload",
     "log_group": "/gitops/{}",
     "alarm": "{}-" + "a" * 31,

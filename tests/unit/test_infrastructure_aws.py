@@ -247,6 +247,14 @@ def test_roles_trust_exactly_the_connections_of_pipelines(name: str, tmp_path: P
         assert f"connection {connection} that uses OIDC" in told
 
 
+def test_without_an_organisation_github_alone_is_trusted(tmp_path: Path) -> None:
+    shared = lay(COMBINATIONS["core"], tmp_path) / "shared"
+    (tmp_path / "scratch").mkdir()
+    found = iam.evaluated(shared, tmp_path / "scratch", connections=False).trust
+    assert {len(statements) for statements in found.values()} == {1}
+    assert all(trusted(statements, "token.actions") for statements in found.values())
+
+
 def test_setup_asks_for_roles() -> None:
     declared = parse(COMBINATIONS["core"])
     assert wishes.variables(declared) == wishes.AWS
@@ -333,7 +341,7 @@ MAY: list[tuple[str, str, str, bool]] = [
     (
         "ci",
         "ecr:PutImage",
-        f"arn:aws:ecr:{HERE}:repository/{names('shared')['repository']}/late",
+        f"arn:aws:ecr:{HERE}:repository/{names('shared')['repository']}/flights/late",
         True,
     ),
     ("ci", "ecr:PutImage", f"arn:aws:ecr:{HERE}:repository/another", False),
