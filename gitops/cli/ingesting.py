@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops import dvc, dvcremote, git
 from gitops.cli import screen
 from gitops.errors import ConfigError
+from gitops.git import graph
 from gitops.git import remote as remotes
 
 if TYPE_CHECKING:
@@ -127,7 +128,8 @@ def propose(root: Path, config: Config, name: str, *, force: bool, remote: str |
     here = git.head(root)
     with stage.taken(root, name, model, screen.say) as snapshot:
         branch = f"data/{name}-{dvc.file_md5(snapshot.file)[:8]}"
-        if branch in refs.heads:
+        there = refs.heads.get(branch)
+        if there is not None and not graph.is_ancestor(root, there, here.commit):
             return Ingested(name, snapshot.origin, None, branch)
         url = None
         try:
@@ -147,7 +149,7 @@ def propose(root: Path, config: Config, name: str, *, force: bool, remote: str |
             place = dvcremote.remote(root)
             if not place.is_folder and not dvcremote.rehearsed(place):
                 dvc.push(root, [f"{updated.path}.dvc"])
-            tip = remotes.Update(f"refs/heads/{branch}", None, updated.commit)
+            tip = remotes.Update(f"refs/heads/{branch}", there, updated.commit)
             remotes.push(root, refs, [tip])
             url = _request(root, config, refs.remote, updated, snapshot)
         finally:
