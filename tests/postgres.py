@@ -49,7 +49,7 @@ def server() -> Iterator[Server]:
         secret.write_text(PASSWORD)
         secret.chmod(0o644)
         options = ["--auth-local=trust", "--auth-host=scram-sha-256", f"--pwfile={secret}"]
-        options += ["--username=top", "--encoding=UTF8", "--no-sync"]
+        options += ["--username=top", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(
             [*who, str(programs["initdb"]), *options, str(data)], check=True, capture_output=True
         )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from gitops import dvc, dvcremote, git
 from gitops.cli import screen
 from gitops.errors import ConfigError
+from gitops.git import graph
 from gitops.git import remote as remotes
 
 if TYPE_CHECKING:
@@ -92,22 +93,36 @@ def ingest(
         GitopsError: as `ingest.taken` and `data.update`; nothing has changed.
     """
     from gitops import ingest as stage
-    from gitops.scaffold import data
 
     _, model = config.model(name)
     with stage.taken(root, name, model, screen.say) as snapshot:
-        updated = data.update(
-            root,
-            config,
-            snapshot.file,
-            name,
-            branch=branch,
-            commit=commit,
-            force=force,
-            say=screen.say,
-            origin=snapshot.origin,
-        )
+        updated = _update(root, config, name, snapshot, branch, commit=commit, force=force)
         return Ingested(name, snapshot.origin, updated)
+
+
+def _update(
+    root: Path,
+    config: Config,
+    name: str,
+    snapshot: Snapshot,
+    branch: str | None,
+    *,
+    commit: bool,
+    force: bool,
+) -> Updated:
+    from gitops.scaffold import data
+
+    return data.update(
+        root,
+        config,
+        snapshot.file,
+        name,
+        branch=branch,
+        commit=commit,
+        force=force,
+        say=screen.say,
+        origin=snapshot.origin,
+    )
 
 
 def propose(root: Path, config: Config, name: str, *, force: bool, remote: str | None) -> Ingested:
@@ -120,38 +135,28 @@ def propose(root: Path, config: Config, name: str, *, force: bool, remote: str |
         GitopsError: as `ingest`; or the storage, the remote or the forge refuses.
     """
     from gitops import ingest as stage
-    from gitops.scaffold import data
 
     _, model = config.model(name)
     refs = remotes.peek(root, remotes.choose(root, remote))
     here = git.head(root)
     with stage.taken(root, name, model, screen.say) as snapshot:
         branch = f"data/{name}-{dvc.file_md5(snapshot.file)[:8]}"
-        if branch in refs.heads:
+        there = refs.heads.get(branch)
+        if there is not None and not graph.is_ancestor(root, there, here.commit):
             return Ingested(name, snapshot.origin, None, branch)
         url = None
         try:
-            updated = data.update(
-                root,
-                config,
-                snapshot.file,
-                name,
-                branch=branch,
-                commit=True,
-                force=force,
-                say=screen.say,
-                origin=snapshot.origin,
-            )
+            updated = _update(root, config, name, snapshot, branch, commit=True, force=force)
             if updated.commit is None:
                 return Ingested(name, snapshot.origin, updated)
             place = dvcremote.remote(root)
             if not place.is_folder and not dvcremote.rehearsed(place):
                 dvc.push(root, [f"{updated.path}.dvc"])
-            tip = remotes.Update(f"refs/heads/{branch}", None, updated.commit)
+            tip = remotes.Update(f"refs/heads/{branch}", there, updated.commit)
             remotes.push(root, refs, [tip])
             url = _request(root, config, refs.remote, updated, snapshot)
         finally:
-            if git.branch(root) == branch:
+            if git.branch(root) == branch != here.branch:
                 git.leave(root, branch, here)
                 dvc.checkout(root, [f"{model.path}/{model.data}"])
         return Ingested(name, snapshot.origin, updated, branch, url)

@@ -38,6 +38,11 @@ def taken(root: Path, name: str, model: Model, say: Callable[[str], None]) -> It
             f"model {name} declares no source of its table",
             fix=f"gitops add source sql --model {name} --set url_env=NAME --set table=NAME",
         )
+    if Path(model.data).suffix.lower() not in (".csv", ".parquet", ".pq"):
+        raise ConfigError(
+            f"no snapshot can be written as {model.data}",
+            fix="let `data:` in gitops.yaml be a .csv or .parquet file",
+        )
     with _folder(root) as folder:
         target = folder / Path(model.data).name
         if source.kind == "files":

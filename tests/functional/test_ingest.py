@@ -365,6 +365,21 @@ def test_in_ci_each_new_table_becomes_one_pull_request(
         more = gitops(light.root, "data", "ingest", "--pr", env=env)
         assert more.code == 0, more.err
         assert [one.state for one in server.simulator.seen()] == ["closed", "open"]
+
+        # Merged, and then replaced by other data: what was taken before may be proposed anew.
+        branch = server.simulator.seen()[1].head
+        server.simulator.merge(branch, "main", "merge")
+        git(light.root, "fetch", "--quiet", str(server.simulator.path), "main")
+        git(light.root, "switch", "--quiet", "--detach", "FETCH_HEAD")
+        (tmp_path / "own.csv").write_text(churn(rows=330, seed=12))
+        own = ["data", "update", str(tmp_path / "own.csv"), "--branch", "own"]
+        assert gitops(light.root, *own).code == 0
+        anew = gitops(light.root, "data", "ingest", "--pr", "--json", env=env)
+        assert json.loads(anew.out)["models"][0]["pushed"] == branch
+        assert git(light.root, "branch", "--show-current") == "own"
+        assert server.simulator.git("rev-parse", f"{branch}~1") == git(
+            light.root, "rev-parse", "own"
+        )
         assert server.problems == []
 
 
