@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gitops import config_values as values
+from gitops.config_azureml import AzureMLTarget
 from gitops.config_base import Frozen
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
@@ -37,3 +38,4 @@ class Targets(Frozen):
         default=None,
         description="Where images of models are kept; by default the registry that is provisioned.",
     )
+    azureml: AzureMLTarget = AzureMLTarget()
