@@ -112,7 +112,11 @@ def of(config: Config, environment: str) -> dict[str, str]:
     if declared is None or declared.id is None:
         raise ValueError("no infrastructure is declared")
     prefix = declared.prefix or config.project
-    return {kind: derive(kind, prefix, environment, declared.id) for kind in RULES if kind not in SEVERAL}
+    return {
+        kind: derive(kind, prefix, environment, declared.id)
+        for kind in RULES
+        if kind not in SEVERAL
+    }
 
 
 def problems(config: Config) -> Iterator[tuple[str, str]]:

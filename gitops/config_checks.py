@@ -171,7 +171,7 @@ def infrastructure(config: Config) -> list[Problem]:
 
 
 def azureml(config: Config) -> Iterator[Problem]:
-    """Why models can't be served by Azure Machine Learning as a file says that is right otherwise."""
+    """Why Azure Machine Learning can't serve models as a file says that is right otherwise."""
     given, declared = config.targets.azureml, config.infrastructure
     place: Place = ("targets", "azureml", "workspaces")
     environments = [one.name for one in config.environments]

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitops.deploy.local import Local
     from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
-    from gitops.deploy.target import Target
+    from gitops.deploy.target import Images, Target
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Setting:
         from gitops.deploy.traffic import Traffic
 
         source, target = self.source(kind), self.target(kind, state)
+        state = target.state  # which keeps its documents where the target does
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
         reconciler = Reconciler(names, state, target, source, book, judge, self.say, patience)
@@ -98,6 +99,11 @@ def setting(
     return Setting(root, config, environment, remotes.choose(root, remote), workers, say)
 
 
+def images(setting: Setting) -> Images:
+    """The images of variants, from the registry."""
+    raise NotImplementedError
+
+
 def _local(setting: Setting, state: State) -> Local:
     from gitops.deploy import local
     from gitops.deploy.ask import Endpoint
@@ -106,6 +112,41 @@ def _local(setting: Setting, state: State) -> Local:
     return local.Local(state, endpoint, setting.workers, setting.say)
 
 
+def _azureml(setting: Setting, state: State) -> Target:
+    from gitops import cloudnames, git
+    from gitops.deploy.azureml.az import Az
+    from gitops.deploy.azureml.store import Store
+    from gitops.deploy.azureml.target import AzureML
+    from gitops.errors import ConfigError
+    from gitops.serve.collected import Collected
+
+    environment = setting.environment
+    place = cloudnames.workspace(setting.config, environment)
+    if place is None:
+        raise ConfigError(
+            f"no workspace of Azure Machine Learning is known for {environment}",
+            fix="declare `azureml: {}` under infrastructure.components, or targets.azureml"
+            ".workspaces in gitops.yaml",
+        )
+    az = Az(place, setting.say)
+
+    def files(commit: str) -> dict[str, dict[str, str]]:
+        at = git.snapshot(setting.root, commit)
+        top = f"deploy/azureml/{environment}/"
+        names = [name for name in at.files if name.startswith(top) and name.count("/") == 4]
+        found: dict[str, dict[str, str]] = {}
+        for name, raw in at.read(names).items():
+            model, file = name.removeprefix(top).split("/")
+            found.setdefault(model, {})[file] = raw.decode("utf-8", "replace")
+        return found
+
+    return AzureML(
+        state, az, Store(az, environment), images(setting), files,
+        lambda model: Collected(state.folder, model), setting.say,
+    )  # fmt: skip
+
+
 _MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {
     "local": _local,
+    "azureml": _azureml,
 }

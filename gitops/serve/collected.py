@@ -10,7 +10,7 @@ request that was never answered is a failure.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ import msgspec
 
 from gitops import signature
 from gitops.errors import EvidenceError
-from gitops.serve import log, segments
+from gitops.serve import label_file, log, segments
 from gitops.serve.decode import Decoder
 from gitops.serve.refusal import Refusal
 from gitops.serve.segments import Position
@@ -80,7 +80,7 @@ class Collected:
     _written: set[bytes] | None = None
     _decoders: dict[str, Decoder] = field(default_factory=dict)
 
-    def take(self, shifts: list[Json], now: float) -> int:
+    def take(self, shifts: Sequence[Json], now: float) -> int:
         """Write what has become sure up to `now` (seconds since 1970); how many lines.
 
         `shifts` are the changes of the traffic, in their order: begun, settled, champion,
@@ -88,12 +88,22 @@ class Collected:
 
         Raises:
             OSError: the log can't be written.
+            EvidenceError, UsageError, ToolError: as `label_file.add`.
         """
+        self._labels()
         self._read()
         made = [line for line in self._lines(shifts, now) if self._is_new(line)]
         if made:
             segments.write(self._log, made)
         return len(made)
+
+    def _labels(self) -> None:
+        """What came true, from the tables that were brought; what is there already counts once."""
+        for path in sorted((self.folder / "brought").glob("[!.]*")):
+            size = path.stat().st_size
+            if self._offsets.get(path) != size:
+                label_file.add(path, self.folder, None)
+                self._offsets[path] = size
 
     @property
     def _log(self) -> Path:
@@ -121,7 +131,7 @@ class Collected:
                 pair = self._waiting.setdefault((deployment, event.correlationid), {})
                 pair.setdefault("request" if kind == "request" else "response", event)
 
-    def _lines(self, shifts: list[Json], now: float) -> Iterator[bytes]:
+    def _lines(self, shifts: Sequence[Json], now: float) -> Iterator[bytes]:
         for at, pair in list(self._waiting.items()):
             first = pair.get("request") or pair["response"]
             try:
@@ -153,8 +163,8 @@ class Collected:
         salt = shift["salt"] if split else None
         body = _body(pair["request"].data) if "request" in pair else b""
         asked = _decoded(_ASKED, body) or _Asked()
-        common = {"model": self.model, "release": release, "variant": variant, "share": share}
-        common |= {"salt": salt, "at": when}
+        common: dict[str, Any] = {"model": self.model, "release": release, "variant": variant}
+        common |= {"share": share, "salt": salt, "at": when}
         if "response" not in pair:
             if not self._takes(shift["champion"]["package"], body):
                 return None  # refused, as it seems, and rightly
@@ -189,7 +199,9 @@ class Collected:
 
         Rows that the champion takes, and only the challenger refuses, are the challenger's failure.
         """
-        text = error.message if error.column is None else f"{error.message} (column {error.column!r})"
+        text = (
+            error.message if error.column is None else f"{error.message} (column {error.column!r})"
+        )
         if not error.status:
             self.unusable += 1
             return None
@@ -243,7 +255,9 @@ def _named(shifts: Iterable[Json], deployment: str, when: float) -> Json | None:
     """What the traffic was meant to be: enough to say who answered."""
     known = [one for one in shifts if _arm(one, deployment)]
     before = [one for one in known if one["begun"] <= when]
-    return (before or known or [None])[-1 if before else 0]
+    if before:
+        return before[-1]
+    return known[0] if known else None
 
 
 def _arm(shift: Json | None, deployment: str) -> tuple[log.Variant, str] | None:

@@ -17,8 +17,9 @@ class Options:
     `kept`: the state folder outlives the server. `small`: bodies up to here are answered by the
     event loop itself, larger ones by a thread. `active`: requests under way beyond which new ones
     are turned away; `queue`: the same of large ones; `bodies`: what may be there of bodies that
-    are still coming. `in_body`: status and milliseconds stand in the body, too. `head_timeout` and `body_timeout`: how long a
-    request's head and body may take to come.
+    are still coming. `head_timeout` and `body_timeout`: how long a
+    request's head and body may take to come. `in_body`: status and milliseconds stand in the
+    answers' bodies, too.
     """
 
     plan: Path

@@ -42,8 +42,10 @@ def serve(
     """
     host, port = address(listen)
     with _folder(state) as folder:
-        made = None if plan is not None else plan_of(
-            packages, logged=state is not None, answering=answering
+        made = (
+            None
+            if plan is not None
+            else plan_of(packages, logged=state is not None, answering=answering)
         )
 
         def prepare() -> None:

@@ -143,8 +143,8 @@ class Az:
         while True:
             found = look()
             state = str(found.get("provisioning_state", "")) if found else ""
-            if found is None or state in ("Succeeded", "Failed", "Canceled"):
-                return found
+            if state in ("", "Succeeded", "Failed", "Canceled"):
+                return found  # "": it is gone, or of a kind that has no state
             took = time.monotonic() - started
             if took > PATIENCE:
                 raise ToolError(

@@ -15,7 +15,7 @@ from typing import Any
 
 from gitops import yamlfile
 from gitops.deploy.model import Served, Variant
-from gitops.errors import EvidenceError, Where
+from gitops.errors import ConfigError, EvidenceError, Where
 
 Json = dict[str, Any]
 FOLDER = "deploy/azureml"
@@ -52,7 +52,18 @@ def read(files: Mapping[str, str], name: str, model: str) -> Json:
             fix="gitops sync writes it: commit and promote it",
             where=Where(path),
         )
-    return dict(yamlfile.parse(files[name].encode(), path).data)
+    try:
+        return dict(yamlfile.parse(files[name].encode(), path).data)
+    except ConfigError as error:
+        raise EvidenceError(error.message, fix=error.fix, where=error.where) from error
+
+
+def endpoint_name(files: Mapping[str, str], model: str) -> str:
+    """The name of a model's endpoint. Raises EvidenceError: the file hasn't one."""
+    name = read(files, ENDPOINT, model).get("name")
+    if not isinstance(name, str) or not name:
+        raise _refused(ENDPOINT, model, "has no name", "remove it, and gitops sync writes it anew")
+    return name
 
 
 def endpoint(files: Mapping[str, str], model: str, name: str, subscription: str) -> Json:
@@ -65,8 +76,6 @@ def endpoint(files: Mapping[str, str], model: str, name: str, subscription: str)
     for key in ("traffic", "mirror_traffic", "defaults"):
         if key in found:
             raise _refused(name, model, f"has {key}, which is the rollout's", f"remove {key}")
-    if not isinstance(found.get("name"), str):
-        raise _refused(name, model, "has no name", "gitops sync writes the file anew if you remove it")
     return _tagged(_filled(found, {}, subscription), {})
 
 
@@ -98,9 +107,7 @@ def deployment(
     )
 
 
-def batch(
-    files: Mapping[str, str], model: str, variant: Variant, image: str
-) -> tuple[Json, Json]:
+def batch(files: Mapping[str, str], model: str, variant: Variant, image: str) -> tuple[Json, Json]:
     """The batch deployment of a version, and the component that it runs. Raises as `read`."""
     words = {RELEASE: deployment_name(variant), IMAGE: image}
     component = _filled(read(files, BATCH[2], model), words, "")
@@ -117,7 +124,7 @@ def settings(served: Served) -> str:
 
 
 def require_rollout(model: str, served: Served, document: Json) -> None:
-    """Raise EvidenceError where a rollout can't be judged, or can't be what it promises, on Azure."""
+    """Raise EvidenceError where Azure can't keep what the plan promises, or nobody could judge it."""
     if served.key is not None:
         raise EvidenceError(
             f"{model}: Azure ML draws each request anew: no key ({served.key}) keeps its version",
@@ -153,7 +160,9 @@ def _filled(value: Any, words: Mapping[str, str], subscription: str) -> Any:  # 
         return [_filled(one, words, subscription) for one in value]
     if isinstance(value, str):
         text = words.get(value, value)
-        return text.replace(_SUBSCRIPTION, f"/subscriptions/{subscription}/") if subscription else text
+        return (
+            text.replace(_SUBSCRIPTION, f"/subscriptions/{subscription}/") if subscription else text
+        )
     return value
 
 

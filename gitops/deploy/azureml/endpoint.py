@@ -73,19 +73,23 @@ class Endpoint:
         if shown is None or shown.get("provisioning_state") in _FAILED:
             raise ToolError(
                 f"the endpoint {self.name} can't be made: {_why(shown)}",
-                fix="its name must be nobody else's in the region; see the workspace's activity log",
+                fix="its name must be nobody else's in the region; see the group's activity log",
             )
         return shown
 
     def _change(self, document: Json, shown: Json) -> None:
-        """What the file says, with the traffic as it is: an update without it would take it away."""
+        """What the file says, with the traffic as it is: an update without it would end it."""
         now = self.split(shown)
         kept = {"traffic": dict(now.traffic), "mirror_traffic": dict(now.mirror)}
         with _file({**document, **(kept if self.kind == "online" else {})}) as path:
             self._begin("update", "--name", self.name, "--file", path)
 
-    def deploy(self, document: Json, here: Mapping[str, Json]) -> None:
+    def deploy(
+        self, document: Json, here: Mapping[str, Json], beside: Mapping[str, Json] | None = None
+    ) -> None:
         """A deployment as the document says: made, changed, or what failed made anew.
+
+        `beside` are files that the document names, by their names.
 
         Raises:
             EvidenceError: it doesn't come up.
@@ -100,8 +104,10 @@ class Endpoint:
         if found is not None and _is(found, document):
             return
         verb = "create" if found is None else "update"
-        with _file(document) as path:
-            self._begin_deployment(verb, "--name", name, "--endpoint-name", self.name, "--file", path)
+        with _file(document, beside) as path:
+            self._begin_deployment(
+                verb, "--name", name, "--endpoint-name", self.name, "--file", path
+            )
         found = self._deployed(name)
         if found is None or found.get("provisioning_state") in _FAILED:
             raise EvidenceError(
@@ -129,6 +135,11 @@ class Endpoint:
                 f"the traffic of {self.name} is {self.split(shown)}, not {wanted}: {_why(shown)}",
                 fix="gitops deploy tries again; somebody else may be changing it",
             )
+
+    def set_default(self, name: str) -> None:
+        """Which deployment answers where none is named; of batch endpoints."""
+        self._begin("update", "--name", self.name, "--set", f"defaults.deployment_name={name}")
+        self._settled()
 
     def remove(self, name: str) -> None:
         """Begin to remove a deployment; one that isn't there is removed."""
@@ -190,9 +201,9 @@ def _pairs(shares: Mapping[str, int]) -> str:
 
 
 @contextmanager
-def _file(document: Json, *others: tuple[str, Json]) -> Iterator[str]:
+def _file(document: Json, beside: Mapping[str, Json] | None = None) -> Iterator[str]:
     """A document as a file, for as long as a command reads it; JSON is YAML, too."""
     with tempfile.TemporaryDirectory(prefix="gitops-azureml-") as folder:
-        for name, one in (("document.yaml", document), *others):
+        for name, one in {"document.yaml": document, **(beside or {})}.items():
             (Path(folder) / name).write_text(json.dumps(one, indent=2, ensure_ascii=False), "utf-8")
         yield str(Path(folder) / "document.yaml")

@@ -43,7 +43,7 @@ class Shift:
 
 def read(document: Json | None, model: str) -> tuple[Shift, ...]:
     """The changes of a model, from what `noted` made."""
-    found = ((document or {}).get("models") or {}).get(model, [])
+    found = ((document or {}).get("models") or {}).get(model, {}).get("shifts", [])
     return tuple(
         Shift(
             **one
@@ -81,13 +81,22 @@ def settled(shifts: tuple[Shift, ...]) -> tuple[Shift, ...]:
     return shifts if last.settled else (*shifts[:-1], replace(last, settled=time.time()))
 
 
-def noted(document: Json | None, model: str, shifts: tuple[Shift, ...] | None) -> Json:
+def endpoints(document: Json | None) -> dict[str, str]:
+    """The endpoint of each model that has one."""
+    return {
+        name: str(one["endpoint"]) for name, one in ((document or {}).get("models") or {}).items()
+    }
+
+
+def noted(
+    document: Json | None, model: str, endpoint: str, shifts: tuple[Shift, ...] | None
+) -> Json:
     """The document with these changes of a model; None: the model is gone."""
     models = dict((document or {}).get("models") or {})
     models.pop(model, None)
     if shifts is not None:
-        models[model] = [asdict(one) for one in shifts]
-    return {"version": 1, "models": dict(sorted(models.items()))}
+        models[model] = {"endpoint": endpoint, "shifts": [asdict(one) for one in shifts]}
+    return {**(document or {}), "version": 1, "models": dict(sorted(models.items()))}
 
 
 def _same(one: Shift, other: Shift) -> bool:

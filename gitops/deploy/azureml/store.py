@@ -31,6 +31,7 @@ class Store:
     az: Az
     environment: str
     etags: dict[str, str] = field(default_factory=dict)
+    lost: bool = False  # somebody else has written: what is here is old
     _at: tuple[str, ...] = ()
 
     def get(self, name: str) -> str | None:
@@ -61,7 +62,7 @@ class Store:
             try:
                 found = self._blob("upload", *words)
             except Lost as error:
-                self.etags.pop(name, None)
+                self.lost = True
                 raise AnswerNo(
                     f"another machine deploys to {self.environment}: {name} was written meanwhile",
                     fix="let it work, and run gitops deploy again",

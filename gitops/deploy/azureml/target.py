@@ -6,11 +6,13 @@ is noted here (`shifts.py`). The state folder's documents are kept in the worksp
 
 from __future__ import annotations
 
+import hashlib
+import json
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -27,7 +29,7 @@ from gitops.deploy.azureml.store import COLLECTED, Store
 from gitops.deploy.model import Desired, Observed, Plan, Served, Variant
 from gitops.deploy.state import DOCUMENTS, State
 from gitops.deploy.target import Images
-from gitops.errors import AnswerNo, EvidenceError, ToolError, UsageError
+from gitops.errors import EvidenceError, ToolError
 
 Json = dict[str, Any]
 MIRROR = 50  # percent: the most that Azure mirrors
@@ -40,7 +42,7 @@ _KEPT = (*DOCUMENTS, shifts.FILE, _FILES)
 class Collected(Protocol):
     """What makes lines of the prediction log of what was collected of a model."""
 
-    def take(self, shifts: list[Json], now: float) -> int: ...
+    def take(self, shifts: Sequence[Mapping[str, Any]], now: float) -> int: ...
 
 
 Files = Callable[[str], Mapping[str, Mapping[str, str]]]
@@ -72,7 +74,7 @@ class AzureML:
     # ------------------------------------------------------------ the state
 
     def recall(self) -> None:
-        if self._recalled:
+        if self._recalled and not self.store.lost:
             return
         for name in _KEPT:
             text = self.store.get(name)
@@ -80,7 +82,7 @@ class AzureML:
                 self.state.recalled(name, text)
             else:  # another project's, or of a workspace that was left
                 (self.state.folder / name).unlink(missing_ok=True)
-        self._recalled = True
+        self._recalled, self.store.lost = True, False
 
     def place(self, desired: Desired) -> None:
         found = {name: dict(one) for name, one in self.files(desired.tip).items()}
@@ -102,12 +104,15 @@ class AzureML:
         generation = plan.generation if plan else 0
         if self._seen and self._seen[1] == generation and time.monotonic() < self._seen[0] + LOOK:
             return self._seen[2]
-        apart, workers = [], {}
+        apart: list[str] = []
+        workers: dict[str, int] = {}
+        if plan and self._noted_as().get("applied") != self._files_digest():
+            apart.append("the files of the branch are others than those that were applied")
         for model, served in (plan.models if plan else {}).items():
             here = self._endpoint(model)
             shown = here.show()
             deployed = here.deployments() if shown else {}
-            apart += _apart(model, served, shown, deployed, here.split(shown))
+            apart += _apart(served, shown, deployed, here.split(shown))
             workers |= {f"{here.name}/{name}": generation for name in deployed}
         found = Observed(
             runs=bool(workers),
@@ -143,8 +148,11 @@ class AzureML:
         self.state.put_plan(plan)
         for model, served in plan.models.items():
             self._apply(model, served, made[model])
-        for model in [name for name in self._noted() if name not in plan.models]:
-            self._forget(model)
+        for model, name in self._endpoints().items():
+            if model not in plan.models:
+                Endpoint(self.az, name).delete()
+                self._note(model, None)
+        self._write(shifts.FILE, {**self._noted_as(), "applied": self._files_digest()})
         self._seen = None
 
     def ask(self, model: str, version: str, body: bytes | Mapping[str, Any]) -> Answer:
@@ -198,8 +206,8 @@ class AzureML:
     def stop(self) -> bool:
         """Deployments go, and with them what costs; endpoints keep their addresses."""
         stopped = False
-        for model in self._noted():
-            here = self._endpoint(model)
+        for name in self._endpoints().values():
+            here = Endpoint(self.az, name)
             if here.show() is None:
                 continue
             deployed = here.deployments()
@@ -208,7 +216,6 @@ class AzureML:
             for name in deployed:
                 here.remove(name)
             stopped |= bool(deployed)
-            self._note(model, None)
         self._seen = None
         return stopped
 
@@ -255,7 +262,7 @@ class AzureML:
         here = Endpoint(self.az, str(document["name"]), "batch")
         shown = here.ensure(document)
         deployed = here.deployments()
-        here.deploy(made, deployed, component)
+        here.deploy(made, deployed, {BATCH[2]: component})
         if (shown.get("defaults") or {}).get("deployment_name") != made["name"]:
             here.set_default(str(made["name"]))
         for name, one in deployed.items():
@@ -276,20 +283,103 @@ class AzureML:
             except (ToolError, EvidenceError) as error:
                 self.say(f"{model}: what was made for its tests is still there: {error.message}")
 
-    def _forget(self, model: str) -> None:
-        """A model that the environment no longer has."""
-        name = self._noted()[model]
-        Endpoint(self.az, name).delete()
-        self._note(model, None)
-
     def _take(self, model: str, known: tuple[Shift, ...]) -> None:
         if model not in self._logs:
             self._logs[model] = self.collected(model)
-        document = shifts.noted(None, model, known)
         try:
-            self._logs[model].take(document["models"][model], time.time())
+            self._logs[model].take([asdict(one) for one in known], time.time())
         except OSError as error:
             raise ToolError(
                 f"can't write {error.filename or 'the prediction log'}: {error.strerror or error}",
                 fix="make room, or let GITOPS_STATE name another folder",
             ) from error
+
+    # ------------------------------------------------------------ what is known
+
+    def _made(self, model: str, served: Served) -> list[Json]:
+        """The deployments of a model as they are to be. Raises EvidenceError if one can't be."""
+        made = [self._deployment(model, served, one, self.images(one)) for one in _variants(served)]
+        documents.require_rollout(model, served, made[0])
+        return made
+
+    def _deployment(self, model: str, served: Served, variant: Variant, image: str) -> Json:
+        return documents.deployment(self._files(model), model, served, variant, image)
+
+    def _document(self, model: str) -> Json:
+        return documents.endpoint(self._files(model), model, ENDPOINT, self._account())
+
+    def _files(self, model: str) -> Mapping[str, str]:
+        found = (self.state.read(_FILES) or {}).get("models", {}).get(model, {})
+        return {str(name): str(text) for name, text in found.items()}
+
+    def _files_digest(self) -> str:
+        text = json.dumps((self.state.read(_FILES) or {}).get("models", {}), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def _endpoint(self, model: str) -> Endpoint:
+        name = self._endpoints().get(model)
+        return Endpoint(self.az, name or documents.endpoint_name(self._files(model), model))
+
+    def _account(self) -> str:
+        """The subscription that az works in."""
+        if not self._subscription:
+            self._subscription = str((self.az.run("account", "show") or {}).get("id", ""))
+        return self._subscription
+
+    def _noted_as(self) -> Json:
+        return self.state.read(shifts.FILE) or {}
+
+    def _endpoints(self) -> dict[str, str]:
+        return shifts.endpoints(self._noted_as())
+
+    def _shifts(self, model: str) -> tuple[Shift, ...]:
+        return shifts.read(self._noted_as(), model)
+
+    def _note(self, model: str, changed: tuple[Shift, ...] | None) -> None:
+        name = self._endpoint(model).name if changed is not None else ""
+        self._write(shifts.FILE, shifts.noted(self._noted_as(), model, name, changed))
+
+    def _write(self, name: str, document: Json) -> None:
+        """A document that the state's own writing doesn't keep."""
+        text = json.dumps(document, indent=1)
+        if self.state.read(name) != document:
+            self.store.put(name, text)
+            self.state.recalled(name, text)
+
+
+def split_of(served: Served) -> Split:
+    """What a plan says, in Azure's words."""
+    champion = documents.deployment_name(served.champion)
+    if served.challenger is None:
+        return Split({champion: 100}, {})
+    other = documents.deployment_name(served.challenger)
+    if served.shadow:
+        return Split({champion: 100}, {other: MIRROR})
+    share = served.share or 0
+    return Split({champion: 100 - share} | ({other: share} if share else {}), {})
+
+
+def _variants(served: Served | None) -> list[Variant]:
+    found = (served.champion, served.challenger) if served else ()
+    return [one for one in found if one is not None]
+
+
+def _arms(shift: Shift) -> list[Arm]:
+    return [one for one in (shift.champion, shift.challenger) if one is not None]
+
+
+def _apart(
+    served: Served, shown: Json | None, deployed: Mapping[str, Json], split: Split
+) -> Iterator[str]:
+    """In what an endpoint isn't as the plan says."""
+    if shown is None:
+        yield "there's no endpoint"
+        return
+    for variant in _variants(served):
+        name = documents.deployment_name(variant)
+        one = deployed.get(name)
+        state = str(one.get("provisioning_state")) if one else "not there"
+        if state != "Succeeded":
+            yield f"the deployment {name} is {state}"
+    if split != split_of(served):
+        yield f"the traffic is {dict(split.traffic)}, mirrored {dict(split.mirror)}"
