@@ -191,6 +191,8 @@ def azureml(config: Config) -> Iterator[Problem]:
     if not models:
         return
     for at, each in enumerate(config.environments):
+        if at == 0:  # nothing is ever assigned to the first
+            continue
         if not provisioned and each.name not in given.workspaces:
             target: Place = ("models", models[0], "deploy", "target")
             yield Problem(
@@ -207,14 +209,14 @@ def azureml(config: Config) -> Iterator[Problem]:
                 f" (models.{models[0]})",
                 "remove key, or deploy to another target",
             )
-    if given.batch and provisioned and declared and declared.components.azureml:
-        if declared.components.azureml.cpu is None:
-            batch: Place = ("targets", "azureml", "batch")
-            yield Problem(
-                batch,
-                f"{dotted(batch)} is true, but no cluster is provisioned",
-                "write azureml: {cpu: {}} under infrastructure.components",
-            )
+    clusters = declared.components.azureml if declared else None
+    if given.batch and clusters is not None and clusters.cpu is None:
+        batch: Place = ("targets", "azureml", "batch")
+        yield Problem(
+            batch,
+            f"{dotted(batch)} is true, but no cluster is provisioned",
+            "write azureml: {cpu: {}} under infrastructure.components",
+        )
     yield from _endpoints(config, models)
 
 
@@ -222,7 +224,7 @@ def _endpoints(config: Config, models: list[str]) -> Iterator[Problem]:
     """Names of endpoints that Azure refuses, or that two would have."""
     taken: set[str] = set()
     for model in models:
-        for each in config.environments:
+        for each in config.environments[1:]:
             for batch in (False, True):
                 try:
                     name = cloudnames.endpoint(config, each.name, model, batch=batch)

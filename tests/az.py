@@ -2,8 +2,8 @@
 
 https://github.com/MicrosoftDocs/azure-docs-cli (latest/docs-ref-autogen/ml, .../storage/blob.yml).
 It keeps what there is in `$AZ_STANDIN/state.json`, refuses what Azure refuses, and runs a real
-`gitops serve` behind each deployment, with a router (`az_router.py`) before them that splits, mirrors and
-collects. `$AZ_STANDIN/wishes.json` may ask for faults:
+`gitops serve` behind each deployment, with a router (`az_router.py`) before them that splits,
+mirrors and collects. `$AZ_STANDIN/wishes.json` may ask for faults:
 
     {"at": 7, "do": "fail" | "kill-before" | "kill-after"}   at the n-th call; kill: who called us
     {"says": "text"}       every call fails with that text
@@ -22,7 +22,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -35,6 +34,7 @@ import yaml
 Json = dict[str, Any]
 TOP = Path(os.environ.get("AZ_STANDIN", "."))
 PYTHON = sys.executable
+ROUTER = Path(__file__).with_name("az_router.py")
 WORKSPACE = ("--resource-group", "--workspace-name")
 # For each command what it must have, and what it may.
 ML: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
@@ -79,7 +79,14 @@ BLOB: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         (*ACCOUNT, *MATCH, "--no-progress", "--overwrite"),
     ),
 }
-SWITCHES = ("--no-wait", "--yes", "--overwrite", "--no-progress", "--all-traffic", "--only-show-errors")
+SWITCHES = (
+    "--no-wait",
+    "--yes",
+    "--overwrite",
+    "--no-progress",
+    "--all-traffic",
+    "--only-show-errors",
+)
 GLOBAL = ("--output", "--only-show-errors")
 NAME = re.compile(r"(?!.*--)[A-Za-z][A-Za-z0-9-]{1,30}[A-Za-z0-9]")
 
@@ -138,7 +145,13 @@ def document(flags: Json, now: Json, what: str) -> Json:
     folder.mkdir(parents=True, exist_ok=True)
     for one in path.parent.iterdir():
         shutil.copy(one, folder / one.name)
-    found.update({flag[2:].replace("-", "_"): flags[flag] for flag in ("--name", "--endpoint-name") if flag in flags})
+    found.update(
+        {
+            flag[2:].replace("-", "_"): flags[flag]
+            for flag in ("--name", "--endpoint-name")
+            if flag in flags
+        }
+    )
     if not NAME.fullmatch(str(found.get("name"))):
         fail(f"(BadRequest) the name {found.get('name')!r} breaks the rules")
     return dict(found)
@@ -193,7 +206,10 @@ def started(one: Json) -> None:
         one["log"] = f"no image {place['image']}"
         return
     one["port"] = free_port()
-    variables = {str(name): str(value) for name, value in (one["document"].get("environment_variables") or {}).items()}
+    variables = {
+        str(name): str(value)
+        for name, value in (one["document"].get("environment_variables") or {}).items()
+    }
     log = TOP / f"container-{one['port']}.log"
     one["log"] = str(log)
     with log.open("ab") as out:
@@ -253,7 +269,7 @@ def endpoint_create(now: Json, kind: str, flags: Json) -> Json:
     if kind == "online" and "router" not in one:
         one["router"] = free_port()
         one["router_pid"] = subprocess.Popen(
-            [PYTHON, str(Path(__file__).with_name("az_router.py")), made["name"], str(one["router"])],
+            [PYTHON, str(ROUTER), made["name"], str(one["router"])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
         ).pid  # fmt: skip
     begun(one, "Creating")
@@ -386,9 +402,15 @@ def ml(now: Json, words: list[str]) -> Any:
     if verb == "delete" and "--yes" not in flags:
         fail("Unable to prompt for confirmation as no tty available. Use --yes.")
     if what == "endpoint":
-        does = {"create": endpoint_create, "update": endpoint_update, "show": endpoint_show}
+        does: dict[str, Any] = {
+            "create": endpoint_create,
+            "update": endpoint_update,
+            "show": endpoint_show,
+        }
         does |= {"get-credentials": endpoint_credentials}
-        return endpoint_delete(now, kind, flags) if verb == "delete" else does[verb](now, kind, flags)
+        return (
+            endpoint_delete(now, kind, flags) if verb == "delete" else does[verb](now, kind, flags)
+        )
     if verb in ("create", "update"):
         return deployment_put(now, kind, flags, new=verb == "create")
     if verb == "list":
@@ -397,7 +419,11 @@ def ml(now: Json, words: list[str]) -> Any:
     if verb == "get-logs":
         path = Path(str(deployment(now, kind, flags).get("log")))
         return path.read_text()[-2000:] if path.is_file() else str(path)
-    return deployment_delete(now, kind, flags) if verb == "delete" else deployment_show(now, kind, flags)
+    return (
+        deployment_delete(now, kind, flags)
+        if verb == "delete"
+        else deployment_show(now, kind, flags)
+    )
 
 
 # ---------------------------------------------------------------- az storage blob

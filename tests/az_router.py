@@ -24,7 +24,7 @@ TOP = Path(os.environ["AZ_STANDIN"])
 NAME, PORT = sys.argv[1], int(sys.argv[2])
 TOKEN = hashlib.sha256(str(PORT).encode()).hexdigest()
 LOCK = threading.Lock()
-CHANCE = random.Random(7)  # noqa: S311
+CHANCE = random.Random(7)
 
 
 def wishes() -> dict[str, Any]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from gitops.deploy.local import Local
     from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
-    from gitops.deploy.target import Images, Target
+    from gitops.deploy.target import Target
 
 
 @dataclass(frozen=True)
@@ -99,11 +99,6 @@ def setting(
     return Setting(root, config, environment, remotes.choose(root, remote), workers, say)
 
 
-def images(setting: Setting) -> Images:
-    """The images of variants, from the registry."""
-    raise NotImplementedError
-
-
 def _local(setting: Setting, state: State) -> Local:
     from gitops.deploy import local
     from gitops.deploy.ask import Endpoint
@@ -114,6 +109,7 @@ def _local(setting: Setting, state: State) -> Local:
 
 def _azureml(setting: Setting, state: State) -> Target:
     from gitops import cloudnames, git
+    from gitops.cli.hands_image import Images
     from gitops.deploy.azureml.az import Az
     from gitops.deploy.azureml.store import Store
     from gitops.deploy.azureml.target import AzureML
@@ -141,9 +137,14 @@ def _azureml(setting: Setting, state: State) -> Target:
         return found
 
     return AzureML(
-        state, az, Store(az, environment), images(setting), files,
-        lambda model: Collected(state.folder, model), setting.say,
-    )  # fmt: skip
+        state,
+        az,
+        Store(az, environment),
+        lambda commit: Images(setting.root, setting.config, commit, setting.say),
+        files,
+        lambda model: Collected(state.folder, model),
+        setting.say,
+    )
 
 
 _MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {

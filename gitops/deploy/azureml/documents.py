@@ -124,7 +124,7 @@ def settings(served: Served) -> str:
 
 
 def require_rollout(model: str, served: Served, document: Json) -> None:
-    """Raise EvidenceError where Azure can't keep what the plan promises, or nobody could judge it."""
+    """Raise EvidenceError where Azure can't keep what a plan promises, or nobody could judge it."""
     if served.key is not None:
         raise EvidenceError(
             f"{model}: Azure ML draws each request anew: no key ({served.key}) keeps its version",
@@ -133,8 +133,8 @@ def require_rollout(model: str, served: Served, document: Json) -> None:
     collector = document.get("data_collector") or {}
     if served.serve.get("log", {}).get("redact") and collector:
         raise _refused(
-            DEPLOYMENT, model, "collects requests as they are, and serve.log.redact names columns"
-            " that must not be written", "remove data_collector (then there is no rollout by steps)",
+            DEPLOYMENT, model, "collects requests as they are, and serve.log.redact has columns"
+            " never to be written", "remove data_collector (then there is no rollout by steps)",
         )  # fmt: skip
     if not served.share and not served.shadow:
         return

@@ -56,7 +56,7 @@ class AzureML:
     state: State
     az: Az
     store: Store
-    images: Images
+    images: Callable[[str], Images]
     files: Files
     collected: Callable[[str], Collected]
     say: Callable[[str], None]
@@ -66,6 +66,7 @@ class AzureML:
     _looked: dict[str, float] = field(default_factory=dict)
     _recalled: bool = False
     _subscription: str = ""
+    _image_of: Images | None = None
 
     def __post_init__(self) -> None:
         self.state = replace(self.state, keep=self.store.put)
@@ -86,8 +87,8 @@ class AzureML:
 
     def place(self, desired: Desired) -> None:
         found = {name: dict(one) for name, one in self.files(desired.tip).items()}
-        if (self.state.read(_FILES) or {}).get("models") != found:
-            self._write(_FILES, {"version": 1, "models": found})
+        self._write(_FILES, {"version": 1, "tip": desired.tip, "models": found})
+        self._image_of = None
 
     def listening(self) -> str:
         name, group = self.az.place
@@ -256,7 +257,7 @@ class AzureML:
 
     def _batch(self, model: str, champion: Variant) -> None:
         """The batch endpoint runs the champion, too."""
-        files, image = self._files(model), self.images(champion)
+        files, image = self._files(model), self._image(champion)
         document = documents.endpoint(files, model, BATCH[0], self._account())
         made, component = documents.batch(files, model, champion, image)
         here = Endpoint(self.az, str(document["name"]), "batch")
@@ -298,7 +299,7 @@ class AzureML:
 
     def _made(self, model: str, served: Served) -> list[Json]:
         """The deployments of a model as they are to be. Raises EvidenceError if one can't be."""
-        made = [self._deployment(model, served, one, self.images(one)) for one in _variants(served)]
+        made = [self._deployment(model, served, one, self._image(one)) for one in _variants(served)]
         documents.require_rollout(model, served, made[0])
         return made
 
@@ -307,6 +308,11 @@ class AzureML:
 
     def _document(self, model: str) -> Json:
         return documents.endpoint(self._files(model), model, ENDPOINT, self._account())
+
+    def _image(self, variant: Variant) -> str:
+        if self._image_of is None:
+            self._image_of = self.images(str((self.state.read(_FILES) or {}).get("tip", "")))
+        return self._image_of(variant)
 
     def _files(self, model: str) -> Mapping[str, str]:
         found = (self.state.read(_FILES) or {}).get("models", {}).get(model, {})
