@@ -270,7 +270,8 @@ def endpoint_create(now: Json, kind: str, flags: Json) -> Json:
         one["router"] = free_port()
         one["router_pid"] = subprocess.Popen(
             [PYTHON, str(ROUTER), made["name"], str(one["router"])],
-            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True,
+            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+            start_new_session=True,
         ).pid  # fmt: skip
     begun(one, "Creating")
     return shown(one)
