@@ -8,6 +8,8 @@ mirrors and collects. `$AZ_STANDIN/wishes.json` may ask for faults:
     {"at": 7, "do": "fail" | "kill-before" | "kill-after"}   at the n-th call; kill: who called us
     {"says": "text"}       every call fails with that text
     {"slow": 3}            operations are under way for so many looks
+    {"containers": false}  deployments are there without a server
+    {"broken": true}       deployments don't come up
 """
 
 from __future__ import annotations
@@ -198,6 +200,10 @@ def free_port() -> int:
 
 def started(one: Json) -> None:
     """The container: our real server, on the package that the image was made of."""
+    if not wishes().get("containers", True):
+        if wishes().get("broken"):
+            one["provisioning_state"], one["log"] = "Failed", "it fell over"
+        return
     place = one["document"]["environment"]
     digest = place["image"].rpartition("@sha256:")[2]
     folder = TOP / "images" / digest
@@ -268,6 +274,7 @@ def endpoint_create(now: Json, kind: str, flags: Json) -> Json:
     one |= {"traffic": {}, "mirror_traffic": {}} if kind == "online" else {"defaults": {}}
     if kind == "online" and "router" not in one:
         one["router"] = free_port()
+    if kind == "online" and "router_pid" not in one and wishes().get("containers", True):
         one["router_pid"] = subprocess.Popen(
             [PYTHON, str(ROUTER), made["name"], str(one["router"])],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
@@ -403,12 +410,8 @@ def ml(now: Json, words: list[str]) -> Any:
     if verb == "delete" and "--yes" not in flags:
         fail("Unable to prompt for confirmation as no tty available. Use --yes.")
     if what == "endpoint":
-        does: dict[str, Any] = {
-            "create": endpoint_create,
-            "update": endpoint_update,
-            "show": endpoint_show,
-        }
-        does |= {"get-credentials": endpoint_credentials}
+        does: dict[str, Any] = {"create": endpoint_create, "update": endpoint_update}
+        does.update({"show": endpoint_show, "get-credentials": endpoint_credentials})
         return (
             endpoint_delete(now, kind, flags) if verb == "delete" else does[verb](now, kind, flags)
         )
@@ -466,7 +469,10 @@ def blob(now: Json, words: list[str]) -> Any:
 
 
 def main() -> None:
-    words = sys.argv[1:]
+    run(sys.argv[1:])
+
+
+def run(words: list[str]) -> None:
     wish = wishes()
     if says := wish.get("says"):
         fail(says)

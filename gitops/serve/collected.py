@@ -31,6 +31,9 @@ Kind = Literal["request", "response"]
 Json = Mapping[str, Any]
 
 
+_NOTHING = msgspec.Raw(b"")
+
+
 class _Event(msgspec.Struct):
     time: str
     correlationid: str
@@ -54,9 +57,9 @@ class _Answer(msgspec.Struct):
 
 
 class _Asked(msgspec.Struct):
-    row: msgspec.Raw | None = None
-    rows: msgspec.Raw | None = None
-    columns: msgspec.Raw | None = None
+    row: msgspec.Raw = _NOTHING
+    rows: msgspec.Raw = _NOTHING
+    columns: msgspec.Raw = _NOTHING
     id: str = ""
 
 
@@ -296,11 +299,10 @@ def _decoded(decoder: msgspec.json.Decoder[Any], raw: bytes) -> Any:  # noqa: AN
 
 def _features(asked: _Asked) -> msgspec.Raw | None:
     try:
-        if asked.columns is not None:
+        if bytes(asked.columns):
             return log.features("columns", asked.columns)
-        if asked.rows is not None:
-            return log.features("rows", asked.rows)
-        return None if asked.row is None else log.features("rows", b"[" + bytes(asked.row) + b"]")
+        rows = bytes(asked.rows) or (b"[" + bytes(asked.row) + b"]" if bytes(asked.row) else b"")
+        return log.features("rows", rows) if rows else None
     except msgspec.MsgspecError:
         return None
 

@@ -1,4 +1,4 @@
-"""Deploying to Azure ML, end to end: through the reconciler, by a stand-in for `az`, with real servers."""
+"""Deploying to Azure ML, end to end: by a stand-in for `az`, with real servers behind it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.unit.promote.conftest import settle
 from tests.unit.promote.line import Line
 from tests.unit.validate.gate_repo import GateRepo, Made
 
-__all__ = ["better", "good", "plain", "worse"]
+__all__ = ["better", "good", "plain", "used", "worse"]
 ROLLOUT = "{steps: [20, 50], each: 40, until: 4000, margin: 0.05, alpha: 0.1, guardrails: {slow_ms: 9000}}"
 
 
@@ -75,3 +75,61 @@ def test_what_is_assigned_answers_and_is_on_record(cloud: Cloud) -> None:
     assert here == {"traffic": {name: 100}, "mirror": {}, "states": {name: "Succeeded"}}
     (record,) = cloud.records()
     assert record["target"]["kind"] == "azureml"
+
+
+def released(cloud: Cloud, made: Made, depth: int = 4) -> None:
+    """Another version of the model comes to production."""
+    cloud.line.build(made, depth=depth)
+    cloud.line.promote("dev", "staging")
+    cloud.line.promote("staging", "production")
+
+
+def test_a_challenger_that_is_no_worse_becomes_the_champion(cloud: Cloud, better: Made) -> None:
+    assert cloud.deploy("production").code == 0
+    released(cloud, better)
+    with used(cloud, "production") as seen:
+        done = cloud.deploy("production", "--json", "--timeout", "150")
+    assert done.code == 0, done.err
+    (one,) = done.document["models"]
+    assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
+    assert set(seen) == {200}
+    assert "step 1 of 2: 20 %" in done.err
+    assert "step 2 of 2: 50 %" in done.err
+    here = cloud.deployed("production")
+    (name,) = here["states"]
+    assert name.startswith("v1-1-0-")
+    assert here["traffic"] == {name: 100}
+    assert cloud.happened("production") == [
+        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "running"),
+    ]
+    # The batch endpoint runs the new champion, too.
+    (batch,) = cloud.there()["batch"].values()
+    assert batch["defaults"] == {"deployment_name": name}
+    assert set(batch["deployments"]) == {name}
+
+
+def test_a_challenger_that_is_worse_is_rolled_back_from_another_machine(
+    cloud: Cloud, worse: Made
+) -> None:
+    """Each look is a job of its own, on an empty machine: the cloud has all that it needs."""
+    import shutil
+
+    assert cloud.deploy("production").code == 0
+    released(cloud, worse)
+    cloud.wish(successes_only=True)
+    with used(cloud, "production") as seen:
+        for _ in range(40):
+            shutil.rmtree(cloud.home)
+            done = cloud.deploy("production", "--once")
+            assert done.code in (0, 1), done.err
+            if done.code == 1:
+                break
+    assert done.code == 1, done.err
+    assert "worse in brier" in done.err
+    assert set(seen) == {200}
+    assert cloud.line.runs("production") == "v1.0.0"
+    assert cloud.release("production") == "demo@v1.0.0"
+    assert cloud.happened("production")[-1] == ("demo@v1.1.0", "rolled_back")
+    (name,) = cloud.deployed("production")["states"]
+    assert name.startswith("v1-0-0-")

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from gitops.errors import EvidenceError, ToolError
 
 Json = dict[str, Any]
 _FAILED = ("Failed", "Canceled")
+_SHOWN = 120.0  # seconds until Azure shows a change that it says is done
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,9 @@ class Endpoint:
 
     def deploy(
         self, document: Json, here: Mapping[str, Json], beside: Mapping[str, Json] | None = None
-    ) -> None:
-        """A deployment as the document says: made, changed, or what failed made anew.
+    ) -> bool:
+        """A deployment as the document says: made, changed, or what failed made anew; whether
+        anything was to be done.
 
         `beside` are files that the document names, by their names.
 
@@ -102,7 +105,7 @@ class Endpoint:
             self._deployed(name)
             found = None
         if found is not None and _is(found, document):
-            return
+            return False
         verb = "create" if found is None else "update"
         with _file(document, beside) as path:
             self._begin_deployment(
@@ -115,21 +118,30 @@ class Endpoint:
                 fix="what ran goes on running; see az ml online-deployment get-logs"
                 f" --name {name} --endpoint-name {self.name}",
             )
+        return True
 
-    def shift(self, wanted: Split, others: Mapping[str, Json]) -> None:
-        """The traffic as it is wanted, and nothing for the others; returns when it is so.
+    def shift(self, wanted: Split, others: Mapping[str, Json], now: Split) -> None:
+        """The traffic from what it is now to what is wanted, and nothing for the others; returns
+        when Azure says that it is so.
 
         Raises:
             ToolError: Azure can't, or says something else afterwards.
         """
         traffic = {**dict.fromkeys(others, 0), **wanted.traffic}
-        mirror = dict(wanted.mirror)
-        if not mirror:  # what is mirrored now ends only by being named
-            mirror = dict.fromkeys(self.split(self.show()).mirror, 0)
+        # What is mirrored now ends only by being named.
+        mirror = dict(wanted.mirror) or dict.fromkeys(now.mirror, 0)
         words = ["--name", self.name, "--traffic", _pairs(traffic)]
         words += ["--mirror-traffic", _pairs(mirror)] if mirror else []
         self._begin("update", *words)
-        shown = self._settled()
+        deadline = time.monotonic() + _SHOWN
+
+        def look() -> Json | None:
+            found = self.show()
+            if found is None or self.split(found) == wanted or time.monotonic() > deadline:
+                return found
+            return {**found, "provisioning_state": "Updating"}
+
+        shown = self.az.settled(self.name, look)
         if self.split(shown) != wanted:
             raise ToolError(
                 f"the traffic of {self.name} is {self.split(shown)}, not {wanted}: {_why(shown)}",

@@ -1,7 +1,7 @@
 """The workspace's own blob storage: what was collected there, and what we keep there.
 
     modelDataCollector/<endpoint>/<deployment>/<request|response>/yyyy/MM/dd/HH/<id>.jsonl
-    gitops/<environment>/<document>.json, gitops/<environment>/labels/<any name>.jsonl
+    gitops/<environment>/state.json, gitops/<environment>/labels/<any name>.csv, .parquet or .jsonl
 
 The documents of the state folder are kept there, so that the next job, on an empty machine, goes on
 from them. They are written only over what was read: a second reconciler is found out, not followed.
@@ -9,8 +9,10 @@ from them. They are written only over what was read: a second reconciler is foun
 
 from __future__ import annotations
 
+import json
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,48 +28,52 @@ _DATASTORE = "workspaceblobstore"
 
 @dataclass
 class Store:
-    """The storage of a workspace; `environment` names our part of it."""
+    """The storage of a workspace; `environment` names our part of it.
+
+    All documents are one blob, so that whoever reads them has those of one moment.
+    """
 
     az: Az
     environment: str
-    etags: dict[str, str] = field(default_factory=dict)
     lost: bool = False  # somebody else has written: what is here is old
+    _kept: dict[str, str] = field(default_factory=dict)
+    _etag: str = ""
     _at: tuple[str, ...] = ()
 
-    def get(self, name: str) -> str | None:
-        """A document as it is kept; None: it isn't. Raises ToolError as `Az.run`."""
-        with tempfile.TemporaryDirectory(prefix="gitops-azureml-") as folder:
-            path = Path(folder) / name
+    def documents(self) -> dict[str, str]:
+        """The documents as they are kept, by name. Raises ToolError as `Az.run`."""
+        with _file("{}") as path:
             try:
-                found = self._blob("download", "--name", self._name(name), "--file", str(path))
+                found = self._blob("download", "--name", self._name(), "--file", str(path))
             except Absent:
-                self.etags.pop(name, None)
-                return None
-            self.etags[name] = _etag(found)
-            return path.read_text("utf-8")
+                self._kept, self._etag = {}, ""
+            else:
+                self._kept, self._etag = dict(json.loads(path.read_text("utf-8"))), _etag(found)
+        self.lost = False
+        return dict(self._kept)
 
     def put(self, name: str, text: str) -> None:
-        """Keep a document in place of the one that was read last.
+        """Keep a document beside the others, if they are still what was read.
 
         Raises:
-            AnswerNo: somebody else has written it since.
+            AnswerNo: somebody else has written since.
             ToolError: as `Az.run`.
         """
-        known = self.etags.get(name, "")
-        match = ("--if-match", known, "--overwrite") if known else ("--if-none-match", "*")
-        with tempfile.TemporaryDirectory(prefix="gitops-azureml-") as folder:
-            path = Path(folder) / name
-            path.write_text(text, "utf-8")
-            words = ("--name", self._name(name), "--file", str(path), *match)
+        kept = {**self._kept, name: text}
+        match = (
+            ("--if-match", self._etag, "--overwrite") if self._etag else ("--if-none-match", "*")
+        )
+        with _file(json.dumps(kept, indent=1, sort_keys=True)) as path:
+            words = ("--name", self._name(), "--file", str(path), *match)
             try:
                 found = self._blob("upload", *words)
             except Lost as error:
                 self.lost = True
                 raise AnswerNo(
-                    f"another machine deploys to {self.environment}: {name} was written meanwhile",
+                    f"another machine deploys to {self.environment}: it wrote {name} meanwhile",
                     fix="let it work, and run gitops deploy again",
                 ) from error
-        self.etags[name] = _etag(found)
+        self._kept, self._etag = kept, _etag(found)
 
     def bring(self, prefix: str, folder: Path, since: datetime | None = None) -> None:
         """Bring what there is below a prefix, and isn't here as it is there, into a folder.
@@ -122,8 +128,17 @@ class Store:
             self._at += ("--auth-mode", "login")
         return self._at
 
-    def _name(self, name: str) -> str:
-        return f"gitops/{self.environment}/{name}"
+    def _name(self) -> str:
+        return f"gitops/{self.environment}/state.json"
+
+
+@contextmanager
+def _file(text: str) -> Iterator[Path]:
+    """A file for as long as a command reads or writes it."""
+    with tempfile.TemporaryDirectory(prefix="gitops-azureml-") as folder:
+        path = Path(folder) / "state.json"
+        path.write_text(text, "utf-8")
+        yield path
 
 
 def _etag(found: Any) -> str:  # noqa: ANN401

@@ -67,6 +67,7 @@ class AzureML:
     _recalled: bool = False
     _subscription: str = ""
     _image_of: Images | None = None
+    _asked: dict[tuple[str, str], tuple[str, str, str]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.state = replace(self.state, keep=self.store.put)
@@ -77,13 +78,13 @@ class AzureML:
     def recall(self) -> None:
         if self._recalled and not self.store.lost:
             return
+        kept = self.store.documents()
         for name in _KEPT:
-            text = self.store.get(name)
-            if text is not None:
-                self.state.recalled(name, text)
-            else:  # another project's, or of a workspace that was left
+            if name in kept:
+                self.state.recalled(name, kept[name])
+            else:  # of a workspace that was left
                 (self.state.folder / name).unlink(missing_ok=True)
-        self._recalled, self.store.lost = True, False
+        self._recalled = True
 
     def place(self, desired: Desired) -> None:
         found = {name: dict(one) for name, one in self.files(desired.tip).items()}
@@ -144,6 +145,7 @@ class AzureML:
 
     def apply(self, plan: Plan) -> None:
         self._seen = None
+        self._asked.clear()
         # First what can't be: nothing was changed then.
         made = {model: self._made(model, served) for model, served in plan.models.items()}
         self.state.put_plan(plan)
@@ -157,28 +159,28 @@ class AzureML:
         self._seen = None
 
     def ask(self, model: str, version: str, body: bytes | Mapping[str, Any]) -> Answer:
-        here = self._endpoint(model)
-        for name, one in here.deployments().items():
-            if str((one.get("tags") or {}).get("release", "")).rpartition("@")[2] == version:
-                shown = here.show() or {}
-                return self.caller.ask(here.name, str(shown.get("scoring_uri", "")), name, body)
-        raise ToolError(
-            f"{here.name} has no deployment of {model}@{version}",
-            fix="gitops deploy makes what should run",
-        )
+        if (model, version) not in self._asked:
+            here = self._endpoint(model)
+            for name, one in here.deployments().items():
+                if str((one.get("tags") or {}).get("release", "")).endswith(f"@{version}"):
+                    uri = str((here.show() or {}).get("scoring_uri", ""))
+                    self._asked[model, version] = (here.name, uri, name)
+        if (model, version) not in self._asked:
+            raise ToolError(
+                f"there's no deployment of {model}@{version}",
+                fix="gitops deploy makes what should run",
+            )
+        return self.caller.ask(*self._asked[model, version], body)
 
     @contextmanager
     def aside(self, plan: Plan) -> Iterator[AzureML]:
         """Deployed where it will answer, but without traffic: asked by its name alone."""
         made = {model: self._made(model, served) for model, served in plan.models.items()}
         try:
-            for model, served in plan.models.items():
+            for model in plan.models:
                 here = self._endpoint(model)
                 here.ensure(self._document(model))
                 self._deploy(here, made[model])
-                # Azure gives nothing traffic that wasn't told to; a run that was killed may have.
-                if served.challenger is None and here.split(here.show()).traffic:
-                    here.shift(Split({}, {}), here.deployments())
             yield self
         except BaseException:
             self._give_up(plan)
@@ -209,11 +211,12 @@ class AzureML:
         stopped = False
         for name in self._endpoints().values():
             here = Endpoint(self.az, name)
-            if here.show() is None:
+            shown = here.show()
+            if shown is None:
                 continue
-            deployed = here.deployments()
-            if here.split(here.show()) != Split({}, {}):
-                here.shift(Split({}, {}), deployed)
+            deployed, now = here.deployments(), here.split(shown)
+            if now != Split({}, {}):
+                here.shift(Split({}, {}), deployed, now)
             for name in deployed:
                 here.remove(name)
             stopped |= bool(deployed)
@@ -224,7 +227,7 @@ class AzureML:
 
     def _apply(self, model: str, served: Served, made: list[Json]) -> None:
         here = self._endpoint(model)
-        here.ensure(self._document(model))
+        now = here.split(here.ensure(self._document(model)))
         deployed = self._deploy(here, made)
         wanted = split_of(served)
         arms = {
@@ -234,12 +237,12 @@ class AzureML:
             for variant in _variants(served)
         }
         changed = shifts.begun(self._shifts(model), shifts.wanted(served, arms))
-        if changed[-1].settled is None or here.split(here.show()) != wanted:
-            if changed[-1].settled is not None:  # somebody else has changed it meanwhile
-                changed = (*changed, replace(shifts.wanted(served, arms)))
+        if changed[-1].settled is not None and now != wanted:  # somebody else has changed it
+            changed = (*changed, shifts.wanted(served, arms))
+        if changed[-1].settled is None:
             self._note(model, changed)
-            if here.split(here.show()) != wanted:
-                here.shift(wanted, deployed)
+            if now != wanted:
+                here.shift(wanted, deployed, now)
             self._note(model, shifts.settled(changed))
         kept = {str(one["name"]) for one in made}
         for name, one in deployed.items():
@@ -251,9 +254,8 @@ class AzureML:
 
     def _deploy(self, here: Endpoint, made: list[Json]) -> dict[str, Json]:
         deployed = here.deployments()
-        for one in made:
-            here.deploy(one, deployed)
-        return here.deployments()
+        changed = [here.deploy(one, deployed) for one in made]
+        return here.deployments() if any(changed) else deployed
 
     def _batch(self, model: str, champion: Variant) -> None:
         """The batch endpoint runs the champion, too."""

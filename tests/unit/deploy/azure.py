@@ -1,4 +1,4 @@
-"""A repository whose model is deployed to Azure ML, and the stand-in for `az` that it is deployed by."""
+"""A repository whose model is deployed to Azure ML, by a stand-in for `az`."""
 
 from __future__ import annotations
 
