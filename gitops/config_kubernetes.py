@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated
 
 from pydantic import Field
 
@@ -27,6 +28,12 @@ class Kubernetes(Frozen):
     namespace: Namespace | None = Field(
         default=None,
         description="What namespaces start with; -ENVIRONMENT follows. By default the project.",
+    )
+    contexts: Mapping[values.EnvironmentName, str] = Field(
+        default_factory=dict,
+        description="The context of kubeconfig for each environment; by default that of the cluster"
+        " that is provisioned.",
+        examples=[{"production": "flights-production"}],
     )
     gpu: bool = Field(default=False, description="Whether pods need a machine with a GPU.")
 

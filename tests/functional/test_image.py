@@ -14,6 +14,7 @@ import pytest
 from gitops import config, package
 from gitops.deploy import smoke
 from gitops.deploy.ask import Endpoint
+from gitops.errors import ToolError
 from gitops.image import context
 from gitops.scaffold import targets, vendor
 from tests.containers import Containers, containers
@@ -90,10 +91,17 @@ def test_a_packages_image_is_built_pushed_found_again_and_answers(
     serve = ("serve", "/models/binary", "--listen", f"127.0.0.1:{port}")
     with made.container(f"gitops-{port}", str(found["pinned"]), *serve):
         endpoint = Endpoint("127.0.0.1", port)
-        until(lambda: endpoint.get("/v2/health/ready").status == 200)
+        until(lambda: _ready(endpoint), "an answer")
         told = json.loads(made.run("podman", "inspect", f"gitops-{port}"))[0]
         assert told["Config"]["User"] == "10001:10001"
         _answers(endpoint, proven)
+
+
+def _ready(endpoint: Endpoint) -> bool:
+    try:
+        return endpoint.get("/v2/health/ready").status == 200
+    except ToolError:
+        return False
 
 
 def _answers(endpoint: Endpoint, proven: package.Package) -> None:
