@@ -371,10 +371,9 @@ def deployment_put(now: Json, kind: str, flags: Json, *, new: bool) -> Json:
             fail(f"(UserError) the deployment {made['name']} already exists: use update")
         idle(old)
         ended(old)
-    one = at["deployments"][made["name"]] = {
-        **{key: made[key] for key in ("name", "endpoint_name", "tags") if key in made},
-        "document": made,
-    }
+    one: Json = {key: made[key] for key in ("name", "endpoint_name", "tags") if key in made}
+    at["deployments"][made["name"]] = one
+    one["document"] = made
     begun(one, "Creating" if new else "Updating")
     if kind == "online":
         started(one)

@@ -16,7 +16,11 @@ from gitops.errors import ConfigError
 
 Json = dict[str, Any]
 # The kinds of places that models can be deployed to; cli/places.py makes a target of each.
-KINDS: tuple[str, ...] = ("local", "azureml")
+KINDS: tuple[str, ...] = (
+    "local",
+    "kubernetes",
+    "azureml",
+)
 
 # The image of a variant, as registry/name@sha256:...; where the registry hasn't it yet, it is built
 # from the proven package and pushed. Raises EvidenceError (it can't be built) or ToolError.
@@ -37,7 +41,7 @@ class Target(Protocol):
 
     @property
     def state(self) -> State:
-        """The state folder, which keeps its documents where the place does."""
+        """The state folder that goes with it, its `keep` set where the place keeps documents."""
 
     def recall(self) -> None:
         """Bring the documents that the place keeps into the state folder, before anything else.

@@ -15,7 +15,10 @@ from tests.unit.promote.line import Line
 from tests.unit.validate.gate_repo import GateRepo, Made
 
 __all__ = ["better", "good", "plain", "used", "worse"]
-ROLLOUT = "{steps: [20, 50], each: 40, until: 4000, margin: 0.05, alpha: 0.1, guardrails: {slow_ms: 9000}}"
+ROLLOUT = (
+    "{steps: [20, 50], each: 40, until: 4000, margin: 0.05, alpha: 0.1,"
+    " guardrails: {slow_ms: 9000}}"
+)
 
 
 def line(folder: Path, made: Made, *, rollout: str, batch: bool) -> Line:
