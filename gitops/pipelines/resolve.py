@@ -192,7 +192,9 @@ def _job(
         when.append(outside)
     named = _filled(data["environment"], environment) if "environment" in data else None
     reads = bool(triggers.pull_request) and named is None
-    steps = [_step(context, one, environment, matrix, reads) for one in data["steps"]]
+    kinds = {one.deploy.target for one in context.config.models.values()}
+    wanted = [one for one in data["steps"] if one.get("use") != "az-ml" or "azureml" in kinds]
+    steps = [_step(context, one, environment, matrix, reads) for one in wanted]
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))

@@ -174,8 +174,9 @@ def used(cloud: Cloud, environment: str, *, ids: bool = False) -> Iterator[list[
     place.mkdir(parents=True, exist_ok=True)
 
     def use() -> None:
-        told, at = [], 0
-        while not ended.is_set():
+        told: list[str] = []
+        at = 0
+        while not ended.wait(0.02):
             body = {"rows": [rows[at % len(rows)]], **({"id": f"call-{at}"} if ids else {})}
             answer = posted(uri, body, credentials["accessToken"])
             seen.append(answer.status)
@@ -183,11 +184,10 @@ def used(cloud: Cloud, environment: str, *, ids: bool = False) -> Iterator[list[
                 label = str(labels[at % len(rows)]).lower()
                 told.append(json.dumps({"id": answer.body["id"], "label": label}))
             at += 1
-            if len(told) >= 25:
-                half = place / ".half"
+            if at % 25 == 0:
+                half = place.parent / ".half"
                 half.write_text("\n".join(told) + "\n")
-                half.replace(place / f"{at:06}.jsonl")
-                told = []
+                half.replace(place / "told.jsonl")
 
     client = threading.Thread(target=use)
     client.start()
