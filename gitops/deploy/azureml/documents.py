@@ -24,6 +24,7 @@ BATCH = ("batch-endpoint.yaml", "batch-deployment.yaml", "batch-component.yaml")
 TAG = "gitops"  # on what we made: the digest of the document that it was made of
 RELEASE, IMAGE, SETTINGS = "RELEASE", "IMAGE", "SETTINGS"
 _SUBSCRIPTION = "/subscriptions/SUBSCRIPTION/"
+_IN_BODY = "GITOPS_SERVE_IN_BODY"
 _LENGTH = 32  # of a deployment's name: letters, digits and hyphens, a letter first
 _HEX = 6
 
@@ -138,6 +139,12 @@ def require_rollout(model: str, served: Served, document: Json) -> None:
         )  # fmt: skip
     if not served.share and not served.shadow:
         return
+    variables = document.get("environment_variables") or {}
+    if str(variables.get(_IN_BODY)).lower() not in ("true", "1"):
+        raise _refused(
+            DEPLOYMENT, model, "leaves status and time taken out of what is collected",
+            f'write environment_variables: {{{_IN_BODY}: "true"}}',
+        )  # fmt: skip
     collections = collector.get("collections") or {}
     for name in ("request", "response"):
         if str((collections.get(name) or {}).get("enabled")).lower() != "true":

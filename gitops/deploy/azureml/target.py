@@ -42,6 +42,8 @@ _KEPT = (*DOCUMENTS, shifts.FILE, _FILES)
 class Collected(Protocol):
     """What makes lines of the prediction log of what was collected of a model."""
 
+    unusable: int  # answers that are no evidence
+
     def take(self, shifts: Sequence[Mapping[str, Any]], now: float) -> int: ...
 
 
@@ -289,13 +291,16 @@ class AzureML:
     def _take(self, model: str, known: tuple[Shift, ...]) -> None:
         if model not in self._logs:
             self._logs[model] = self.collected(model)
+        log, before = self._logs[model], self._logs[model].unusable
         try:
-            self._logs[model].take([asdict(one) for one in known], time.time())
+            log.take([asdict(one) for one in known], time.time())
         except OSError as error:
             raise ToolError(
                 f"can't write {error.filename or 'the prediction log'}: {error.strerror or error}",
                 fix="make room, or let GITOPS_STATE name another folder",
             ) from error
+        if log.unusable > before:
+            self.say(f"{model}: {log.unusable:,} collected answers say too little to be evidence")
 
     # ------------------------------------------------------------ what is known
 

@@ -374,6 +374,7 @@ def edited(file: str, old: str, new: str) -> dict[str, str]:
         (edited("endpoint.yaml", "auth_mode", "traffic: {}\nauth_mode"), "has traffic"),
         (edited("endpoint.yaml", "auth_mode:", "auth_mode: ["), "endpoint.yaml"),
         (edited("deployment.yaml", 'response: {enabled: "true"}', ""), "doesn't collect responses"),
+        (edited("deployment.yaml", 'IN_BODY: "true"', 'IN_BODY: "false"'), "status and time taken"),
         (edited("deployment.yaml", "rate: 1.0", "rate: 0.5"), "collects a sample"),
         ({"endpoint.yaml": FILES["endpoint.yaml"]}, "there's no deployment.yaml"),
     ],
