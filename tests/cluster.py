@@ -132,7 +132,7 @@ def _put(objects: dict[str, Json], document: Json) -> Json:
     key, meta = _key(document), document["metadata"]
     before = objects.get(key)
     there = before or {}
-    kept = {name: there[name] for name in ("status", "process") if name in there}
+    kept: Json = {name: there[name] for name in ("status", "process") if name in there}
     made = {**document, **kept, "metadata": dict(meta)}
     changed = before is None or before.get("spec") != made.get("spec")
     old = before["metadata"] if before else {}
