@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,7 @@ from tests.unit.validate.gate_repo import GateRepo, Made
 
 __all__ = ["better", "good", "plain", "used", "worse"]
 ROLLOUT = (
-    "{steps: [20, 50], each: 40, until: 4000, margin: 0.05, alpha: 0.1,"
+    "{steps: [shadow, 50], each: 40, until: 4000, margin: 0.05, alpha: 0.2,"
     " guardrails: {slow_ms: 9000}}"
 )
 
@@ -51,8 +53,6 @@ def cloud(
     clouded: Line, tmp_path: Path, plain: None, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cloud]:
     """An empty cloud, and a machine that never deployed anything."""
-    import sys
-
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "az"
     program.write_text(f"#!{sys.executable}\n" + AZ.read_text().replace("__file__", repr(str(AZ))))
@@ -90,13 +90,13 @@ def released(cloud: Cloud, made: Made, depth: int = 4) -> None:
 def test_a_challenger_that_is_no_worse_becomes_the_champion(cloud: Cloud, better: Made) -> None:
     assert cloud.deploy("production").code == 0
     released(cloud, better)
-    with used(cloud, "production") as seen:
+    with used(cloud, "production", ids=True) as seen:
         done = cloud.deploy("production", "--json", "--timeout", "150")
     assert done.code == 0, done.err
     (one,) = done.document["models"]
     assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
     assert set(seen) == {200}
-    assert "step 1 of 2: 20 %" in done.err
+    assert "step 1 of 2: shadow" in done.err
     assert "step 2 of 2: 50 %" in done.err
     here = cloud.deployed("production")
     (name,) = here["states"]
@@ -116,12 +116,10 @@ def test_a_challenger_that_is_worse_is_rolled_back_from_another_machine(
     cloud: Cloud, worse: Made
 ) -> None:
     """Each look is a job of its own, on an empty machine: the cloud has all that it needs."""
-    import shutil
-
     assert cloud.deploy("production").code == 0
     released(cloud, worse)
     cloud.wish(successes_only=True)
-    with used(cloud, "production") as seen:
+    with used(cloud, "production", ids=True) as seen:
         for _ in range(40):
             shutil.rmtree(cloud.home)
             done = cloud.deploy("production", "--once")
@@ -133,6 +131,6 @@ def test_a_challenger_that_is_worse_is_rolled_back_from_another_machine(
     assert set(seen) == {200}
     assert cloud.line.runs("production") == "v1.0.0"
     assert cloud.release("production") == "demo@v1.0.0"
-    assert cloud.happened("production")[-1] == ("demo@v1.1.0", "rolled_back")
+    assert ("demo@v1.1.0", "rolled_back") in cloud.happened("production")
     (name,) = cloud.deployed("production")["states"]
     assert name.startswith("v1-0-0-")

@@ -31,6 +31,7 @@ GRAMMARS = {
     "databricks": r"[a-zA-Z0-9_-]{3,64}",
     "grafana": r"[a-zA-Z][a-zA-Z0-9-]{0,21}[a-zA-Z0-9]",
     "budget": r"[a-zA-Z0-9_-]{1,63}",
+    "endpoint": r"(?!.*--)[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]",
     "alerts": r"[^<>*%&:\\?+/]{0,259}[^<>*%&:\\?+/ .]",
 }
 IDS = st.text("bcdfghjkmnpqrstvwxz23456789", min_size=4, max_size=16)

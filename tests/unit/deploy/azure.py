@@ -176,7 +176,7 @@ def used(cloud: Cloud, environment: str, *, ids: bool = False) -> Iterator[list[
     def use() -> None:
         told: list[str] = []
         at = 0
-        while not ended.wait(0.02):
+        while not ended.wait(0.01):
             body = {"rows": [rows[at % len(rows)]], **({"id": f"call-{at}"} if ids else {})}
             answer = posted(uri, body, credentials["accessToken"])
             seen.append(answer.status)
