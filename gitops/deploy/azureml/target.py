@@ -67,6 +67,7 @@ class AzureML:
     _logs: dict[str, Collected] = field(default_factory=dict)
     _looked: dict[str, float] = field(default_factory=dict)
     _recalled: bool = False
+    _placed: Json | None = None
     _subscription: str = ""
     _image_of: Images | None = None
     _asked: dict[tuple[str, str], tuple[str, str, str]] = field(default_factory=dict)
@@ -90,7 +91,7 @@ class AzureML:
 
     def place(self, desired: Desired) -> None:
         found = {name: dict(one) for name, one in self.files(desired.tip).items()}
-        self._write(_FILES, {"version": 1, "tip": desired.tip, "models": found})
+        self._placed = {"version": 1, "tip": desired.tip, "models": found}
         self._image_of = None
 
     def listening(self) -> str:
@@ -150,6 +151,7 @@ class AzureML:
         self._asked.clear()
         # First what can't be: nothing was changed then.
         made = {model: self._made(model, served) for model, served in plan.models.items()}
+        self._write(_FILES, self._branch())
         self.state.put_plan(plan)
         for model, served in plan.models.items():
             self._apply(model, served, made[model])
@@ -318,15 +320,19 @@ class AzureML:
 
     def _image(self, variant: Variant) -> str:
         if self._image_of is None:
-            self._image_of = self.images(str((self.state.read(_FILES) or {}).get("tip", "")))
+            self._image_of = self.images(str(self._branch().get("tip", "")))
         return self._image_of(variant)
 
     def _files(self, model: str) -> Mapping[str, str]:
-        found = (self.state.read(_FILES) or {}).get("models", {}).get(model, {})
+        found = self._branch().get("models", {}).get(model, {})
         return {str(name): str(text) for name, text in found.items()}
 
+    def _branch(self) -> Json:
+        """What the branch has; before it was read, what it had when something was applied."""
+        return self._placed or self.state.read(_FILES) or {}
+
     def _files_digest(self) -> str:
-        text = json.dumps((self.state.read(_FILES) or {}).get("models", {}), sort_keys=True)
+        text = json.dumps(self._branch().get("models", {}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _endpoint(self, model: str) -> Endpoint:
