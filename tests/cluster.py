@@ -342,6 +342,8 @@ def _get(
 ) -> int:
     _control(folder, objects)
     kind = _PLURAL.get(rest[1], rest[1])
+    if kind == "namespace":
+        space = ""
     if "--selector" in options:
         found = [
             one

@@ -13,6 +13,8 @@ from gitops.errors import ConfigError, Where
 
 if TYPE_CHECKING:
     from gitops.config import Config
+    from gitops.deploy.kubernetes.kubectl import Kubectl
+    from gitops.deploy.state import State
 
 _FOLDER = "deploy/kubernetes"
 
@@ -57,21 +59,27 @@ class Overlay:
         return kubectl.kustomize(folder)
 
 
-def context(config: Config, environment: str) -> str:
-    """The context of kubeconfig that an environment's cluster has there.
-
-    `az aks get-credentials` calls it as the cluster.
+def cluster(config: Config, environment: str, state: State) -> Kubectl:
+    """The namespace of an environment in its cluster: by a context of the user's kubeconfig, or in
+    the cluster that is provisioned, as whom `az` is logged in.
 
     Raises:
         ConfigError: gitops.yaml doesn't say which cluster is meant.
     """
     from gitops import cloudnames
+    from gitops.config_kubernetes import namespace
+    from gitops.deploy.kubernetes import aks
+    from gitops.deploy.kubernetes.kubectl import Kubectl
 
     settings, declared = config.targets.kubernetes, config.infrastructure
+    where = namespace(settings, config.project, environment)
     if settings is not None and environment in settings.contexts:
-        return settings.contexts[environment]
+        return Kubectl(settings.contexts[environment], where)
     if declared is not None and declared.components.aks is not None:
-        return cloudnames.of(config, environment)["kubernetes"]
+        names = cloudnames.of(config, environment)
+        name, group = names["kubernetes"], names["resource_group"]
+        file = state.folder / "kubeconfig"
+        return Kubectl(name, where, login=lambda: aks.kubeconfig(name, group, file))
     raise ConfigError(
         f"which cluster is {environment}? gitops.yaml names none, and none is provisioned",
         fix=f"write `targets: {{kubernetes: {{contexts: {{{environment}: NAME}}}}}}`, a context of"
