@@ -111,7 +111,7 @@ def _local(setting: Setting, state: State) -> Local:
 
 def _azureml(setting: Setting, state: State) -> Target:
     from gitops import cloudnames, git
-    from gitops.cli.hands_image import Images
+    from gitops.cli.hands_image import Images, named
     from gitops.deploy.azureml.az import Az
     from gitops.deploy.azureml.store import Store
     from gitops.deploy.azureml.target import AzureML
@@ -142,7 +142,8 @@ def _azureml(setting: Setting, state: State) -> Target:
         state,
         az,
         Store(az, environment),
-        lambda commit: Images(setting.root, setting.config, commit, setting.say),
+        lambda commit: Images(setting.root, setting.config, commit or None, setting.say),
+        lambda variant: named(setting.config, variant),
         files,
         lambda model: Collected(state.folder, model),
         setting.say,

@@ -53,12 +53,16 @@ Files = Callable[[str], Mapping[str, Mapping[str, str]]]
 
 @dataclass
 class AzureML:
-    """The endpoints of one environment in one workspace."""
+    """The endpoints of one environment in one workspace.
+
+    `images` gives the images by the Containerfile of a commit, `named` only what they are called.
+    """
 
     state: State
     az: Az
     store: Store
     images: Callable[[str], Images]
+    named: Images
     files: Files
     collected: Callable[[str], Collected]
     say: Callable[[str], None]
@@ -137,7 +141,7 @@ class AzureML:
         for model, served in plan.models.items():
             made = {ENDPOINT: self._document(model)}
             for variant in _variants(served):
-                one = self._deployment(model, served, variant, documents.IMAGE)
+                one = self._deployment(model, served, variant, self.named(variant))
                 made[f"{one['name']}.yaml"] = one
             traffic = split_of(served)
             made["traffic.yaml"] = {"traffic": traffic.traffic, "mirror_traffic": traffic.mirror}

@@ -123,6 +123,7 @@ def machine(folder: Path, files: dict[str, str] | None = None) -> AzureML:
         edge_,
         Store(edge_, "production"),
         lambda commit: lambda one: f"registry.example.org/late@sha256:{one.package}",
+        lambda one: f"registry.example.org/late:{one.package[:32]}",
         lambda commit: {"late": FILES if files is None else files},
         lambda model: pytest.fail("nothing is collected here"),
         print,
@@ -463,6 +464,7 @@ def test_documents_show_what_would_be_handed_over(cloud: Cloud, tmp_path: Path) 
     assert set(shown) == {f"{top}/{name}.yaml" for name in ("endpoint", V1, V2, "traffic")}
     assert f"{V1}: 95" in shown[f"{top}/traffic.yaml"]
     assert "RELEASE" not in shown[f"{top}/{V1}.yaml"]
+    assert "image: registry.example.org/late:" in shown[f"{top}/{V1}.yaml"]
     # Nothing was changed by it.
     words = (cloud.top / "calls.txt").read_text().splitlines()
     assert not [one for one in words if re.search(r" (create|update|delete|upload) ", one)]
