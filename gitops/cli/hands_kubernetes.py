@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +57,52 @@ class Overlay:
                 where=Where(f"{_FOLDER}/overlays/{self.environment}"),
             )
         return kubectl.kustomize(folder)
+
+
+@dataclass(frozen=True)
+class Branch:
+    """Delivery by a branch of the repository's remote, which Argo CD follows.
+
+    It has a file for each name. The push moves it from where it was read, and is read back.
+    """
+
+    root: Path
+    remote: str
+    environment: str
+
+    def put(self, name: str, documents: Sequence[dict[str, Any]]) -> None:
+        from gitops.deploy.kubernetes import kubectl
+
+        self._write(name, kubectl.text(documents).encode())
+
+    def remove(self, name: str, labels: Mapping[str, str]) -> bool:
+        return self._write(name, None)
+
+    def _write(self, name: str, content: bytes | None) -> bool:
+        """Whether the branch has changed by it.
+
+        Raises:
+            AnswerNo: somebody else moved the branch meanwhile.
+            ToolError: the remote can't be reached, or refuses.
+        """
+        from gitops.git import remote, write
+
+        refs = remote.read(self.root, self.remote)
+        branch = f"gitops/deploy/{self.environment}"
+        tip = refs.heads.get(branch)
+        before = f"{tip}^{{tree}}" if tip else None
+        path = f"{name}.yaml"
+        if content is None and (tip is None or path not in git.snapshot(self.root, tip).files):
+            return False
+        file = write.File("100644", write.blob(self.root, content)) if content else None
+        tree = write.tree(self.root, before, {path: file})
+        if tip is not None and tree == git.snapshot(self.root, tip).tree:
+            return False
+        word = "Deploy" if content else "Remove"
+        message = f"{word} what is {name} in {self.environment}\n"
+        commit = write.commit(self.root, tree, [tip] if tip else [], message)
+        remote.push(self.root, refs, [remote.Update(f"refs/heads/{branch}", tip, commit)])
+        return True
 
 
 def cluster(config: Config, environment: str, state: State) -> Kubectl:

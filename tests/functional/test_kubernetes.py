@@ -81,7 +81,7 @@ def place(
         cluster.stop()
 
 
-def declare(machine: Machine) -> None:
+def declare(machine: Machine, **more: str) -> None:
     """The model is for Kubernetes: what gitops.yaml says, and the files that it needs."""
     root = machine.line.root
     contexts = {name: f"demo-{name}" for name in ("staging", "production")}
@@ -142,9 +142,13 @@ def live(place: Place) -> dict[str, Any]:
     return dict(one)
 
 
-def test_a_challenger_that_is_no_worse_answers_and_only_its_package_makes_pods_anew(
-    place: Place, better: Made
+def test_a_challenger_that_is_no_worse_answers_by_a_branch_that_the_cluster_follows(
+    place: Place, better: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Delivery by pull; and only a package that no pod has makes pods anew."""
+    origin = place.machine.line.origin
+    monkeypatch.setenv("GITOPS_TEST_FOLLOWS", f"{origin} gitops/deploy/production")
+    declare(place.machine, delivery="pull", repository=f"file://{origin}")
     shown = place.machine.deploy("production", "--dry-run", "--json")
     assert shown.code == 0, shown.err
     text = shown.document["documents"]["kubernetes"]["documents.yaml"]
@@ -178,6 +182,10 @@ def test_a_challenger_that_is_no_worse_answers_and_only_its_package_makes_pods_a
     assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
     assert place.releases() == {"demo@v1.1.0"}
     assert {one["metadata"]["name"] for one in place.cluster.pods()} == pods
+    # By kubectl came the namespace and the state; what serves, from the branch alone.
+    applied = [one for one in place.cluster.calls if one.startswith("apply")]
+    assert len(applied) == 1
+    assert "refs/heads/gitops/deploy/production" in place.machine.line.refs()
 
 
 def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(

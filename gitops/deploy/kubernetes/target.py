@@ -15,6 +15,7 @@ from typing import Any
 
 from gitops.deploy.ask import Answer
 from gitops.deploy.kubernetes import logs, manifests
+from gitops.deploy.kubernetes.delivery import Delivery
 from gitops.deploy.kubernetes.kubectl import Kubectl, text
 from gitops.deploy.kubernetes.manifests import Packed
 from gitops.deploy.model import Desired, Observed, Plan
@@ -30,7 +31,6 @@ _HERE = "$STATE"  # stands for the state folder, which is another on each machin
 # What keeps a container from starting, and waiting doesn't mend.
 _STUCK = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError")
 _FAILS = ("CrashLoopBackOff",)
-_STOPPED = ("deployments", "horizontalpodautoscalers", "poddisruptionbudgets", "services")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Kubernetes:
 
     state: State
     kubectl: Kubectl
+    delivery: Delivery
     name: str
     sources: Callable[[str], Sequence[Json]]
     images: Callable[[str], Images]
@@ -145,17 +146,13 @@ class Kubernetes:
         wanted = manifests.packed(plan, self.images(self._tip))
         packages = manifests.kept(wanted, manifests.holding(self._live()))
         self._make_room()
-        documents = [
-            one
-            for one in manifests.filled(self._documents(), plan, packages)
-            if one["kind"] != "Namespace"
-        ]
+        documents = manifests.filled(self._documents(), plan, packages)
         if self.beside:
-            self.kubectl.apply(manifests.aside(documents))
+            self.delivery.put("aside", manifests.aside(documents))
         else:
             self.state.write(_PLACE, {"tip": self._tip})
             self.state.put_plan(plan)
-            self.kubectl.apply(documents)
+            self.delivery.put("served", documents)
         self._nudge(plan.generation)
         self._wait(plan.generation, packages)
 
@@ -213,9 +210,8 @@ class Kubernetes:
 
     def stop(self) -> bool:
         if self.beside:
-            one = {**self._labels, manifests.COMPONENT: "aside"}
-            return self.kubectl.delete(["deployments", "configmaps"], one)
-        return self.kubectl.delete(_STOPPED, self._labels)
+            return self.delivery.remove("aside", {**self._labels, manifests.COMPONENT: "aside"})
+        return self.delivery.remove("served", self._labels)
 
     # ------------------------------------------------------------ pods
 
