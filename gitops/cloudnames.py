@@ -64,6 +64,9 @@ RULES: Mapping[str, Rule] = {
     "grafana": Rule(2, 23, True, "Microsoft.Dashboard/grafana"),
     "budget": Rule(1, 63, True, "Microsoft.Consumption/budgets"),
     "alerts": Rule(1, 260, True, "Microsoft.Insights/actionGroups"),
+    # Unique within a region, not within a workspace; batch endpoints likewise:
+    # https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas (endpoint name)
+    "online_endpoint": Rule(3, 32, True, "Azure Machine Learning: endpoint name"),
     # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
     "bucket": Rule(3, 63, True, "S3 CreateBucket", "aws"),
     # 256, less what stands for a model's images behind it: /PROJECT/MODEL.
@@ -81,6 +84,8 @@ RULES: Mapping[str, Rule] = {
     "endpoint": Rule(1, 30, True, "SageMaker CreateEndpoint", "aws"),
     "vpc": Rule(1, 256, True, "EC2 CreateTags: the tag Name", "aws"),
 }
+# Kinds of which an environment has several: `of` can't name them.
+SEVERAL = ("online_endpoint",)
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 # Whole names that are reserved can't arise: the hash is part of each.
 _NOWHERE = {"azure": ("microsoft", "windows"), "aws": ()}
@@ -129,8 +134,11 @@ def of(config: Config, environment: str) -> dict[str, str]:
     if declared is None or declared.id is None:
         raise ValueError("no infrastructure is declared")
     prefix = declared.prefix or config.project
-    kinds = (kind for kind, rule in RULES.items() if rule.provider == declared.provider)
-    return {kind: derive(kind, prefix, environment, declared.id) for kind in kinds}
+    return {
+        kind: derive(kind, prefix, environment, declared.id)
+        for kind, rule in RULES.items()
+        if rule.provider == declared.provider and kind not in SEVERAL
+    }
 
 
 def storage(provider: str, project: str, identity: str) -> dict[str, str]:
@@ -158,6 +166,39 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
             if (other := taken.setdefault((kind, name), environment)) != environment:
                 yield environment, f"has the same name for its {kind} as {other}: {name}"
                 break
+
+
+def workspace(config: Config, environment: str) -> tuple[str, str] | None:
+    """Name and resource group of an environment's Azure ML workspace; None: nobody says.
+
+    Raises:
+        ValueError: as `derive`.
+    """
+    declared = config.infrastructure
+    if declared and declared.provider == "azure" and declared.components.azureml is not None:
+        found = of(config, environment)
+        return found["machine_learning"], found["resource_group"]
+    given = config.targets.azureml.workspaces.get(environment)
+    return (given.name, given.resource_group) if given else None
+
+
+def endpoint(config: Config, environment: str, model: str, *, batch: bool = False) -> str:
+    """The name of a model's endpoint in an environment: nobody else's in the whole region.
+
+    Without declared infrastructure it is the workspace that tells it apart.
+
+    Raises:
+        ValueError: no workspace is known, or as `derive`.
+    """
+    at = workspace(config, environment)
+    if at is None:
+        raise ValueError(f"no workspace is known for {environment}")
+    declared = config.infrastructure
+    owner = declared.id if declared and declared.id else "/".join(at)
+    prefix = declared.prefix if declared and declared.prefix else config.project
+    kind = "batch" if batch else "online"
+    words = [prefix, model, "batch"] if batch else [prefix, model]
+    return derive("online_endpoint", "-".join(words), environment, f"{owner}\0{model}\0{kind}")
 
 
 def _told_apart(identity: str, environment: str) -> str:

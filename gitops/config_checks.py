@@ -172,6 +172,77 @@ def infrastructure(config: Config) -> list[Problem]:
     return found[:1]
 
 
+def azureml(config: Config) -> Iterator[Problem]:
+    """Why Azure Machine Learning can't serve models as a file says that is right otherwise."""
+    given, declared = config.targets.azureml, config.infrastructure
+    place: Place = ("targets", "azureml", "workspaces")
+    environments = [one.name for one in config.environments]
+    for name in given.workspaces:
+        if name not in environments:
+            text = f"{dotted(place)}: there's no environment {shown(name)}"
+            fix = f"write one of {', '.join(environments)}"
+            yield Problem((*place, name), text, fix, key=True)
+    provisioned = declared is not None and declared.components.azureml is not None
+    if given.workspaces and provisioned:
+        yield Problem(
+            place,
+            f"{dotted(place)}: infrastructure.components.azureml provisions the workspaces",
+            "remove one of the two",
+        )
+    models = [name for name, one in config.models.items() if one.deploy.target == "azureml"]
+    if not models:
+        return
+    for at, each in enumerate(config.environments):
+        if at == 0:  # nothing is ever assigned to the first
+            continue
+        if not provisioned and each.name not in given.workspaces:
+            target: Place = ("models", models[0], "deploy", "target")
+            yield Problem(
+                target,
+                f"{dotted(target)} is azureml, but no workspace is known for {each.name}",
+                "declare `azureml: {}` under infrastructure.components, or write targets: {azureml:"
+                f" {{workspaces: {{{each.name}: {{name: ..., resource_group: ...}}}}}}}}",
+            )
+        elif each.rollout.steps and each.rollout.key is not None:
+            key: Place = ("environments", at, "rollout", "key")
+            yield Problem(
+                key,
+                f"{dotted(key)}: Azure ML draws each request anew, so no key keeps its version"
+                f" (models.{models[0]})",
+                "remove key, or deploy to another target",
+            )
+    clusters = declared.components.azureml if declared else None
+    if given.batch and clusters is not None and clusters.cpu is None:
+        batch: Place = ("targets", "azureml", "batch")
+        yield Problem(
+            batch,
+            f"{dotted(batch)} is true, but no cluster is provisioned",
+            "write azureml: {cpu: {}} under infrastructure.components",
+        )
+    yield from _endpoints(config, models)
+
+
+def _endpoints(config: Config, models: list[str]) -> Iterator[Problem]:
+    """Names of endpoints that Azure refuses, or that two would have."""
+    taken: set[str] = set()
+    for model in models:
+        for each in config.environments[1:]:
+            for batch in (False, True):
+                try:
+                    name = cloudnames.endpoint(config, each.name, model, batch=batch)
+                except ValueError as error:
+                    why = str(error)
+                    if "no workspace" in why:  # said already
+                        continue
+                else:
+                    why = f"is taken: {name}" if name in taken else ""
+                    taken.add(name)
+                if why:
+                    text = f"models.{model}: the name of its endpoint in {each.name} {why}"
+                    yield Problem(("models", model), text, "call the model otherwise", key=True)
+                    return
+
+
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
     names: dict[str, int] = {}
     branches: dict[str, int] = {}

@@ -226,10 +226,10 @@ def infrastructure(
     root, _ = open_repository()
     given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
     done = provision.add(root, given)
-    _show_declared(
+    _declared(
         done,
         "gitops infra check; git add -A && git commit -m 'Declare infrastructure'",
-        as_json,
+        as_json=as_json,
     )
 
 
@@ -265,15 +265,44 @@ def source(
     root, config = open_repository()
     given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
     done = engine.add(root, config, kind, model, given)
-    _show_declared(
+    _declared(
         done,
         "git add -A && git commit -m 'Declare the source of a table', then gitops data ingest",
-        as_json,
+        as_json=as_json,
     )
 
 
-def _show_declared(done: Declared, then: str, as_json: bool) -> None:
-    """What was declared; exit code 1 if a file of the user's is in conflict with it."""
+@group.command()
+def target(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="kubernetes, azureml or iotedge.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Which model. [default: the only one]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Deploy a model to another kind of place, and write the files for it: below deploy/.
+
+    Sets the model's `deploy.target` in gitops.yaml and brings the files up to date; `local` takes
+    it back to machines of yours. The files are yours: what you change in them is kept. Said again,
+    it changes nothing.
+
+    Examples:
+
+        gitops add target kubernetes
+
+        gitops add target kubernetes --model late
+
+        gitops add target local --model late
+    """
+    from gitops.scaffold import provision
+
+    root, _ = open_repository()
+    following = "git add -A && git commit -m 'Choose where it is deployed'"
+    _declared(provision.target(root, kind, model), following, as_json=as_json)
+
+
+def _declared(done: Declared, following: str, *, as_json: bool) -> None:
+    """What was declared, and what to do next. Exit code 1: files conflict."""
     if as_json:
         state = "changed" if done.files else "unchanged"
         screen.document({"state": state, **asdict(done)})
@@ -281,7 +310,7 @@ def _show_declared(done: Declared, then: str, as_json: bool) -> None:
         screen.out("it is declared, just so: nothing to do")
     else:
         screen.out(f"declared in gitops.yaml; {len(done.files)} files changed")
-        screen.out(f"next: {then}")
+        screen.out(f"next: {following}")
         screen.out("or take the files back: gitops sync --abort")
     for path in done.conflicts:
         screen.say(f"conflict: {path}: gitops sync says more")

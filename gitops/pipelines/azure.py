@@ -41,6 +41,12 @@ echo "{{1}}  $AGENT_TEMPDIRECTORY/terraform.zip" | sha256sum --check --quiet
 unzip -q "$AGENT_TEMPDIRECTORY/terraform.zip" terraform -d "$AGENT_TEMPDIRECTORY/terraform"
 echo "##vso[task.prependpath]$AGENT_TEMPDIRECTORY/terraform"
 """
+# In a folder that later tasks know, too: each logs in with a configuration of its own.
+_AZ_ML = f"""\
+{_STRICT}export AZURE_EXTENSION_DIR="$AGENT_TEMPDIRECTORY/az-extensions"
+az extension add --name ml --version {{0}} --yes --only-show-errors
+echo "##vso[task.setvariable variable=AZURE_EXTENSION_DIR]$AZURE_EXTENSION_DIR"
+"""
 _ALL_PASSED = f"""\
 {_STRICT}for result in $RESULTS; do
   case "$result" in Succeeded*) ;; *) exit 1 ;; esac
@@ -298,6 +304,8 @@ def _command(step: Step, pins: Pins) -> str:
         return _TOOL
     if step.use == "terraform":
         return _TERRAFORM.format(pins.terraform, pins.terraform_hash)
+    if step.use == "az-ml":
+        return _AZ_ML.format(pins.az_ml)
     if step.use == "refuse":
         return f'echo "##vso[task.logissue type=error]{step.run}"\nexit 1\n'
     return step.run

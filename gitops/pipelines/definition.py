@@ -119,6 +119,7 @@ def pins(folder: Path | None = None, root: Path | None = None) -> Pins:
         actions,
         data["terraform"],
         data["terraform_hash"],
+        data["az_ml"],
     )
 
 

@@ -83,6 +83,8 @@ class _Context:
             return self.provider is not None
         if only == "sourced":
             return bool(self.sources)
+        if only == "imaged":
+            return any(one.deploy.target != "local" for one in self.config.models.values())
         if only != "deployable":
             return True
         # The local target is a machine: on another one nothing can be deployed to it.
@@ -213,11 +215,10 @@ def _job(
         when.append(outside)
     named = _filled(data["environment"], environment) if "environment" in data else None
     reads = bool(triggers.pull_request) and named is None
-    steps = [
-        _step(context, one, environment, matrix, reads)
-        for one in data["steps"]
-        if one.get("use") != "terraform" or context.terraform
-    ]
+    kinds = {one.deploy.target for one in context.config.models.values()}
+    needed = {"terraform": context.terraform, "az-ml": "azureml" in kinds}
+    wanted = [one for one in data["steps"] if needed.get(one.get("use"), True)]
+    steps = [_step(context, one, environment, matrix, reads) for one in wanted]
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))
@@ -337,7 +338,12 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     targets = {one.deploy.target for one in context.config.models.values()}
     if "infrastructure" in wanted and context.provider:
         clouds.append(context.provider)
-    if "target" in wanted and targets & {"azureml", "iotedge"}:
+    azure = context.provider == "azure"
+    if "registry" in wanted and azure and context.config.targets.registry is None:
+        clouds.append("azure")
+    if "target" in wanted and (
+        targets & {"azureml", "iotedge"} or ("kubernetes" in targets and azure)
+    ):
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))
 

@@ -1,4 +1,5 @@
-"""`gitops add infrastructure`: declared in gitops.yaml, and what that needs written."""
+"""`gitops add infrastructure`, `gitops add target`: declared in gitops.yaml, and what that needs
+written."""
 
 from __future__ import annotations
 
@@ -34,6 +35,19 @@ def add(root: Path, settings: Mapping[str, str]) -> Declared:
     path = root / config.FILE
     data = yamlfile.read(path).data.get("infrastructure")
     return declare(root, {("infrastructure",): _wanted(data, settings, path)})
+
+
+def target(root: Path, kind: str, model: str | None) -> Declared:
+    """Let a model (None: the only one) be deployed to a kind of target, and write what it needs.
+
+    Raises:
+        UsageError: there's no such model, or several to choose from.
+        AnswerNo, ConfigError: as `add`.
+    """
+    name, declared = config.load(root).model(model)
+    if declared.deploy.target == kind:
+        return declare(root, {})
+    return declare(root, {("models", name, "deploy", "target"): kind})
 
 
 def declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:

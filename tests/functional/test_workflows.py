@@ -26,6 +26,10 @@ LAYOUTS = {
     "single": "models:\n  late: {task: binary%s}\n",
     "several": "models:\n  late: {task: binary, path: a%s}\n  fares: {task: regression, path: b}\n",
 }
+WORKSPACES = (
+    "targets: {azureml: {workspaces: {staging: {name: flights-s, resource_group: flights-s},"
+    " production: {name: flights-p, resource_group: flights-p}}}}\n"
+)
 TARGETS = {
     "local": ("", ""),
     "own": (
@@ -33,7 +37,7 @@ TARGETS = {
         "runners:\n  default: {labels: [self-hosted, linux], pool: lab}\n"
         "  reproduce: {labels: [self-hosted, gpu], pool: lab, demands: [gpu, cuda -equals 12]}\n",
     ),
-    "azureml": (", deploy: {target: azureml}", ""),
+    "azureml": (", deploy: {target: azureml}", WORKSPACES),
 }
 TABLE = "data: data/flights.parquet"
 SOURCES = {

@@ -31,6 +31,7 @@ GRAMMARS = {
     "databricks": r"[a-zA-Z0-9_-]{3,64}",
     "grafana": r"[a-zA-Z][a-zA-Z0-9-]{0,21}[a-zA-Z0-9]",
     "budget": r"[a-zA-Z0-9_-]{1,63}",
+    "online_endpoint": r"(?!.*--)[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]",
     "alerts": r"[^<>*%&:\\?+/]{0,259}[^<>*%&:\\?+/ .]",
     "bucket": r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(?:--|-s3alias$|[.]mrap$))"
     r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",

@@ -23,6 +23,7 @@ STAGES = (
     "deploy",
     "setup",
     "infra",
+    "image",
 )
 EDGES = (
     "errors",
