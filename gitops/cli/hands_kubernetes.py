@@ -73,7 +73,9 @@ class Branch:
     def put(self, name: str, documents: Sequence[dict[str, Any]]) -> None:
         from gitops.deploy.kubernetes import kubectl
 
-        self._write(name, kubectl.text(documents).encode())
+        # A namespace is never pruned with what is in it: the state is.
+        kept = [one for one in documents if one["kind"] != "Namespace"]
+        self._write(name, kubectl.text(kept).encode())
 
     def remove(self, name: str, labels: Mapping[str, str]) -> bool:
         return self._write(name, None)

@@ -85,16 +85,14 @@ def declare(machine: Machine, **more: str) -> None:
     """The model is for Kubernetes: what gitops.yaml says, and the files that it needs."""
     root = machine.line.root
     contexts = {name: f"demo-{name}" for name in ("staging", "production")}
-    yamlfile.edit(
-        root / config.FILE,
-        {
-            ("models", "demo", "deploy"): {"target": "kubernetes"},
-            ("targets",): {
-                "registry": "registry.example.org",
-                "kubernetes": {"contexts": contexts},
-            },
-        },
-    )
+    kubernetes = {"contexts": contexts, **more}
+    declared = {"registry": "registry.example.org", "kubernetes": kubernetes}
+    deploy = {"target": "kubernetes"}
+    change: dict[yamlfile.Place, object] = {
+        ("models", "demo", "deploy"): deploy,
+        ("targets",): declared,
+    }
+    yamlfile.edit(root / config.FILE, change)
     for file in (*targets.rendered(config.load(root)), *vendor.vendored()):
         path = root / file.path
         path.parent.mkdir(parents=True, exist_ok=True)

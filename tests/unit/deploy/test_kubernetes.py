@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from gitops.cli.hands_kubernetes import Branch
 from gitops.deploy.kubernetes import aks, kubectl, logs
 from gitops.errors import AnswerNo, ToolError
 from gitops.serve import inside, segments
@@ -180,3 +181,55 @@ def test_what_isnt_there_is_told_from_a_cluster_that_cant_be_asked(
     program(tmp_path / "bin", "kubectl", f"#!/bin/sh\necho '{broken}' >&2\nexit 1\n")
     with pytest.raises(ToolError, match="Unable to connect"):
         kubectl.Kubectl("a", "b").get("configmap", "a")
+
+
+# ---------------------------------------------------------------- delivery by a branch
+
+BRANCH = "refs/heads/gitops/deploy/production"
+
+
+@pytest.fixture
+def line(tmp_path: Path, plain: None) -> tuple[Path, Path]:
+    """A clone and its bare remote."""
+    origin, root = tmp_path / "origin.git", tmp_path / "clone"
+    git("init", "--quiet", "--bare", str(origin))
+    git("clone", "--quiet", str(origin), str(root))
+    git("-C", str(root), "commit", "--quiet", "--allow-empty", "--message", "First")
+    git("-C", str(root), "push", "--quiet", "origin", "HEAD:main")
+    return root, origin
+
+
+def git(*words: str) -> str:
+    done = subprocess.run(["git", *words], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+def test_a_branch_has_what_is_served_and_nothing_moves_without_a_change(
+    line: tuple[Path, Path],
+) -> None:
+    root, origin = line
+    branch = Branch(root, "origin", "production")
+    space = {"kind": "Namespace", "metadata": {"name": "a"}}
+    one = {"kind": "ConfigMap", "metadata": {"name": "plan"}, "data": {"a": "1"}}
+    assert branch.remove("served", {}) is False
+    branch.put("served", [space, one])
+    shown = git("--git-dir", str(origin), "show", f"{BRANCH}:served.yaml")
+    assert list(yaml.safe_load_all(shown)) == [one]  # a namespace would be pruned with its state
+    tip = git("--git-dir", str(origin), "rev-parse", BRANCH)
+    branch.put("served", [space, one])
+    assert git("--git-dir", str(origin), "rev-parse", BRANCH) == tip
+    branch.put("aside", [one])
+    assert branch.remove("aside", {}) is True
+    listed = git("--git-dir", str(origin), "ls-tree", "--name-only", BRANCH)
+    assert listed.split() == ["served.yaml"]
+    assert git("--git-dir", str(origin), "rev-list", "--count", BRANCH) == "3"
+    assert git("-C", str(root), "branch", "--list").split() == ["*", "main"]  # none of the user's
+
+
+def test_a_branch_that_the_remote_refuses_is_an_error(line: tuple[Path, Path]) -> None:
+    root, origin = line
+    hook = origin / "hooks" / "pre-receive"
+    hook.write_text("#!/bin/sh\necho 'no deploys today' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(ToolError, match="no deploys today"):
+        Branch(root, "origin", "production").put("served", [{"kind": "ConfigMap"}])
