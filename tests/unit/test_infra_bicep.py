@@ -11,7 +11,7 @@ import pytest
 
 from gitops import config, pipelines
 from gitops.infra import arm, bicep, check
-from gitops.scaffold import provision, sync
+from gitops.scaffold import infrastructure, provision, sync
 from tests.unit.scaffolds import Scaffold, git, scaffold
 from tests.unit.test_infra_parity import as_bicep
 from tests.unit.test_infrastructure import (
@@ -31,6 +31,7 @@ __all__ = ["_checkov"]  # the fixture
 ROLES = {
     "AcrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
     "AcrPush": "8311e382-0749-4cb8-b61a-304f252e45ec",
+    "Azure Kubernetes Service RBAC Writer": "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb",
     "Contributor": "b24988ac-6180-42a0-ab88-20f7382dd24c",
     "Grafana Admin": "22926164-76b3-42b3-bc55-97df8dab3e41",
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
@@ -219,6 +220,21 @@ def test_every_right_has_its_reason(name: str) -> None:
     assert not used & {"Owner", "User Access Administrator"}
     others = [one for path, one in made.items() if "/shared/" not in path]
     assert not any(b"Microsoft.Authorization" in one for one in others)
+
+
+def test_machines_that_build_may_store_what_they_have_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = infrastructure._context
+    monkeypatch.setattr(infrastructure, "_context", lambda one: plain(one) | {"builders": ["dev"]})
+    for file in infrastructure.rendered(parse(ALL["azureml"])):
+        (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.path).write_bytes(file.content)
+    top = tmp_path / "infrastructure"
+    assert findings(top, "arguments") == []
+    assert "builds: contains(['dev'], one.name)" in (top / SHARED).read_text()
+    given = bicep.read(top / "shared" / "environment_store_roles.bicep").named("resource")
+    assert "buildsDvc" in given
 
 
 def test_private_is_private_everywhere() -> None:
