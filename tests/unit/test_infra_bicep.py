@@ -222,6 +222,28 @@ def test_every_right_has_its_reason(name: str) -> None:
     assert not any(b"Microsoft.Authorization" in one for one in others)
 
 
+def test_who_predicts_may_not_deploy(tmp_path: Path) -> None:
+    predict = bicep.read(lay(ALL["core"], tmp_path) / SHARED).named("resource")["predict"].value
+    permissions = predict.get("properties", "permissions") if predict else None
+    assert permissions is not None
+    (one,) = permissions.items
+    actions = one.get("actions")
+    assert [key for key, _ in one.entries] == ["actions"]
+    assert actions is not None
+    assert [each.text for each in actions.items] == [
+        "Microsoft.Resources/deployments/whatIf/action",
+        "Microsoft.Resources/deployments/validate/action",
+    ]
+
+
+def test_add_takes_the_generator(made: Scaffold) -> None:
+    provision.add(made.root, {"generator": "bicep-azure", "data_factory.every": "Week"})
+    declared = config.load(made.root).infrastructure
+    assert declared is not None
+    assert declared.generator == "bicep-azure"
+    assert (made.root / "infrastructure" / "shared" / "main.bicep").is_file()
+
+
 def test_machines_that_build_may_store_what_they_have_built(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
