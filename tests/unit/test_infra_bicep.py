@@ -283,7 +283,7 @@ def test_what_setup_needs_is_told_and_is_an_output(tmp_path: Path) -> None:
     assert len(outputs) == 5
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["core", "everything", "private-everything", "landing"])
 def test_no_parameter_is_idle(name: str, tmp_path: Path) -> None:
     for path in bicep.paths(lay(ALL[name], tmp_path)):
         read = bicep.read(path)
