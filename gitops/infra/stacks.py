@@ -38,7 +38,8 @@ _LONGEST = 60  # characters of a value that is shown
 class Root:
     """What is deployed as one stack.
 
-    `scope`: what `az` takes to say where; `others`: stacks that stand on it, by environment.
+    `stack`: its name, which is that of the group; `scope`: what `az` takes to say where; `others`:
+    the stacks that stand on it, by environment.
     """
 
     environment: str
@@ -48,7 +49,7 @@ class Root:
     scope: tuple[str, ...]
     env: Mapping[str, str | None]
     subscription: str
-    others: Mapping[str, tuple[str, str]]
+    others: Mapping[str, str]
 
     @property
     def kind(self) -> str:
@@ -108,7 +109,7 @@ def open_root(root: Path, config: Config, environment: str, trust: Mapping[str, 
         where,
         env,
         str(subscription),
-        {one: (each, each) for one, each in groups.items()} if shared else {},
+        groups if shared else {},
     )
 
 
@@ -173,8 +174,8 @@ def run(
 
 
 def _destroy(root: Root, confirm: Callable[[Changes], bool], show: Say) -> Outcome:
-    for environment, (stack, group) in root.others.items():
-        if _managed(root, "group", stack, ("--resource-group", group)) is not None:
+    for environment, group in root.others.items():
+        if _managed(root, "group", group, ("--resource-group", group)) is not None:
             raise UsageError(
                 f"{environment} stands on what all share, and is still there",
                 fix=f"gitops infra destroy {environment}",

@@ -11,7 +11,7 @@ import pytest
 
 from gitops import config, pipelines
 from gitops.infra import arm, bicep, check
-from gitops.scaffold import provision, sync
+from gitops.scaffold import infrastructure, provision, sync
 from tests.unit.scaffolds import Scaffold, git, scaffold
 from tests.unit.test_infra_parity import as_bicep
 from tests.unit.test_infrastructure import (
@@ -31,6 +31,7 @@ __all__ = ["_checkov"]  # the fixture
 ROLES = {
     "AcrPull": "7f951dda-4ed3-4680-a7ca-43fe172d538d",
     "AcrPush": "8311e382-0749-4cb8-b61a-304f252e45ec",
+    "Azure Kubernetes Service RBAC Writer": "a7ffa36f-339b-4b5c-8bdf-e2c188b2c0eb",
     "Contributor": "b24988ac-6180-42a0-ab88-20f7382dd24c",
     "Grafana Admin": "22926164-76b3-42b3-bc55-97df8dab3e41",
     "Key Vault Secrets User": "4633458b-17de-408a-b874-0445c86b69e6",
@@ -221,6 +222,43 @@ def test_every_right_has_its_reason(name: str) -> None:
     assert not any(b"Microsoft.Authorization" in one for one in others)
 
 
+def test_who_predicts_may_not_deploy(tmp_path: Path) -> None:
+    predict = bicep.read(lay(ALL["core"], tmp_path) / SHARED).named("resource")["predict"].value
+    permissions = predict.get("properties", "permissions") if predict else None
+    assert permissions is not None
+    (one,) = permissions.items
+    actions = one.get("actions")
+    assert [key for key, _ in one.entries] == ["actions"]
+    assert actions is not None
+    assert [each.text for each in actions.items] == [
+        "Microsoft.Resources/deployments/whatIf/action",
+        "Microsoft.Resources/deployments/validate/action",
+    ]
+
+
+def test_add_takes_the_generator(made: Scaffold) -> None:
+    provision.add(made.root, {"generator": "bicep-azure", "data_factory.every": "Week"})
+    declared = config.load(made.root).infrastructure
+    assert declared is not None
+    assert declared.generator == "bicep-azure"
+    assert (made.root / "infrastructure" / "shared" / "main.bicep").is_file()
+
+
+def test_machines_that_build_may_store_what_they_have_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = infrastructure._context
+    monkeypatch.setattr(infrastructure, "_context", lambda one: plain(one) | {"builders": ["dev"]})
+    for file in infrastructure.rendered(parse(ALL["azureml"])):
+        (tmp_path / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / file.path).write_bytes(file.content)
+    top = tmp_path / "infrastructure"
+    assert findings(top, "arguments") == []
+    assert "builds: contains(['dev'], one.name)" in (top / SHARED).read_text()
+    given = bicep.read(top / "shared" / "environment_store_roles.bicep").named("resource")
+    assert "buildsDvc" in given
+
+
 def test_private_is_private_everywhere() -> None:
     for path, content in files(ALL["private-everything"]).items():
         assert not re.search(rb"publicNetworkAccess: '[Ee]nabled'", content), path
@@ -245,7 +283,7 @@ def test_what_setup_needs_is_told_and_is_an_output(tmp_path: Path) -> None:
     assert len(outputs) == 5
 
 
-@pytest.mark.parametrize("name", ALL)
+@pytest.mark.parametrize("name", ["core", "everything", "private-everything", "landing"])
 def test_no_parameter_is_idle(name: str, tmp_path: Path) -> None:
     for path in bicep.paths(lay(ALL[name], tmp_path)):
         read = bicep.read(path)
