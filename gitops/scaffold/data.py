@@ -101,9 +101,7 @@ def update(
     temporary = target.with_name(f".{target.name}.part")
     shutil.copyfile(file, temporary)
     temporary.replace(target)
-    dvc.add(root, path)
-    if dvcremote.remote(root).is_folder:
-        dvc.push(root, [f"{path}.dvc"])
+    dvc.add(root, path, push=dvcremote.remote(root).is_folder)
     made = None
     if branch or commit:
         made = git.commit(

@@ -24,18 +24,17 @@ stages:
 """
 
 
-@pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
-    folder, storage = tmp_path / "repo", tmp_path / "storage"
-    storage.mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built and pushed repository; tests work on copies of it."""
+    top = tmp_path_factory.mktemp("made")
+    folder = top / "repo"
+    (top / "storage").mkdir()
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (folder / ".dvc" / "config").write_text(
         "[core]\n    analytics = false\n    remote = storage\n"
-        f"['remote \"storage\"']\n    url = {storage}\n    verify = true\n"
+        "['remote \"storage\"']\n    url = ../../storage\n    verify = true\n"
     )
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "table.csv").write_text("a,b\n1,2\n")
@@ -44,7 +43,13 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert dvc.repro(folder, [], lambda line: None) == 0
     dvc.push(folder)
     git.commit(folder, "First")
-    return folder
+    return top
+
+
+@pytest.fixture
+def repo(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return tmp_path / "repo"
 
 
 @pytest.fixture
@@ -138,7 +143,7 @@ def test_the_environment_may_name_the_service(
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     config = repo / ".dvc" / "config"
-    config.write_text(config.read_text().replace(str(repo.parent / "storage"), url))
+    config.write_text(config.read_text().replace("../../storage", url))
     monkeypatch.setenv(variable, value.format(address))
     with pytest.raises(ToolError, match=f"{address}.* gave no answer"):
         dvcremote.preflight(repo)
@@ -147,7 +152,7 @@ def test_the_environment_may_name_the_service(
 def test_a_password_in_the_url_is_not_shown(repo: Path) -> None:
     config = repo / ".dvc" / "config"
     secret = "ssh://someone:hidden@127.0.0.1:1/x"
-    config.write_text(config.read_text().replace(str(repo.parent / "storage"), secret))
+    config.write_text(config.read_text().replace("../../storage", secret))
     with pytest.raises(ToolError, match=r"ssh://127\.0\.0\.1:1") as error:
         dvcremote.preflight(repo)
     assert "hidden" not in str(error.value)
