@@ -15,7 +15,7 @@ from gitops import config, dvc, git, names, uv
 from gitops.errors import AnswerNo
 from gitops.scaffold import adopt, apply, desired, disk, models
 from gitops.scaffold import lock as locks
-from gitops.scaffold.new import Made, Request, Say, storage_folder, write_files
+from gitops.scaffold.new import Made, Request, Say, provide_storage, write_files
 from gitops.scaffold.plan import Entry, Plan
 from gitops.scaffold.render import Rendered, tool_file
 
@@ -66,9 +66,7 @@ def create(request: Request, say: Say) -> tuple[Made, dict[str, str]]:
             git.init(work, "main")
             dvc.add(work, data)
             plan, kept = _planned(root, work, made, data)
-            if storage_folder(storage):
-                say(f"copying the data into {storage}")
-                dvc.push(work)
+            provide_storage(storage, work, say)
             _move(work / ".dvc" / "cache", root / ".dvc" / "cache")
             apply.apply(plan, root, private / "apply")
             _move(work / data, root / data)

@@ -153,7 +153,8 @@ def create(request: Request, say: Say) -> Made:
         say("rendering")
         made = write_files(request, storage, staging)
         say("tracking the data")
-        commit = _version(request, storage, staging)
+        commit = _version(request, staging)
+        provide_storage(storage, staging, say)
         shutil.rmtree(staging / ".dvc" / "tmp", ignore_errors=True)
         apply.install(staging, target)
     files = sorted(str(path) for path in (*made.lock.files, lock.PATH))
@@ -193,28 +194,26 @@ def write_files(request: Request, storage: str, staging: Path) -> desired.Desire
     return made
 
 
-def _version(request: Request, storage: str, staging: Path) -> str:
+def _version(request: Request, staging: Path) -> str:
     declared = config.load(staging)
     first, *others = [one.branch for one in declared.environments]
     git.init(staging, first)
-    dvc.add(staging, models.data_path(request.table), push=storage_folder(storage))
+    dvc.add(staging, models.data_path(request.table))
     commit = git.commit(staging, f"Start {request.project}, scaffolded by gitops {__version__}")
     git.create_branches(staging, others)
     return commit
 
 
-def storage_folder(storage: str) -> bool:
-    """Make the storage if it's a folder, which gets the data at once; whether it is.
-
-    A network remote waits for `gitops build --push`.
-    """
+def provide_storage(storage: str, staging: Path, say: Say) -> None:
+    """A folder gets the data at once; a network remote waits for `gitops build --push`."""
     if "://" in storage:
-        return False
+        return
     try:
         Path(storage).mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ToolError(f"the storage folder {storage} can't be made: {error.strerror}") from error
-    return True
+    say(f"copying the data into {storage}")
+    dvc.push(staging)
 
 
 def read_answers(file: Path | None, settings: list[str]) -> dict[str, object]:
