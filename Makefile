@@ -5,6 +5,7 @@ PYTHON ?= python3
 DIR ?=
 UPGRADE ?=
 LARGE ?=
+SECONDS ?= 60
 
 UV := .bootstrap/bin/uv
 BIN := .venv/bin
@@ -18,7 +19,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: help demo test test-all check bench lock wheel clean
+.PHONY: help demo test test-all check bench docs fuzz lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -27,6 +28,8 @@ help:
 	@echo 'make test-all           and those too, with more examples of each property: what CI runs'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
+	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
+	@echo 'make docs               the site, in docs/_build'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'
@@ -49,6 +52,13 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks $(LARGE) --json dist/benchmarks.json
 
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+docs: .venv/ready
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 wheel: .venv/ready
 	rm -rf dist
 	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
@@ -61,7 +71,7 @@ lock: .bootstrap/ready
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
 
 clean:
-	rm -rf .bootstrap .venv .checkov dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock
