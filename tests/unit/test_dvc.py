@@ -94,6 +94,23 @@ def test_what_would_run_is_told_without_the_data(clone: Path) -> None:
     assert not (clone / "out").exists()
 
 
+def stored(repo: Path, path: str) -> bool:
+    md5 = dvc.file_md5(repo / path)
+    return (repo.parent / "storage" / "files" / "md5" / md5[:2] / md5[2:]).is_file()
+
+
+def test_what_is_to_be_pushed_first_is_and_what_can_t_be_is_said(repo: Path) -> None:
+    shutil.rmtree(repo.parent / "storage")
+    (repo.parent / "storage").mkdir()
+    assert dvc.stale(repo, [], push=["table.csv"]) == {}
+    assert stored(repo, "table.csv")
+    with pytest.raises(ToolError, match=r"dvc push --quiet --with-deps nowhere && dvc status"):
+        dvc.stale(repo, [], push=["nowhere"])
+    (repo / "more.csv").write_text("c\n3\n")
+    dvc.add(repo, "more.csv", push=True)
+    assert stored(repo, "more.csv")
+
+
 def test_a_missing_storage_folder_is_said_with_the_fix(repo: Path) -> None:
     shutil.rmtree(repo.parent / "storage")
     with pytest.raises(ToolError, match="isn't there") as error:
