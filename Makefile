@@ -14,13 +14,18 @@ EXPORT := $(UV) export --quiet --locked --offline --no-header --no-annotate --no
 # The environment is exactly what uv.lock says, made with the Python that was asked for.
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
+# What images of containers like to say: each of thousands of processes would compile us again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check bench docs fuzz lock wheel clean
+TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+
+.PHONY: help demo test test-all check bench docs fuzz lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
-	@echo 'make test               wheel, check, and all tests'
+	@echo 'make test               wheel, check, and all tests but the extended ones'
+	@echo 'make test-all           and those too, with more examples of each property: what CI runs'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
@@ -34,7 +39,10 @@ demo: .venv/ready
 	@dir='$(DIR)'; [ -n "$$dir" ] || dir="$$(mktemp -d)/demo"; $(BIN)/gitops demo "$$dir"
 
 test: wheel check
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(TESTS) -m 'not extended' --hypothesis-profile quick
+
+test-all: wheel check
+	$(TESTS)
 
 check: .venv/ready
 	$(BIN)/ruff check .

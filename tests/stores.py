@@ -85,6 +85,8 @@ def _service(command: Sequence[str]) -> Iterator[int]:
             except OSError:
                 assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
                 time.sleep(0.1)
+        else:
+            pytest.fail(f"{command[0]} doesn't answer")
         yield port
     finally:
         server.terminate()

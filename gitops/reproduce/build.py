@@ -99,8 +99,7 @@ def build(
                 results[place.name] = _one(place, lock, say)
         if wanted:
             say(f"pushing to {wanted}")
-            dvc.push(root, [item.path for item in tracked(todo) if item.cached])
-        _remember(root, todo, private, config.models, wanted)
+        _push_and_remember(root, todo, private, config.models, wanted)
         outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
         return _commit(root, outcome, before, todo, commit)
 
@@ -171,11 +170,13 @@ def _untouched(root: Path, private: Path, models: tuple[Place, ...]) -> dict[str
     return {name: _unchanged(name, document) for name, document in known.items() if document}
 
 
-def _remember(
+def _push_and_remember(
     root: Path, places: tuple[Place, ...], private: Path, models: Iterable[str], pushed: str
 ) -> None:
+    """Push to the remote `pushed`, if any, and write down what the fast path goes by."""
+    outputs = [item.path for item in tracked(places) if item.cached] if pushed else []
     states = [unchanged.observe(root, place.folder, _SHARED) for place in places]
-    changed = dvc.stale(root, [place.pipeline for place in places])
+    changed = dvc.stale(root, [place.pipeline for place in places], push=outputs)
     for place, state in zip(places, states, strict=True):
         if state is not None and not dvc.stages_of(changed, place.pipeline):
             note = unchanged.Note(place.folder, tuple(models), state, pushed)

@@ -109,10 +109,8 @@ def update(
     temporary = target.with_name(f".{target.name}.part")
     shutil.copyfile(file, temporary)
     temporary.replace(target)
-    dvc.add(root, path)
+    dvc.add(root, path, push=dvcremote.remote(root).is_folder)
     dvc.note(root, path, None if origin is None else _noted(origin, target))
-    if dvcremote.remote(root).is_folder:
-        dvc.push(root, [f"{path}.dvc"])
     made = None
     if branch or commit:
         made = git.commit(

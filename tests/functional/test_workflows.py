@@ -133,7 +133,13 @@ def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
         assert refused == ("folder" in name and "own" not in name), name
 
 
-@pytest.mark.parametrize("validator", validators.ALL)
+SLOW = pytest.mark.extended("it takes half a minute; the others look at the same files")
+
+
+@pytest.mark.parametrize(
+    "validator",
+    [pytest.param(one, marks=SLOW if one == "checkov" else ()) for one in validators.ALL],
+)
 def test_no_finding(every: Path, validator: str) -> None:
     found = validators.ALL[validator](every)
     if validator == "checkov":
