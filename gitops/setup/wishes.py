@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops.errors import UsageError
@@ -20,6 +21,34 @@ AZURE_READER = "AZURE_READ_CLIENT_ID"  # who pull requests log in as
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 AWS = ("AWS_ROLE_ARN", "AWS_READ_ROLE_ARN", "AWS_REGION")
 AUDIENCE = "api://AzureADTokenExchange"
+CI, READ = "ci", "read"  # whose logins those of no environment are: of builds, of pull requests
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a login rests on: `whose` it is (`CI`, `READ`, or an environment's), a name for it, and
+    how the subject of its tokens ends, after the repository."""
+
+    whose: str
+    name: str
+    subject: str
+
+
+def trusts(config: Config) -> tuple[Trust, ...]:
+    """All that clouds have to trust of a repository on GitHub: what its workflows present.
+
+    https://docs.github.com/en/actions/reference/security/oidc: a job with an environment has its
+    name in the subject, one without it the branch, or `pull_request`.
+    """
+    reads = reads_azure(config) or needs_aws(config)
+    return (
+        *([Trust(READ, "pull-request", "pull_request")] if reads else []),
+        *(Trust(CI, one.name, f"ref:refs/heads/{one.branch}") for one in config.environments),
+        *(
+            Trust(one.name, f"{one.name}-deploy", f"environment:{one.name}")
+            for one in deployed(config)
+        ),
+    )
 
 
 def needs_azure(config: Config) -> bool:

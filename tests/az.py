@@ -1,0 +1,291 @@
+"""A stand-in for the Azure CLI: the commands that gitops gives it, and what those answer.
+
+Words, required options, exit codes and the form of answers are those of the CLI's reference
+(https://learn.microsoft.com/cli/azure/reference-index): 2 for words that it doesn't know, 3 for a
+resource that isn't there, 1 for the rest. All that "Azure" has is one JSON file, $AZ_WORLD; each
+call is written to $AZ_CALLS. `$AZ_KILL=N` kills whoever calls, at the Nth call: before it is done,
+or after (`$AZ_KILL=N+`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import stat
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+Json = dict[str, Any]
+Options = Mapping[str, str]
+FLAGS = {"--all", "--only-show-errors", "--layered", "--yes", "--no-patch"}
+TENANT = "11111111-1111-1111-1111-111111111111"
+SUBSCRIPTION = "0a0a0a0a-0000-0000-0000-0123456789ab"
+AUDIENCE = "api://AzureADTokenExchange"
+
+
+class Refused(Exception):
+    """What it says on stderr, and its exit code."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(text)
+        self.code = code
+
+
+@dataclass
+class World:
+    """What Azure has, and what the CLI knows: plain data, kept in a file."""
+
+    logged_in: bool = True
+    name: str = "ml"
+    state: str = "Enabled"
+    extensions: list[str] = field(default_factory=list)
+    groups: dict[str, str] = field(default_factory=dict)  # name -> location
+    identities: dict[str, list[str]] = field(default_factory=dict)  # group -> names
+    credentials: dict[str, list[Json]] = field(default_factory=dict)  # identity, or client id
+    roles: list[Json] = field(default_factory=list)
+    hubs: dict[str, dict[str, Json]] = field(default_factory=dict)  # hub -> deployments by id
+
+    def save(self, path: Path) -> None:
+        half = path.with_suffix(".half")
+        half.write_text(json.dumps(self.__dict__))
+        half.replace(path)
+
+    @classmethod
+    def load(cls, path: Path) -> World:
+        return cls(**json.loads(path.read_text()))
+
+
+Command = Callable[[World, Options], object]
+COMMANDS: dict[tuple[str, ...], tuple[frozenset[str], frozenset[str], Command]] = {}
+
+
+def command(words: str, required: str = "", optional: str = "") -> Callable[[Command], Command]:
+    """A command, the options that it needs, and those that it takes too."""
+
+    def made(run: Command) -> Command:
+        allowed = frozenset(optional.split()) | {"--output", "--only-show-errors"}
+        COMMANDS[tuple(words.split())] = frozenset(required.split()), allowed, run
+        return run
+
+    return made
+
+
+def principal(group: str, name: str) -> str:
+    """The object id of an identity: the same at every run."""
+    return f"principal-of-{group}-{name}"
+
+
+@command("version")
+def _version(world: World, options: Options) -> object:
+    versions = dict.fromkeys(world.extensions, "1.0.0")
+    return {"azure-cli": "2.80.0", "azure-cli-core": "2.80.0", "extensions": versions}
+
+
+@command("account show")
+def _account(world: World, options: Options) -> object:
+    return {
+        "environmentName": "AzureCloud",
+        "homeTenantId": TENANT,
+        "id": SUBSCRIPTION,
+        "isDefault": True,
+        "managedByTenants": [],
+        "name": world.name,
+        "state": world.state,
+        "tenantId": TENANT,
+        "user": {"name": "ada@example.org", "type": "user"},
+    }
+
+
+@command("group show", "--name")
+def _group(world: World, options: Options) -> object:
+    name = options["--name"]
+    if name not in world.groups:
+        text = f"(ResourceGroupNotFound) Resource group '{name}' could not be found."
+        raise Refused(3, f"{text}\nCode: ResourceGroupNotFound\nMessage: ...")
+    return {
+        "id": f"/subscriptions/{SUBSCRIPTION}/resourceGroups/{name}",
+        "location": world.groups[name],
+        "managedBy": None,
+        "name": name,
+        "properties": {"provisioningState": "Succeeded"},
+        "tags": {},
+        "type": "Microsoft.Resources/resourceGroups",
+    }
+
+
+@command("identity list", "", "--resource-group")
+def _identities(world: World, options: Options) -> object:
+    group = options["--resource-group"]
+    return [
+        {
+            "clientId": f"client-of-{group}-{name}",
+            "id": f"/subscriptions/{SUBSCRIPTION}/resourcegroups/{group}/providers"
+            f"/Microsoft.ManagedIdentity/userAssignedIdentities/{name}",
+            "location": "westeurope",
+            "name": name,
+            "principalId": principal(group, name),
+            "resourceGroup": group,
+            "systemData": None,
+            "tags": {},
+            "tenantId": TENANT,
+            "type": "Microsoft.ManagedIdentity/userAssignedIdentities",
+        }
+        for name in world.identities.get(group, ())
+    ]
+
+
+@command("identity federated-credential list", "--identity-name --resource-group")
+def _credentials(world: World, options: Options) -> object:
+    group, name = options["--resource-group"], options["--identity-name"]
+    if name not in world.identities.get(group, ()):
+        raise Refused(3, f"(ResourceNotFound) The Resource '{name}' was not found.")
+    return [
+        {
+            "audiences": one.get("audiences", [AUDIENCE]),
+            "id": f"/subscriptions/{SUBSCRIPTION}/.../{one['name']}",
+            "issuer": one["issuer"],
+            "name": one["name"],
+            "resourceGroup": group,
+            "subject": one["subject"],
+            "systemData": None,
+            "type": "Microsoft.ManagedIdentity/userAssignedIdentities/federatedIdentityCredentials",
+        }
+        for one in world.credentials.get(name, ())
+    ]
+
+
+@command("ad app federated-credential list", "--id")
+def _app_credentials(world: World, options: Options) -> object:
+    client = options["--id"]
+    if client not in world.credentials:
+        text = f"Resource '{client}' does not exist or one of its queried reference-property"
+        raise Refused(3, f"{text} objects are not present.")
+    return [
+        {
+            "audiences": one.get("audiences", [AUDIENCE]),
+            "description": None,
+            "id": f"id-of-{one['name']}",
+            "issuer": one["issuer"],
+            "name": one["name"],
+            "subject": one["subject"],
+        }
+        for one in world.credentials[client]
+    ]
+
+
+@command("role assignment list", "", "--all --assignee --scope")
+def _roles(world: World, options: Options) -> object:
+    assert options.get("--all") == "true", "only those of the subscription are listed without it"
+    return [
+        {
+            "condition": None,
+            "conditionVersion": None,
+            "createdBy": None,
+            "createdOn": "2026-01-01T00:00:00.000000+00:00",
+            "delegatedManagedIdentityResourceId": None,
+            "description": None,
+            "id": f"{one['scope']}/providers/Microsoft.Authorization/roleAssignments/{number}",
+            "name": str(number),
+            "principalId": one["principal"],
+            "principalName": "",
+            "principalType": "ServicePrincipal",
+            "roleDefinitionId": f"/subscriptions/{SUBSCRIPTION}/.../{one['role']}",
+            "roleDefinitionName": one["role"],
+            "scope": one["scope"],
+            "type": "Microsoft.Authorization/roleAssignments",
+            "updatedBy": None,
+            "updatedOn": "2026-01-01T00:00:00.000000+00:00",
+        }
+        for number, one in enumerate(world.roles)
+    ]
+
+
+# ---------------------------------------------------------------- the program
+
+
+def answer(world: World, arguments: list[str]) -> object:
+    """What the command says, or Refused."""
+    at = next((n for n, word in enumerate(arguments) if word.startswith("-")), len(arguments))
+    words, rest = tuple(arguments[:at]), arguments[at:]
+    if words not in COMMANDS:
+        raise Refused(2, f"'{' '.join(words)}' is misspelled or not recognized by the system.")
+    required, allowed, run = COMMANDS[words]
+    options: dict[str, str] = {}
+    while rest:
+        name = rest.pop(0)
+        if name not in required | allowed:
+            raise Refused(2, f"unrecognized arguments: {name}")
+        if name not in FLAGS and (not rest or rest[0].startswith("--")):
+            raise Refused(2, f"argument {name}: expected one argument")
+        options[name] = "true" if name in FLAGS else rest.pop(0)
+    if missing := sorted(required - set(options)):
+        raise Refused(2, f"the following arguments are required: {', '.join(missing)}")
+    if not world.logged_in and words != ("version",):
+        raise Refused(1, "Please run 'az login' to setup account.")
+    return run(world, options)
+
+
+def main() -> int:
+    path, calls = Path(os.environ["AZ_WORLD"]), Path(os.environ["AZ_CALLS"])
+    with calls.open("a") as file:
+        file.write(json.dumps(sys.argv[1:]) + "\n")
+    number = len(calls.read_text().splitlines())
+    kill = os.environ.get("AZ_KILL", "")
+    if kill == str(number):
+        os.kill(os.getppid(), signal.SIGKILL)
+        return 1
+    world = World.load(path)
+    try:
+        said = answer(world, sys.argv[1:])
+    except Refused as refused:
+        sys.stderr.write(f"ERROR: {refused}\n")
+        return refused.code
+    world.save(path)
+    if kill == f"{number}+":
+        os.kill(os.getppid(), signal.SIGKILL)
+    if said is not None:
+        print(json.dumps(said, indent=2))
+    return 0
+
+
+@dataclass(frozen=True)
+class Az:
+    """The program in a folder for PATH, and the world that it knows."""
+
+    folder: Path
+    env: Mapping[str, str]
+
+    @property
+    def world(self) -> World:
+        return World.load(Path(self.env["AZ_WORLD"]))
+
+    def put(self, world: World) -> None:
+        world.save(Path(self.env["AZ_WORLD"]))
+
+    @property
+    def calls(self) -> list[list[str]]:
+        path = Path(self.env["AZ_CALLS"])
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def install(folder: Path, world: World) -> Az:
+    """Write the program `az`; `env` has what a caller's environment needs, PATH not included."""
+    bin_ = folder / "az-bin"
+    bin_.mkdir(parents=True)
+    program = bin_ / "az"
+    program.write_text(
+        f'#!/bin/sh\nexec "{sys.executable}" -S -E "{Path(__file__).resolve()}" "$@"\n'
+    )
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    env = {"AZ_WORLD": str(folder / "world.json"), "AZ_CALLS": str(folder / "calls.jsonl")}
+    found = Az(bin_, env)
+    found.put(world)
+    return found
+
+
+if __name__ == "__main__":
+    sys.exit(main())
