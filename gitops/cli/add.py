@@ -16,6 +16,7 @@ from gitops.errors import AnswerNo, UsageError
 if TYPE_CHECKING:
     from gitops.scaffold.extend import Proposal
     from gitops.scaffold.models import Added
+    from gitops.scaffold.provision import Declared
 
 group = typer.Typer(help="Add to a repository that is there.", no_args_is_help=True)
 
@@ -220,7 +221,41 @@ def infrastructure(
 
     root, _ = open_repository()
     given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
-    done = provision.add(root, given)
+    following = "gitops infra check; git add -A && git commit -m 'Declare infrastructure'"
+    _declared(provision.add(root, given), following, as_json=as_json)
+
+
+@group.command()
+def target(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="kubernetes, azureml or iotedge.")],
+    model: Annotated[
+        str | None, typer.Option("--model", help="Which model. [default: the only one]")
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Deploy a model to another kind of place, and write the files for it: below deploy/.
+
+    Sets the model's `deploy.target` in gitops.yaml and brings the files up to date; `local` takes
+    it back to machines of yours. The files are yours: what you change in them is kept. Said again,
+    it changes nothing.
+
+    Examples:
+
+        gitops add target kubernetes
+
+        gitops add target kubernetes --model late
+
+        gitops add target local --model late
+    """
+    from gitops.scaffold import provision
+
+    root, _ = open_repository()
+    following = "git add -A && git commit -m 'Choose where it is deployed'"
+    _declared(provision.target(root, kind, model), following, as_json=as_json)
+
+
+def _declared(done: Declared, following: str, *, as_json: bool) -> None:
+    """What was declared, and what to do next. Exit code 1: files conflict."""
     if as_json:
         state = "changed" if done.files else "unchanged"
         screen.document({"state": state, **asdict(done)})
@@ -228,7 +263,7 @@ def infrastructure(
         screen.out("it is declared, just so: nothing to do")
     else:
         screen.out(f"declared in gitops.yaml; {len(done.files)} files changed")
-        screen.out("next: gitops infra check; git add -A && git commit -m 'Declare infrastructure'")
+        screen.out(f"next: {following}")
         screen.out("or take the files back: gitops sync --abort")
     for path in done.conflicts:
         screen.say(f"conflict: {path}: gitops sync says more")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gitops.cli import screen, watching
+from gitops.cli import places, screen, watching
 from gitops.cli.common import open_repository
 from gitops.cli.moves import RemoteOption
 from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
@@ -18,12 +18,11 @@ from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from gitops.cli.hands_deploy import Remote
+    from gitops.cli.places import Setting
     from gitops.config import Config
-    from gitops.deploy.local import Local
+    from gitops.deploy.fleet import Fleet
     from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
-
 
 _PATIENCE = 300.0  # seconds until --follow tries again what failed
 
@@ -46,6 +45,10 @@ def deploy(
     stop: Annotated[bool, typer.Option("--stop", help="Stop the server; nothing is lost.")] = False,
     unit: Annotated[
         bool, typer.Option("--unit", help="Print a systemd unit that runs --follow.")
+    ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Print what would be handed to each place; change nothing."),
     ] = False,
     timeout: Annotated[
         float | None,
@@ -75,7 +78,9 @@ def deploy(
         ),
     ] = False,
 ) -> None:
-    """Make this machine run what an environment's branch says, and wait for a rollout's verdict.
+    """Make an environment run what its branch says, and wait for a rollout's verdict.
+
+    Each model runs where gitops.yaml says: on this machine, or at a target of another kind.
 
     The package is fetched by its digest, tested beside the old one, and only then gets traffic: at
     once, or by the steps of `rollout` in gitops.yaml, judged by its own answers. What breaks leaves
@@ -89,99 +94,99 @@ def deploy(
 
         gitops deploy production --once --json      in CI
 
+        gitops deploy production --dry-run          shows it, changes nothing
+
         gitops deploy production --unit > ~/.config/systemd/user/flights.service
     """
-    if sum((once, follow, stop, unit)) > 1:
+    if sum((once, follow, stop, unit, dry_run)) > 1:
         raise UsageError(
-            "--once, --follow, --stop and --unit are different things", fix="give one of them"
+            "--once, --follow, --stop, --unit and --dry-run are different things",
+            fix="give one of them",
         )
     root, config = open_repository()
     config.environment(environment)
     if unit:
         _unit(root, config, environment, remote, workers)
         return
-    source, state, target = parts(root, config, environment, remote, workers)
     show = watching.Show(environment, watching.mode_of(watch, follow, as_json))
+    setting = places.setting(root, config, environment, remote, workers, show.say)
+    if dry_run:
+        _dry_run(setting, as_json)
+        return
+    from gitops.deploy.fleet import Fleet
     from gitops.serve import require_extra
 
     require_extra()
     with ExitStack() as stack:
-        try:
+
+        def make(kind: str) -> Watcher:
+            state = setting.state(kind)
             stack.enter_context(state.alone())
+            return setting.watcher(kind, show, state, _PATIENCE if follow else 0.0)
+
+        fleet = Fleet(setting.kinds(), make, show)
+        try:
+            for kind in fleet.kinds:
+                fleet.watcher(kind)
         except AnswerNo:
             if not watch:
                 raise
-            _only_watch(state, show)
+            _only_watch([setting.state(kind) for kind in fleet.kinds], show)
             return
         if stop:
-            _stopped(environment, target.stop(), as_json)
+            _stopped(environment, fleet.stop(), as_json)
             return
-        watcher = _watcher(source, state, target, show, _PATIENCE if follow else 0.0)
         if follow:
-            watcher.follow()
-        sent = watcher.once() if once else watcher.until_verdict(timeout)
-        _end(watcher, target, environment, as_json, sent)
+            fleet.follow()
+        sent = fleet.once() if once else fleet.until_verdict(timeout)
+        _end(fleet, environment, as_json, sent)
 
 
-def parts(
-    root: Path, config: Config, environment: str, remote: str | None, workers: int | None
-) -> tuple[Remote, State, Local]:
-    """What an environment is deployed with: the remote's word, the state folder, the target.
-
-    Raises:
-        ConfigError, UsageError: which remote is meant isn't clear.
-    """
-    from gitops.cli.hands_deploy import Remote
-    from gitops.deploy import local
-    from gitops.deploy import state as states
-    from gitops.deploy.ask import Endpoint
-    from gitops.git import remote as gitremote
-
-    name = gitremote.choose(root, remote)
-    state = states.of(config.project, gitremote.place(root, name), environment)
-    endpoint = local.remembered(state) or Endpoint(*config.listen(environment))
-    target = local.Local(state, endpoint, workers, screen.say)
-    return Remote(root, config, environment, name), state, target
-
-
-def _watcher(
-    source: Remote, state: State, target: Local, show: watching.Show, patience: float
-) -> Watcher:
-    from gitops.cli.evidence import Evidence
-    from gitops.deploy.book import Book
-    from gitops.deploy.reconcile import Reconciler
-    from gitops.deploy.run import Watcher
-    from gitops.deploy.traffic import Traffic
-
-    book = Book(state, source.environment)
-    names = (source.local.project, source.environment)
-    judge = Evidence(state).judge
-    reconciler = Reconciler(names, state, target, source, book, judge, show.say, patience)
-    target.say = show.say
-    return Watcher(reconciler, Traffic(reconciler), show)
-
-
-def _only_watch(state: State, show: watching.Show) -> None:
-    """Show what another reconciler does, until its rollout is over."""
+def _only_watch(states: list[State], show: watching.Show) -> None:
+    """Show what another reconciler does, until its rollouts are over."""
     from gitops.deploy import run
 
     show.say("another reconciler is at work: this only watches it")
     while True:
-        show(run.remembered(state))
-        if not state.under_way():
+        show([one for state in states for one in run.remembered(state)])
+        if not any(state.under_way() for state in states):
             return
         time.sleep(run.TICK)
 
 
-def _end(watcher: Watcher, target: Local, environment: str, as_json: bool, sent: bool) -> None:
+def _dry_run(setting: Setting, as_json: bool) -> None:
+    """What would be handed to each place, by what the branch says now."""
+    from gitops.deploy.preview import preview
+
+    found = {}
+    for kind in setting.kinds():
+        watcher = setting.watcher(kind, watching.Show("", "quiet"), setting.state(kind), 0.0)
+        here = watcher.reconciler
+        try:
+            here.target.recall()
+        except ToolError as error:
+            screen.say(f"{kind}: as if nothing ran there: {error.message}")
+        plan = preview(here, here.source.desired())
+        found[kind] = dict(here.target.documents(plan)) if plan and plan.models else {}
+    if as_json:
+        screen.document({"environment": setting.environment, "documents": found})
+        return
+    for kind, documents in found.items():
+        for name, text in documents.items():
+            screen.out(f"# {kind}: {name}\n{text.rstrip()}")
+
+
+def _end(fleet: Fleet, environment: str, as_json: bool, sent: bool) -> None:
     """The result, and the exit code that goes with it."""
-    standings = watcher.standings()
-    problem = _problem(watcher, sent)
+    standings = fleet.standings()
+    problem = _problem(fleet, sent)
+    targets = [one.reconciler.target for one in fleet.watchers.values() if one.standings()]
+    ends = [(target.kind, target.listening()) for target in targets]
     if as_json:
         screen.document(
             {
                 "environment": environment,
-                "endpoint": target.endpoint.url,
+                "endpoints": dict(ends),
                 "models": [watching.as_json(one) for one in standings],
                 "error": problem.as_json() if problem else None,
             }
@@ -190,7 +195,9 @@ def _end(watcher: Watcher, target: Local, environment: str, as_json: bool, sent:
             screen.error(problem)
             raise typer.Exit(problem.code)
         return
-    screen.out(f"{screen.style(environment, 'bold')} answers at {target.endpoint.url}")
+    for kind, url in ends:
+        where = "" if kind == "local" else f" ({kind})"
+        screen.out(f"{screen.style(environment, 'bold')} answers at {url}{where}")
     rows = [
         [one.model, one.release or "-", one.state.replace("_", " "), one.package[:12] or "-"]
         for one in standings
@@ -200,15 +207,18 @@ def _end(watcher: Watcher, target: Local, environment: str, as_json: bool, sent:
         raise problem
 
 
-def _problem(watcher: Watcher, sent: bool) -> GitopsError | None:
-    if faults := watcher.reconciler.faults:
-        return next(iter(faults.values()))
-    for model, why in watcher.rolled_back.items():
-        return AnswerNo(
-            f"{model} was rolled back: {why}",
-            fix="gitops log has the record; lift its hold when it is mended: gitops rollback"
-            f" {watcher.reconciler.names[1]} --release-hold",
-        )
+def _problem(fleet: Fleet, sent: bool) -> GitopsError | None:
+    watchers = list(fleet.watchers.values())
+    for one in watchers:
+        if faults := one.reconciler.faults:
+            return next(iter(faults.values()))
+    for one in watchers:
+        for model, why in one.rolled_back.items():
+            return AnswerNo(
+                f"{model} was rolled back: {why}",
+                fix="gitops log has the record; lift its hold when it is mended: gitops rollback"
+                f" {one.reconciler.names[1]} --release-hold",
+            )
     if not sent:
         return ToolError(
             "it runs, but its records could not be pushed", fix="gitops deploy pushes them again"

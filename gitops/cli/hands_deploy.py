@@ -22,12 +22,13 @@ Json = dict[str, Any]
 
 @dataclass
 class Remote:
-    """The `Source` of deploying: an environment as a git remote has it."""
+    """The `Source` of deploying to places of one kind: an environment as a git remote has it."""
 
     root: Path
     local: Config
     environment: str
     remote: str
+    kind: str
     _world: World | None = None
     _chosen: dict[str, Chosen] = field(default_factory=dict)
 
@@ -50,16 +51,20 @@ class Remote:
         models: dict[str, Wanted] = {}
         faults: dict[str, GitopsError] = {}
         notes = []
-        for model in settings.models:
-            if world.registry.assigned(model, self.environment) is None:
+        kinds = {name: one.deploy.target for name, one in settings.models.items()}
+        assigned = [
+            name for name in kinds if world.registry.assigned(name, self.environment) is not None
+        ]
+        if not assigned:
+            raise self._nothing(settings)
+        for model in [name for name, kind in kinds.items() if kind == self.kind]:
+            if model not in assigned:
                 notes.append(f"{model}: nothing is assigned to {self.environment} yet")
                 continue
             try:
                 models[model] = self._wanted(world, settings, model)
             except GitopsError as error:
                 faults[model] = error
-        if not models and not faults:
-            raise self._nothing(settings)
         if tip.commit[:16] not in hotfix.recorded(world):
             notes.append(
                 f"the tip of {environment.branch} is on no record: it was pushed or merged there by"
@@ -72,9 +77,10 @@ class Remote:
             rollout=ruling.rollout,
             held=f"{hold.why} ({hold.name})" if hold else "",
             models=models,
-            kinds={name: one.deploy.target for name, one in settings.models.items()},
+            kinds=kinds,
             faults=faults,
             notes=tuple(notes),
+            tip=tip.commit,
         )
 
     def changed(self) -> bool:

@@ -15,9 +15,11 @@ from gitops.errors import GitopsError, ToolError
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from gitops.cli.places import Setting
     from gitops.config import Config
     from gitops.deploy.live import Live
     from gitops.promote.overview import Overview, Place, Standing
+    from gitops.promote.world import World
     from gitops.reproduce.status import Row, Status
 
 
@@ -28,7 +30,7 @@ def register(app: typer.Typer) -> None:
 def status(
     live: Annotated[
         bool,
-        typer.Option("--live", help="What of it runs on this machine, and where that differs."),
+        typer.Option("--live", help="What of it runs at its places, and where that differs."),
     ] = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
@@ -93,9 +95,8 @@ def _remote(root: Path, config: Config, wanted: str | None) -> tuple[Overview | 
 
 
 def _live(root: Path, config: Config, wanted: str | None) -> list[Live]:
-    """What runs on this machine, of every environment that was deployed here or is assigned."""
-    from gitops.cli.deploy import parts
-    from gitops.deploy import live
+    """What runs at the places of every environment that was deployed or is assigned."""
+    from gitops.cli import places
     from gitops.promote import world as worlds
 
     found: list[Live] = []
@@ -106,18 +107,33 @@ def _live(root: Path, config: Config, wanted: str | None) -> list[Live]:
         screen.say(f"only what this machine knows: {error.message}")
     for environment in config.environments:
         try:
-            source, state, target = parts(root, config, environment.name, wanted, None)
+            setting = places.setting(root, config, environment.name, wanted)
         except GitopsError:  # no remote: nothing was ever deployed
             break
-        desired = None
-        try:
-            desired = source.by(world) if world else None
-        except GitopsError as error:
-            if state.plan() is not None:
-                screen.say(f"{environment.name}: {error.message}")
-        if desired is not None or state.plan() is not None:
-            found += live.look(environment.name, desired, state, target)
+        for kind in setting.kinds():
+            found += _live_at(setting, kind, world)
     return found
+
+
+def _live_at(setting: Setting, kind: str, world: World | None) -> list[Live]:
+    """What runs at the environment's place of one kind."""
+    from gitops.deploy import live
+
+    state = setting.state(kind)
+    target = setting.target(kind, state)
+    desired = None
+    try:
+        target.recall()
+    except ToolError as error:
+        screen.say(f"{setting.environment}: only what this machine knows: {error.message}")
+    try:
+        desired = setting.source(kind).by(world) if world else None
+    except GitopsError as error:
+        if state.plan() is not None:
+            screen.say(f"{setting.environment}: {error.message}")
+    if desired is None and state.plan() is None:
+        return []
+    return live.look(setting.environment, desired, state, target)
 
 
 # ---------------------------------------------------------------- what a person sees
@@ -125,7 +141,7 @@ def _live(root: Path, config: Config, wanted: str | None) -> list[Live]:
 
 def _show_live(running: list[Live]) -> None:
     screen.out()
-    screen.out(screen.style("on this machine", "bold") + ("" if running else ": nothing"))
+    screen.out(screen.style("live", "bold") + ("" if running else ": nothing"))
     if not running:
         return
     rows = []

@@ -91,6 +91,15 @@ def _under(under: Under, served: Served) -> Decision:
 # ---------------------------------------------------------------- the plan's next form
 
 
+def serve_of(wanted: Wanted | None) -> dict[str, Any]:
+    """How the plan says that a model answers, whichever version does.
+
+    Code is each variant's own, and so not among what both have in common.
+    """
+    own = {"script": None, "workdir": None}
+    return wanted.serve.model_dump(mode="json") | own if wanted else {}
+
+
 def shown(under: Under) -> str:
     """Where a rollout is, in words."""
     if under.phase == "undoing":

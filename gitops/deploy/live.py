@@ -1,25 +1,25 @@
-"""What is declared against what runs here: nothing is changed, only looked at."""
+"""What is declared against what runs at a place: nothing is changed, only looked at."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from gitops.deploy import decide
-from gitops.deploy.ask import Endpoint
-from gitops.deploy.local import Local
 from gitops.deploy.model import Desired, Observed, Served, Under
 from gitops.deploy.state import State, digest_of
+from gitops.deploy.target import Target
 
 
 @dataclass(frozen=True)
 class Live:
-    """A model of an environment on this machine; None and "": nothing of it runs here.
+    """A model of an environment at its place; None and "": nothing of it runs there.
 
     `assigned` and `runs` are releases, `package` the digest of what runs, `rollout` where one under
     way is. `drift` says in what it isn't as declared: `gitops deploy ENV` heals that.
     """
 
     environment: str
+    target: str
     model: str
     assigned: str | None
     runs: str | None
@@ -31,19 +31,21 @@ class Live:
     drift: tuple[str, ...]
 
 
-def look(environment: str, desired: Desired | None, state: State, target: Local) -> list[Live]:
+def look(environment: str, desired: Desired | None, state: State, target: Target) -> list[Live]:
     """Every model that is declared or served; `desired` None: the remote can't say."""
     plan = state.plan()
     served = dict(plan.models) if plan else {}
-    observed, healthy = target.observe(), target.ready()
+    observed, healthy, endpoint = target.observe(), target.ready(), target.listening()
+    if desired:
+        target.place(desired)
     declared = {name: one.release for name, one in desired.models.items()} if desired else {}
     found = []
     for model in sorted(served.keys() | declared.keys()):
         here, assigned = served.get(model), declared.get(model)
         under = state.under_way().get(model)
         drift = [*_down(observed, healthy, plan.generation if plan else None)] if here else []
-        if here and desired and Endpoint(*desired.listen) != target.endpoint:
-            drift.append(f"it is declared to answer at {Endpoint(*desired.listen).url}")
+        if here and target.listening() != endpoint:
+            drift.append(f"it is declared to answer at {target.listening()}")
         if desired is not None:
             drift += _apart(assigned.package if assigned else "", here, under)
         if here is not None:
@@ -51,12 +53,13 @@ def look(environment: str, desired: Desired | None, state: State, target: Local)
         found.append(
             Live(
                 environment=environment,
+                target=target.kind,
                 model=model,
                 assigned=assigned.name if assigned else None,
                 runs=here.champion.release if here and healthy else None,
                 package=here.champion.package if here and healthy else None,
                 generation=observed.generation,
-                endpoint=target.endpoint.url,
+                endpoint=endpoint,
                 healthy=healthy,
                 rollout=f"{under.release.name}: {decide.shown(under)}" if under else "",
                 drift=tuple(drift),
@@ -66,7 +69,7 @@ def look(environment: str, desired: Desired | None, state: State, target: Local)
 
 
 def _down(observed: Observed, healthy: bool, wanted: int | None) -> list[str]:
-    if observed.pid is None:
+    if not observed.runs:
         return ["the endpoint is down: no server runs"]
     if not healthy:
         return ["the endpoint is down: it isn't ready"]

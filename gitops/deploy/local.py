@@ -19,7 +19,7 @@ from typing import Any
 
 from gitops import __version__, proc
 from gitops.deploy.ask import Answer, Endpoint
-from gitops.deploy.model import Observed, Plan
+from gitops.deploy.model import Desired, Observed, Plan
 from gitops.deploy.state import State
 from gitops.errors import EvidenceError, ToolError, Where
 from gitops.proc import Started
@@ -40,9 +40,13 @@ class Local:
     endpoint: Endpoint
     workers: int | None
     say: Callable[[str], None]
+    kind: str = "local"
 
-    def place(self, listen: tuple[str, int]) -> None:
-        self.endpoint = Endpoint(*listen)
+    def recall(self) -> None:
+        """The state folder is on this machine already."""
+
+    def place(self, desired: Desired) -> None:
+        self.endpoint = Endpoint(*desired.listen)
 
     def listening(self) -> str:
         return self.endpoint.url
@@ -54,12 +58,15 @@ class Local:
         errors = [str(one["error"]) for one in known.values() if one.get("error")]
         generations = set(served.values())
         return Observed(
-            pid=server.pid if server else None,
+            runs=server is not None,
             fits=self._fits(started),
             generation=generations.pop() if server and len(generations) == 1 else None,
-            workers=served,
+            workers={str(pid): one for pid, one in served.items()},
             error=errors[0] if errors else "",
         )
+
+    def documents(self, plan: Plan) -> Mapping[str, str]:
+        return {self.state.plan_file.name: json.dumps(plan.as_json(), indent=1) + "\n"}
 
     def apply(self, plan: Plan) -> None:
         self.state.put_plan(plan)
@@ -107,6 +114,9 @@ class Local:
             kind: {path.name: path.stat().st_size for path in folder.glob("*.jsonl")}
             for kind, folder in folders.items()
         }
+
+    def collect(self, model: str) -> None:
+        """The server writes its log into the state folder already."""
 
     def stop(self) -> bool:
         server = self._server()

@@ -64,8 +64,9 @@ class Desired:
     """What the environment should be by its branch and the registry.
 
     `held` says why it is held (""; it isn't). `faults` are models whose assignment can't be used,
-    and why; those keep running what they run. `notes` are worth a word. `kinds` maps each model to
-    the kind of target that gitops.yaml names.
+    and why; those keep running what they run. `notes` are worth a word. `kinds` maps each model of
+    gitops.yaml to its kind of target; `models` and `faults` are those of one kind. `tip` is the
+    branch's commit.
     """
 
     project: str
@@ -77,6 +78,7 @@ class Desired:
     kinds: Mapping[str, str]
     faults: Mapping[str, GitopsError] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    tip: str = ""
 
 
 class Source(Protocol):
@@ -207,17 +209,17 @@ def variants_of(plan: Plan | None) -> list[Variant]:
 
 @dataclass(frozen=True)
 class Observed:
-    """What runs: `pid` None if no server does; `generation` what all workers serve, else None.
+    """What `runs`, if anything does; `generation` is what all workers serve, else None.
 
     `fits`: it was started as it should be now (address, workers, version of the tool). `workers`
-    maps each live worker to the generation that it serves. `error` is why one of them doesn't serve
-    what it should.
+    maps each live worker (process or pod) to the generation that it serves. `error` is why one of
+    them doesn't serve what it should.
     """
 
-    pid: int | None
+    runs: bool
     fits: bool
     generation: int | None
-    workers: Mapping[int, int]
+    workers: Mapping[str, int]
     error: str = ""
 
 

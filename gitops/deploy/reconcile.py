@@ -90,7 +90,7 @@ class Reconciler:
             ConfigError: the environment is for a target that isn't there.
         """
         target.require_known(desired)
-        self.target.place(desired.listen)
+        self.target.place(desired)
         self.faults.clear()
         self.faults.update(desired.faults)
         for note in desired.notes:
@@ -126,9 +126,7 @@ class Reconciler:
         plan = self.state.plan()
         served = plan.models.get(model) if plan else None
         under = self.state.under_way().get(model)
-        # Code is each variant's own, and so not among what both have in common.
-        own = {"script": None, "workdir": None}
-        serve = wanted.serve.model_dump(mode="json") | own if wanted else {}
+        serve = decide.serve_of(wanted)
         found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
         if under and found.gone:
             self._end(under, found.gone)
@@ -203,11 +201,17 @@ class Reconciler:
         served = decide.loaded(served, variant, serve)
         self.apply(release.model, served)
         self._test(self.target, wanted, variant)
-        self.judge(release.model, under)  # can it be judged at all? Better now than with traffic
+        self.verdict(release.model, under)  # can it be judged at all? Better now than with traffic
         under = replace(under, phase="stepping", since=self.target.mark(release.model))
         self.state.put_under_way(release.model, under)
         self.apply(release.model, decide.stepped(served, under))
         self.say(f"{release.name}: {decide.shown(under)}")
+
+    def verdict(self, model: str, under: Under) -> Verdict:
+        """On all that the challenger's traffic has shown up to now. Raises as `judge`, and
+        ToolError if the place's log can't be had."""
+        self.target.collect(model)
+        return self.judge(model, under)
 
     def running(self, release: Release, started: str, replaces: str) -> None:
         """It answers everybody: say so, and record it."""
@@ -221,7 +225,7 @@ class Reconciler:
         self.book.note(
             happened,
             release,
-            endpoint=self.target.listening(),
+            target=(self.target.kind, self.target.listening()),
             by=self.source.who(),
             started=started,
             replaces=replaces,
@@ -294,13 +298,17 @@ class Reconciler:
 
     def _laid_out(self, wanted: Wanted) -> Variant:
         """The package, and where it needs them the release's files, on this disk, proven."""
+        variant = self.variant(wanted)
+        self._keep(variant)
+        return variant
+
+    def variant(self, wanted: Wanted) -> Variant:
+        """Where a release has its place in the state folder, whether it is there or not."""
         release = wanted.release
         files = str(self.state.checkout(release.commit))
         code = Code(files, wanted.serve.script) if wanted.code else None
         folder = str(self.state.package(release.package))
-        variant = Variant(release.name, release.assignment, folder, release.package, code)
-        self._keep(variant)
-        return variant
+        return Variant(release.name, release.assignment, folder, release.package, code)
 
     def _mend(self, plan: Plan | None) -> dict[Variant, GitopsError]:
         """What the plan names is here, and as it was; else why it can't be."""

@@ -23,13 +23,14 @@ def document(
     release: Release,
     *,
     environment: str,
-    endpoint: str,
+    target: tuple[str, str],
     by: str,
     started: str,
     replaces: str = "",
     why: str = "",
 ) -> Json:
-    """A record; `replaces` is the digest of the package that ran before, `why` a failure's reason.
+    """A record; `target` is kind and address, `replaces` the digest of the package that ran before,
+    `why` a failure's reason.
 
     Raises:
         EvidenceError: it breaks the contract.
@@ -38,7 +39,7 @@ def document(
         "version": 1,
         "model": release.model,
         "environment": environment,
-        "target": {"kind": "local", "endpoint": endpoint},
+        "target": {"kind": target[0], "endpoint": target[1]},
         "release": release.name,
         "assignment": release.assignment,
         "revision": {"commit": release.commit, "tree": release.tree},

@@ -1,4 +1,4 @@
-"""The reconciler at work: once, until the verdict, or for ever."""
+"""The reconciler of one place at work: a look at a time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from gitops.deploy.model import Desired
 from gitops.deploy.reconcile import Reconciler
 from gitops.deploy.state import State
 from gitops.deploy.traffic import Progress, Traffic
-from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError
+from gitops.errors import EvidenceError, GitopsError, ToolError
 
 Json = dict[str, Any]
 _PROGRESS = "progress.json"
@@ -64,6 +64,7 @@ class Watcher:
             ToolError: the remote can't be read; what the state folder says runs even so.
             GitopsError: as `Source.desired`, `Reconciler.reconcile`.
         """
+        self.reconciler.target.recall()
         healed = self._healed()
         try:
             self.desired = self.reconciler.source.desired()
@@ -104,32 +105,18 @@ class Watcher:
             self.tick()  # the traffic is judged even so
             raise
         self.tick()
-        return self._sent()
+        return self.sent()
 
-    def until_verdict(self, timeout: float | None) -> bool:
-        """Until no rollout is under way, or it can't go on; whether all records could be pushed.
+    def proceed(self) -> None:
+        """One more look on the way to a verdict; a remote that doesn't answer is only said."""
+        try:
+            self._again()
+        except ToolError as error:
+            self._tell({self.reconciler.names[1]: error.message})
+        self.tick()
+        self._send()
 
-        Raises:
-            AnswerNo: `timeout` seconds are over before.
-        """
-        deadline = time.monotonic() + timeout if timeout is not None else None
-        self.once()
-        while self._waits():
-            if deadline is not None and time.monotonic() > deadline:
-                raise AnswerNo(
-                    f"no verdict within {timeout:g} seconds: the rollout stands where it is",
-                    fix="gitops deploy goes on with it; gitops deploy --watch shows what it needs",
-                )
-            time.sleep(TICK)
-            try:
-                self._again()
-            except ToolError as error:
-                self._tell({self.reconciler.names[1]: error.message})
-            self.tick()
-            self._send()
-        return self._sent()
-
-    def _waits(self) -> bool:
+    def waits(self) -> bool:
         """Whether a rollout is under way that waiting may bring forward."""
         for model, under in self.reconciler.state.under_way().items():
             if model not in self.reconciler.faults:
@@ -138,18 +125,16 @@ class Watcher:
                 return True
         return False
 
-    def follow(self) -> None:
-        """For ever: whatever fails is said once, and tried again."""
-        while True:
-            said = {}
-            for work in (self._again, self.tick, self._send):
-                try:
-                    work()
-                except GitopsError as error:
-                    said[self.reconciler.names[1]] = error.message
-            faults = self.reconciler.faults.items()
-            self._tell(said | {model: fault.message for model, fault in faults})
-            time.sleep(TICK)
+    def turn(self) -> None:
+        """One look of those that go on for ever: whatever fails is said once, and tried again."""
+        said = {}
+        for work in (self._again, self.tick, self._send):
+            try:
+                work()
+            except GitopsError as error:
+                said[self.reconciler.names[1]] = error.message
+        faults = self.reconciler.faults.items()
+        self._tell(said | {model: fault.message for model, fault in faults})
 
     def standings(self) -> list[Standing]:
         """Every model that is served, or should be."""
@@ -194,6 +179,7 @@ class Watcher:
 
         One that doesn't answer is asked less often: it may take minutes to say nothing.
         """
+        self.reconciler.target.recall()
         self._healed()
         if time.monotonic() < self.due:
             return
@@ -213,8 +199,9 @@ class Watcher:
 
     def _send(self) -> None:
         """Push records that wait, unless that has just failed."""
-        if time.monotonic() >= self.sendable and not self._sent():
+        if time.monotonic() >= self.sendable and not self.sent():
             self.sendable = time.monotonic() + LONGEST
 
-    def _sent(self) -> bool:
+    def sent(self) -> bool:
+        """Push the records that wait; whether all could be."""
         return self.reconciler.book.send(self.reconciler.source, self.reconciler.say)

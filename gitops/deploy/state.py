@@ -12,9 +12,9 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
 Json = dict[str, Any]
+DOCUMENTS = ("serving.json", "rollout.json", "deployed.json")
 _RESERVE, _ROOM = ".reserve", 1 << 16  # bytes that are given up when the disk is full
 
 
@@ -36,9 +37,13 @@ def home() -> Path:
 
 @dataclass(frozen=True)
 class State:
-    """The state folder of an environment."""
+    """The state folder of an environment.
+
+    `keep` takes the text of a document (its name in DOCUMENTS) to where it outlives this machine.
+    """
 
     folder: Path
+    keep: Callable[[str, str], None] | None = field(default=None, compare=False)
 
     @property
     def plan_file(self) -> Path:
@@ -105,17 +110,23 @@ class State:
         """Put a JSON file in place of what was there, on the disk when this returns.
 
         Raises:
-            ToolError: the disk is full, or the folder can't be written.
+            ToolError: the disk is full, or the folder can't be written; or as `keep`.
         """
-        path = self.folder / name
         text = json.dumps(document, indent=1, allow_nan=False)
+        if self.keep is not None and name in DOCUMENTS:
+            self.keep(name, text)  # first: a place that refuses it leaves all as it was
+        self.recalled(name, text)
+
+    def recalled(self, name: str, text: str) -> None:
+        """Put a document here as the place keeps it. Raises as `write`."""
+        path = self.folder / name
         try:
             _put(path, text)
         except OSError as error:
             reserve = self.folder / _RESERVE
             if reserve.exists():  # the way back to the champion must not need room that isn't there
                 reserve.unlink()
-                self.write(name, document)
+                self.recalled(name, text)
                 return
             raise ToolError(
                 f"can't write {path}: {error.strerror or error}",
@@ -160,10 +171,11 @@ class State:
             one.unlink(missing_ok=True)
 
 
-def of(project: str, url: str, environment: str) -> State:
-    """The state of an environment of the repository that is at `url`."""
+def of(project: str, url: str, environment: str, kind: str = "local") -> State:
+    """The state of an environment's place of one kind, of the repository that is at `url`."""
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-    return State(home() / f"{project}-{digest}" / environment)
+    name = environment if kind == "local" else f"{environment}.{kind}"
+    return State(home() / f"{project}-{digest}" / name)
 
 
 def digest_of(folder: Path) -> str:

@@ -59,7 +59,7 @@ class Traffic:
         if served.champion.package == under.release.package:
             self._promoted(model, under)  # killed before it was said
             return ""
-        verdict = self.reconciler.judge(model, under)
+        verdict = self.reconciler.verdict(model, under)
         if verdict.state in ("rollback", "unusable"):
             return self._undo(model, under, served, verdict.why)
         if served.challenger is None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from gitops import __version__, config, git, pipelines
 from gitops.errors import ConfigError, GitopsError, Where
-from gitops.scaffold import generator, infrastructure, migrate, paths, usable, vendor
+from gitops.scaffold import generator, infrastructure, migrate, paths, targets, usable, vendor
 from gitops.scaffold import lock as locks
 from gitops.scaffold import models as added
 from gitops.scaffold import overlay as overlays
@@ -118,6 +118,7 @@ def build(
     models = {name: own for name, own in (models or {}).items() if name in folders}
     files += added.rendered(context, models, folders)
     files += infrastructure.rendered(declared)
+    files += targets.rendered(declared)
     files += _vendored(root, tool_of)
     for one in generators:
         if one.source.startswith(overlays.FOLDER):

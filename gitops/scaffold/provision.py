@@ -1,4 +1,5 @@
-"""`gitops add infrastructure`: declared in gitops.yaml, and what that needs written."""
+"""`gitops add infrastructure`, `gitops add target`: declared in gitops.yaml, and what that needs
+written."""
 
 from __future__ import annotations
 
@@ -31,15 +32,33 @@ def add(root: Path, settings: Mapping[str, str]) -> Declared:
         AnswerNo: the repository isn't in sync.
         ConfigError: what would be declared can't be; gitops.yaml is as it was.
     """
+    path = root / config.FILE
+    data = yamlfile.read(path).data.get("infrastructure")
+    return _declare(root, {("infrastructure",): _wanted(data, settings, path)})
+
+
+def target(root: Path, kind: str, model: str | None) -> Declared:
+    """Let a model (None: the only one) be deployed to a kind of target, and write what it needs.
+
+    Raises:
+        UsageError: there's no such model, or several to choose from.
+        AnswerNo, ConfigError: as `add`.
+    """
+    name, declared = config.load(root).model(model)
+    if declared.deploy.target == kind:
+        return _declare(root, {})
+    return _declare(root, {("models", name, "deploy", "target"): kind})
+
+
+def _declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
+    """Change gitops.yaml, and bring the files up to date; all of it or nothing."""
     if sync.survey(root).changes:
         raise AnswerNo(
-            "the repository isn't in sync, so what infrastructure adds can't be told apart",
+            "the repository isn't in sync, so what this adds can't be told apart",
             fix="gitops sync, commit, then say it again",
         )
     path = root / config.FILE
     before = path.read_bytes()
-    data = yamlfile.read(path).data.get("infrastructure")
-    change: dict[yamlfile.Place, object] = {("infrastructure",): _wanted(data, settings, path)}
     config.parse(yamledit.apply(before.decode(), path, change).encode(), path)
     if not yamlfile.edit(path, change):
         return Declared((), ())

@@ -22,6 +22,7 @@ STAGES = (
     "deploy",
     "setup",
     "infra",
+    "image",
 )
 EDGES = (
     "errors",

@@ -33,7 +33,7 @@ def test_a_target_that_is_not_there_yet_is_no_silent_success(kind: str) -> None:
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:
     target = Local(State(tmp_path), Endpoint("127.0.0.1", 1), None, print)
     found = target.observe()
-    assert (found.pid, found.generation, found.workers) == (None, None, {})
+    assert (found.runs, found.generation, found.workers) == (False, None, {})
     assert not target.stop()
     assert not target.ready()
     assert local.remembered(target.state) is None

@@ -1,0 +1,111 @@
+"""The places that models are deployed to: what the target of each kind is made with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitops.cli import screen
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from gitops.cli import watching
+    from gitops.cli.hands_deploy import Remote
+    from gitops.config import Config
+    from gitops.deploy.local import Local
+    from gitops.deploy.run import Watcher
+    from gitops.deploy.state import State
+    from gitops.deploy.target import Target
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What is deployed from where: `remote` is the git remote's name.
+
+    `workers`: processes that answer on this machine (None: as before).
+    """
+
+    root: Path
+    config: Config
+    environment: str
+    remote: str
+    workers: int | None = None
+    say: Callable[[str], None] = screen.say
+
+    def state(self, kind: str) -> State:
+        """The state folder of the environment's place of one kind."""
+        from gitops.deploy import state
+        from gitops.git import remote
+
+        url = remote.place(self.root, self.remote)
+        return state.of(self.config.project, url, self.environment, kind)
+
+    def source(self, kind: str) -> Remote:
+        """The remote's word for the models of one kind."""
+        from gitops.cli.hands_deploy import Remote
+
+        return Remote(self.root, self.config, self.environment, self.remote, kind)
+
+    def target(self, kind: str, state: State) -> Target:
+        """The target of one kind; nothing of it is asked or changed yet."""
+        return _MAKERS[kind](self, state)
+
+    def kinds(self) -> list[str]:
+        """The kinds that are used: by gitops.yaml here, or by what still runs.
+
+        The branch may name more: those are known when it has been read.
+        """
+        from gitops.deploy.target import KINDS
+
+        declared: set[str] = {one.deploy.target for one in self.config.models.values()}
+        declared |= self.config.targets.model_fields_set
+        plans = {kind: self.state(kind).plan() for kind in KINDS}
+        running = {kind for kind, plan in plans.items() if plan and plan.models}
+        return [kind for kind in KINDS if kind in declared | running] or [KINDS[0]]
+
+    def watcher(self, kind: str, show: watching.Show, state: State, patience: float) -> Watcher:
+        """The reconciler of one kind's place, over its life."""
+        from gitops.cli.evidence import Evidence
+        from gitops.deploy.book import Book
+        from gitops.deploy.reconcile import Reconciler
+        from gitops.deploy.run import Watcher
+        from gitops.deploy.traffic import Traffic
+
+        source, target = self.source(kind), self.target(kind, state)
+        names = (self.config.project, self.environment)
+        book, judge = Book(state, self.environment), Evidence(state).judge
+        reconciler = Reconciler(names, state, target, source, book, judge, self.say, patience)
+        return Watcher(reconciler, Traffic(reconciler), show)
+
+
+def setting(
+    root: Path,
+    config: Config,
+    environment: str,
+    remote: str | None,
+    workers: int | None = None,
+    say: Callable[[str], None] = screen.say,
+) -> Setting:
+    """What `gitops deploy` works with.
+
+    Raises:
+        ConfigError, UsageError: which remote is meant isn't clear.
+    """
+    from gitops.git import remote as remotes
+
+    return Setting(root, config, environment, remotes.choose(root, remote), workers, say)
+
+
+def _local(setting: Setting, state: State) -> Local:
+    from gitops.deploy import local
+    from gitops.deploy.ask import Endpoint
+
+    endpoint = local.remembered(state) or Endpoint(*setting.config.listen(setting.environment))
+    return local.Local(state, endpoint, setting.workers, setting.say)
+
+
+_MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {
+    "local": _local,
+}

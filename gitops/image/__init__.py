@@ -1,0 +1,1 @@
+"""From a proven package to an image in a registry, named by its digest."""

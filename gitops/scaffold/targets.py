@@ -1,0 +1,57 @@
+"""deploy/: what the targets of gitops.yaml's models need, as files of the user's.
+
+As with infrastructure/, gitops.yaml says which, so the generators are in no lock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from pathlib import PurePosixPath
+from typing import TYPE_CHECKING
+
+from gitops.scaffold import generator
+from gitops.scaffold.render import Rendered, render
+
+if TYPE_CHECKING:
+    from gitops.config import Config, Environment
+
+Context = Mapping[str, object]
+
+
+def rendered(declared: Config) -> Iterable[Rendered]:
+    """The image's files if a model is deployed elsewhere than to a machine, and those of each kind
+    of target that a model has, for every environment that something is deployed to.
+
+    No digest, version or share stands in them: a promotion proves trees, so these come from the
+    plan when it is applied.
+
+    Raises:
+        ConfigError: as `render`.
+    """
+    used = {one.deploy.target for one in declared.models.values()} - {"local"}
+    if not used:
+        return ()
+    shared = {
+        "project": declared.project,
+        "environments": [one.name for one in environments(declared)],
+    }
+    files = list(render([generator.load("image")], shared))
+    for kind in sorted(used & _GENERATORS.keys()):
+        name, context = _GENERATORS[kind]
+        made = [generator.load(name)]
+        models = [name for name, one in declared.models.items() if one.deploy.target == kind]
+        for one in environments(declared):
+            own = {"environment": one.name, "models": models, **context(declared, one)}
+            files += render(made, {**shared, **own})
+    once = {file.path: replace(file, generator="gitops") for file in files}
+    return [once[path] for path in sorted(once, key=PurePosixPath)]
+
+
+def environments(declared: Config) -> tuple[Environment, ...]:
+    """Those that something can be deployed to: nothing is ever assigned to the first."""
+    return declared.environments[1:]
+
+
+# What renders a kind's files, and what its templates see of an environment beside the rest.
+_GENERATORS: Mapping[str, tuple[str, Callable[[Config, Environment], Context]]] = {}
