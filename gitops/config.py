@@ -328,6 +328,8 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
     )
     if not problems and config.infrastructure is not None:
         problems = config_checks.infrastructure(config)
+    if not problems:
+        problems = list(config_checks.iotedge(config))
     if problems:
         raise config_checks.error(document, problems)
     return config

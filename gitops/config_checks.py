@@ -170,6 +170,42 @@ def infrastructure(config: Config) -> list[Problem]:
     return found[:1]
 
 
+def iotedge(config: Config) -> Iterator[Problem]:
+    """Why devices can't run models as a file says that is right otherwise."""
+    hubs, declared = config.targets.iotedge.hubs, config.infrastructure
+    place: Place = ("targets", "iotedge", "hubs")
+    environments = [one.name for one in config.environments]
+    for name in hubs:
+        if name not in environments:
+            text = f"{dotted(place)}: there's no environment {shown(name)}"
+            fix = f"write one of {', '.join(environments)}"
+            yield Problem((*place, name), text, fix, key=True)
+    provisioned = declared is not None and declared.components.iot is not None
+    if hubs and provisioned:
+        text = f"{dotted(place)}: infrastructure.components.iot provisions the hubs"
+        yield Problem(place, text, "remove one of the two")
+    models = [name for name, one in config.models.items() if one.deploy.target == "iotedge"]
+    # Nothing is ever assigned to the first environment.
+    for at, each in enumerate(config.environments[1:] if models else (), start=1):
+        target: Place = ("models", models[0], "deploy", "target")
+        if not provisioned and each.name not in hubs:
+            fix = f"targets: {{iotedge: {{hubs: {{{each.name}: NAME}}}}}}"
+            yield Problem(
+                target,
+                f"{dotted(target)} is iotedge, but no IoT hub is known for {each.name}",
+                f"declare `iot: {{}}` under infrastructure.components, or write {fix}",
+            )
+        if each.rollout.steps:
+            steps: Place = ("environments", at, "rollout", "steps")
+            yield Problem(
+                steps,
+                f"{dotted(steps)}: a device runs one version, and what it answers isn't brought"
+                f" here, so a share of requests can't be judged (models.{models[0]} is iotedge)",
+                "remove steps; let an environment with a target condition of its own, as"
+                " tags.environment='canary', come before this one",
+            )
+
+
 def _environments(environments: Mapping[int, Environment]) -> Iterator[Problem]:
     names: dict[str, int] = {}
     branches: dict[str, int] = {}

@@ -8,6 +8,7 @@ from pydantic import Field
 
 from gitops import config_values as values
 from gitops.config_base import Frozen
+from gitops.config_iotedge import IotEdgeTarget
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
@@ -37,3 +38,4 @@ class Targets(Frozen):
         default=None,
         description="Where images of models are kept; by default the registry that is provisioned.",
     )
+    iotedge: IotEdgeTarget = IotEdgeTarget()

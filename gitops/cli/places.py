@@ -106,6 +106,42 @@ def _local(setting: Setting, state: State) -> Local:
     return local.Local(state, endpoint, setting.workers, setting.say)
 
 
+def _iotedge(setting: Setting, state: State) -> Target:
+    from gitops import cloudnames, git
+    from gitops.cli import hands_image
+    from gitops.deploy.ask import Endpoint
+    from gitops.deploy.iotedge.hub import Hub
+    from gitops.deploy.iotedge.target import IotEdge
+    from gitops.deploy.local import Local
+    from gitops.errors import ConfigError
+
+    config, environment = setting.config, setting.environment
+    hub = cloudnames.iot_hub(config, environment)
+    if hub is None:
+        raise ConfigError(
+            f"no IoT hub is known for {environment}",
+            fix="declare `iot: {}` under infrastructure.components, or targets.iotedge.hubs",
+        )
+
+    def files(commit: str) -> dict[str, str]:
+        at, top = git.snapshot(setting.root, commit), f"deploy/iotedge/{environment}/"
+        names = [name for name in at.files if name.startswith(top) and name.endswith(".json")]
+        found = at.read(names).items()
+        return {name.removeprefix(top): raw.decode("utf-8", "replace") for name, raw in found}
+
+    return IotEdge(
+        state=state,
+        hub=Hub(hub, f"{config.project}/{environment}"),
+        names=(config.project, environment),
+        images=lambda commit: hands_image.Images(setting.root, config, commit, setting.say),
+        named=lambda variant: hands_image.named(config, variant),
+        files=files,
+        beside=lambda there: Local(there, Endpoint("127.0.0.1", 0), 1, setting.say),
+        say=setting.say,
+    )
+
+
 _MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {
     "local": _local,
+    "iotedge": _iotedge,
 }

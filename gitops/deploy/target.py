@@ -15,7 +15,7 @@ from gitops.errors import ConfigError
 
 Json = dict[str, Any]
 # The kinds of places that models can be deployed to; cli/places.py makes a target of each.
-KINDS: tuple[str, ...] = ("local",)
+KINDS: tuple[str, ...] = ("local", "iotedge")
 
 # The image of a variant, as registry/name@sha256:...; where the registry hasn't it yet, it is built
 # from the proven package and pushed. Raises EvidenceError (it can't be built) or ToolError.

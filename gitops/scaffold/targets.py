@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops.scaffold import generator
+from gitops.scaffold import generator, iotedge
 from gitops.scaffold.render import Rendered, render
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ def rendered(declared: Config) -> Iterable[Rendered]:
         made = [generator.load(name)]
         models = [name for name, one in declared.models.items() if one.deploy.target == kind]
         for one in environments(declared):
-            own = {"environment": one.name, "models": models, **context(declared, one)}
-            files += render(made, {**shared, **own})
+            found = context(declared, one)
+            for several in [found] if isinstance(found, Mapping) else found:
+                own = {"environment": one.name, "models": models, **several}
+                files += render(made, {**shared, **own})
     once = {file.path: replace(file, generator="gitops") for file in files}
     return [once[path] for path in sorted(once, key=PurePosixPath)]
 
@@ -53,5 +55,10 @@ def environments(declared: Config) -> tuple[Environment, ...]:
     return declared.environments[1:]
 
 
-# What renders a kind's files, and what its templates see of an environment beside the rest.
-_GENERATORS: Mapping[str, tuple[str, Callable[[Config, Environment], Context]]] = {}
+# What renders a kind's files, and what its templates see of an environment beside the rest; a kind
+# with files for each model has a context for each.
+_GENERATORS: Mapping[
+    str, tuple[str, Callable[[Config, Environment], Context | Iterable[Context]]]
+] = {
+    "iotedge": ("iotedge", iotedge.contexts),
+}

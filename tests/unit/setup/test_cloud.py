@@ -23,8 +23,8 @@ from gitops.setup import azure as setup_azure
 from gitops.setup import cloud, run, tools, wishes
 from gitops.setup.cloud import Token
 from gitops.setup.rights import Right, identities, rights
-from tests import az
-from tests.az import SUBSCRIPTION, Az, World
+from tests import az_world as az
+from tests.az_world import SUBSCRIPTION, Az, World
 from tests.unit.setup.conftest import OnAzure, OnGitHub, configured
 
 HEAD = """\

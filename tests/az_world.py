@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import stat
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 
 Json = dict[str, Any]
 Options = Mapping[str, str]
-FLAGS = {"--all", "--only-show-errors", "--layered", "--yes", "--no-patch"}
+FLAGS = {"--all", "--only-show-errors", "--layered"}
 TENANT = "11111111-1111-1111-1111-111111111111"
 SUBSCRIPTION = "0a0a0a0a-0000-0000-0000-0123456789ab"
 AUDIENCE = "api://AzureADTokenExchange"
@@ -47,7 +48,7 @@ class World:
     identities: dict[str, list[str]] = field(default_factory=dict)  # group -> names
     credentials: dict[str, list[Json]] = field(default_factory=dict)  # identity, or client id
     roles: list[Json] = field(default_factory=list)
-    hubs: dict[str, dict[str, Json]] = field(default_factory=dict)  # hub -> deployments by id
+    hubs: dict[str, Json] = field(default_factory=dict)  # name -> deployments and devices, by id
 
     def save(self, path: Path) -> None:
         half = path.with_suffix(".half")
@@ -202,6 +203,170 @@ def _roles(world: World, options: Options) -> object:
         }
         for number, one in enumerate(world.roles)
     ]
+
+
+# ---------------------------------------------------------------- IoT Edge
+# A device: `tags`, whether it is `online`, and the `images` that it can run. What an online device
+# reports is what the hub's deployments come to: the base of the highest priority that it fits, and
+# of each module the layer of the highest priority, if that is higher than the base's.
+
+_AGENT = "$edgeAgent"
+_MODULE = "properties.desired.modules."
+_HUB = "--hub-name"
+
+
+def hub(*devices: tuple[str, str], images: str = "") -> Json:
+    """A hub with these devices (name, tag `environment`), online; `images`: what they can't run."""
+    made = {
+        name: {"tags": {"environment": tag}, "online": True, "broken": images.split()}
+        for name, tag in devices
+    }
+    return {"deployments": {}, "devices": made}
+
+
+def _hub(world: World, options: Options) -> Json:
+    found: Json | None = world.hubs.get(options[_HUB])
+    if found is None:
+        raise Refused(3, f"Cannot find IoT Hub {options[_HUB]} in the current subscription.")
+    return found
+
+
+def _deployment(world: World, options: Options) -> Json:
+    found: Json | None = _hub(world, options)["deployments"].get(options["--deployment-id"])
+    if found is None:
+        raise Refused(3, "{'Message': 'ErrorCode:ConfigurationNotFound'}")
+    return found
+
+
+def _fits(device: Json, condition: str) -> bool:
+    """`tags.environment='x'`, and several of them joined by AND."""
+    for part in re.split(r"\s+and\s+", condition.strip(), flags=re.I):
+        found = re.fullmatch(r"tags\.(\w+)\s*=\s*'([^']*)'", part)
+        if found is None:
+            raise Refused(1, f"{{'Message': 'ErrorCode:ArgumentInvalid; {condition}'}}")
+        if device["tags"].get(found[1]) != found[2]:
+            return False
+    return True
+
+
+def reported(hub: Json, device: Json) -> dict[str, str]:
+    """The images that a device is told to run, by module; none without a base."""
+    fitting = [one for one in hub["deployments"].values() if _fits(device, one["targetCondition"])]
+    fitting.sort(key=lambda one: one["priority"])
+    agents = [(one["priority"], one["content"]["modulesContent"][_AGENT]) for one in fitting]
+    bases = [each for each in agents if "properties.desired" in each[1]]
+    if not bases:
+        return {}
+    floor, base = bases[-1]
+    modules = base["properties.desired"]["modules"]
+    found = {name: one["settings"]["image"] for name, one in modules.items()}
+    for priority, agent in agents:
+        for key, module in agent.items() if priority > floor else ():
+            if key.startswith(_MODULE):
+                found[key.removeprefix(_MODULE)] = module["settings"]["image"]
+    return found
+
+
+@command("iot edge deployment list", _HUB)
+def _list(world: World, options: Options) -> object:
+    return list(_hub(world, options)["deployments"].values())
+
+
+@command(
+    "iot edge deployment create",
+    "--deployment-id --hub-name --content",
+    "--labels --target-condition --priority --metrics --layered",
+)
+def _create(world: World, options: Options) -> object:
+    here, id = _hub(world, options)["deployments"], options["--deployment-id"]
+    if not re.fullmatch(r"[a-z0-9\-+%_*!']{1,128}", id):
+        raise Refused(1, f"{{'Message': 'ErrorCode:ConfigurationIdInvalid; {id}'}}")
+    if id in here:
+        raise Refused(1, f"{{'Message': 'ErrorCode:ConfigurationAlreadyExists; {id}'}}")
+    content = json.loads(Path(options["--content"]).read_text())
+    content = content.get("content", content)
+    if "modulesContent" not in content:
+        raise Refused(2, "Edge deployment payloads require property: modulesContent")
+    agent = content["modulesContent"][_AGENT]
+    if ("properties.desired" in agent) == ("--layered" in options):
+        raise Refused(1, "a base deployment is not layered, and a layer has no properties.desired")
+    for text in _options_of(content):
+        if not isinstance(text, str) or not isinstance(json.loads(text), dict):
+            raise Refused(1, "createOptions is a text that holds a JSON object")
+    condition = options.get("--target-condition", "")
+    query = f"select deviceId from devices where {condition}" if condition else ""
+    here[id] = {
+        "content": content,
+        "contentType": "assignment",
+        "createdTimeUtc": "2026-01-01T00:00:00Z",
+        "etag": "MQ==",
+        "id": id,
+        "labels": json.loads(options.get("--labels", "{}")),
+        "lastUpdatedTimeUtc": "2026-01-01T00:00:00Z",
+        "metrics": {**json.loads(Path(options["--metrics"]).read_text()), "results": {}},
+        "priority": int(options.get("--priority", "0")),
+        "schemaVersion": "2.0",
+        "systemMetrics": {"queries": {"targetedCount": query}, "results": {}},
+        "targetCondition": condition,
+    }
+    return here[id]
+
+
+def _options_of(value: object) -> list[object]:
+    if not isinstance(value, dict):
+        return []
+    here = [value["createOptions"]] if "createOptions" in value else []
+    return [*here, *(found for one in value.values() for found in _options_of(one))]
+
+
+@command("iot edge deployment update", "--deployment-id --hub-name --set")
+def _update(world: World, options: Options) -> object:
+    found = _deployment(world, options)
+    name, equals, text = options["--set"].partition("=")
+    if not equals or name not in ("labels", "priority", "targetCondition"):
+        raise Refused(1, f"{name}: IoT Edge deployment content is immutable")
+    found[name] = text if name == "targetCondition" else json.loads(text)
+    return found
+
+
+@command("iot edge deployment delete", "--deployment-id --hub-name")
+def _delete(world: World, options: Options) -> None:
+    _deployment(world, options)
+    del _hub(world, options)["deployments"][options["--deployment-id"]]
+
+
+_RUNS = re.compile(
+    r"SELECT deviceId FROM devices\.modules WHERE moduleId = '\$edgeAgent' AND"
+    r" properties\.reported\.modules\.\[\[([\w-]+)\]\]\.settings\.image = '([^']+)' AND"
+    r" properties\.reported\.modules\.\[\[\1\]\]\.runtimeStatus"
+    r" (= 'running'|IN \['failed', 'backoff', 'unhealthy'\])"
+)
+
+
+@command(
+    "iot edge deployment show-metric", "--deployment-id --hub-name --metric-id", "--metric-type"
+)
+def _metric(world: World, options: Options) -> object:
+    here, found = _hub(world, options), _deployment(world, options)
+    kind = "systemMetrics" if options.get("--metric-type") == "system" else "metrics"
+    metric = options["--metric-id"]
+    if metric not in found[kind]["queries"]:
+        text = f"The metric '{metric}' is not defined in the configuration '{found['id']}'"
+        raise Refused(1, text)
+    query, devices = found[kind]["queries"][metric], here["devices"]
+    if kind == "systemMetrics":
+        names = [name for name, one in devices.items() if _fits(one, found["targetCondition"])]
+    elif asked := _RUNS.fullmatch(query):
+        names = [
+            name
+            for name, one in devices.items()
+            if one["online"]
+            and reported(here, one).get(asked[1]) == asked[2]
+            and (asked[2] in one["broken"]) == asked[3].startswith("IN")
+        ]
+    else:
+        raise Refused(1, f"{{'Message': 'ErrorCode:ArgumentInvalid; {query}'}}")
+    return {"metric": metric, "query": query, "result": [{"deviceId": name} for name in names]}
 
 
 # ---------------------------------------------------------------- the program
