@@ -442,6 +442,8 @@ def test_missing_programs_are_named_with_what_needs_them(
 @pytest.mark.parametrize(("target", "extension"), [("azureml", "ml"), ("iotedge", "azure-iot")])
 def test_extensions_of_az_are_asked_for(target: str, extension: str, cli: Az) -> None:
     text = HEAD.replace("{task: binary}", f"{{task: binary, deploy: {{target: {target}}}}}")
+    parts = "components: {azureml: {}, iot: {}}"
+    text += INFRASTRUCTURE.replace("id: k7q2m9xd", f"id: k7q2m9xd, {parts}")
     fixes = [*warned(parse(text)).values()]
     assert f"az extension add --name {extension}" in fixes
     cli.put(replace(cli.world, extensions=[extension]))
