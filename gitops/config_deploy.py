@@ -9,6 +9,7 @@ from pydantic import Field
 from gitops import config_values as values
 from gitops.config_base import Frozen
 from gitops.config_iotedge import IotEdgeTarget
+from gitops.config_kubernetes import Kubernetes
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
@@ -39,3 +40,4 @@ class Targets(Frozen):
         description="Where images of models are kept; by default the registry that is provisioned.",
     )
     iotedge: IotEdgeTarget = IotEdgeTarget()
+    kubernetes: Kubernetes | None = None

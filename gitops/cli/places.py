@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from gitops.cli import watching
     from gitops.cli.hands_deploy import Remote
     from gitops.config import Config
+    from gitops.deploy.kubernetes.target import Kubernetes
     from gitops.deploy.local import Local
     from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
@@ -74,6 +75,7 @@ class Setting:
         from gitops.deploy.traffic import Traffic
 
         source, target = self.source(kind), self.target(kind, state)
+        state = target.state
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
         reconciler = Reconciler(names, state, target, source, book, judge, self.say, patience)
@@ -141,7 +143,28 @@ def _iotedge(setting: Setting, state: State) -> Target:
     )
 
 
+def _kubernetes(setting: Setting, state: State) -> Kubernetes:
+    from gitops.cli.hands_image import Images, named
+    from gitops.cli.hands_kubernetes import Overlay, context
+    from gitops.config_kubernetes import namespace
+    from gitops.deploy.kubernetes.kubectl import Kubectl
+    from gitops.deploy.kubernetes.target import Kubernetes
+
+    config, environment = setting.config, setting.environment
+    where = namespace(config.targets.kubernetes, config.project, environment)
+    return Kubernetes(
+        state=state,
+        kubectl=Kubectl(context(config, environment), where),
+        name=config.project,
+        sources=Overlay(setting.root, environment),
+        images=lambda tip: Images(setting.root, config, tip or None, setting.say),
+        named=lambda variant: named(config, variant),
+        say=setting.say,
+    )
+
+
 _MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {
     "local": _local,
     "iotedge": _iotedge,
+    "kubernetes": _kubernetes,
 }

@@ -23,7 +23,7 @@ from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
 Json = dict[str, Any]
-DOCUMENTS = ("serving.json", "rollout.json", "deployed.json")
+DOCUMENTS = ("serving.json", "rollout.json", "deployed.json", "place.json")
 _RESERVE, _ROOM = ".reserve", 1 << 16  # bytes that are given up when the disk is full
 
 

@@ -11,11 +11,16 @@ from typing import Any, Protocol
 
 from gitops.deploy.ask import Answer
 from gitops.deploy.model import Desired, Observed, Plan, Variant
+from gitops.deploy.state import State
 from gitops.errors import ConfigError
 
 Json = dict[str, Any]
 # The kinds of places that models can be deployed to; cli/places.py makes a target of each.
-KINDS: tuple[str, ...] = ("local", "iotedge")
+KINDS: tuple[str, ...] = (
+    "local",
+    "kubernetes",
+    "iotedge",
+)
 
 # The image of a variant, as registry/name@sha256:...; where the registry hasn't it yet, it is built
 # from the proven package and pushed. Raises EvidenceError (it can't be built) or ToolError.
@@ -33,6 +38,10 @@ class Target(Protocol):
     @property
     def kind(self) -> str:
         """The kind of place, as gitops.yaml and records name it."""
+
+    @property
+    def state(self) -> State:
+        """The state folder that goes with it, its `keep` set where the place keeps documents."""
 
     def recall(self) -> None:
         """Bring the documents that the place keeps into the state folder, before anything else.

@@ -10,6 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
+from gitops.config_kubernetes import Kubernetes, namespace
 from gitops.scaffold import generator, iotedge
 from gitops.scaffold.render import Rendered, render
 
@@ -55,10 +56,19 @@ def environments(declared: Config) -> tuple[Environment, ...]:
     return declared.environments[1:]
 
 
+def _kubernetes(declared: Config, environment: Environment) -> Context:
+    settings = declared.targets.kubernetes or Kubernetes()
+    return {
+        **settings.model_dump(),
+        "namespace": namespace(settings, declared.project, environment.name),
+    }
+
+
 # What renders a kind's files, and what its templates see of an environment beside the rest; a kind
 # with files for each model has a context for each.
 _GENERATORS: Mapping[
     str, tuple[str, Callable[[Config, Environment], Context | Iterable[Context]]]
 ] = {
     "iotedge": ("iotedge", iotedge.contexts),
+    "kubernetes": ("kubernetes", _kubernetes),
 }

@@ -21,7 +21,7 @@ DESIRED = Desired(
 )
 
 
-@pytest.mark.parametrize("kind", ["kubernetes", "azureml"])
+@pytest.mark.parametrize("kind", ["azureml"])
 def test_a_target_that_is_not_there_yet_is_no_silent_success(kind: str) -> None:
     require_known(DESIRED)
     with pytest.raises(ConfigError, match=f"deploy.target is {kind}") as caught:

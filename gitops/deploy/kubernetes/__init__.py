@@ -1,0 +1,1 @@
+"""A Kubernetes cluster that serves models: what it is told, and how it is asked."""

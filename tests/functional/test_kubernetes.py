@@ -1,0 +1,227 @@
+"""`gitops deploy` to a cluster: rollouts, verdicts, rollbacks through the target `kubernetes`."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gitops import config, contracts, yamlfile
+from gitops.deploy.ask import Answer, Endpoint
+from gitops.errors import ToolError, Where
+from gitops.scaffold import targets, vendor
+from tests.cluster import Cluster, install
+from tests.unit.deploy.conftest import better, good, placed, plain, worse
+from tests.unit.deploy.machine import Machine, people
+from tests.unit.validate import conftest as tables
+from tests.unit.validate.gate_repo import Made
+
+__all__ = ["better", "good", "placed", "plain", "worse"]
+KUBECTL = shutil.which("kubectl")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A machine that deploys to a cluster."""
+
+    machine: Machine
+    cluster: Cluster
+
+    def ask(self, rows: int = 1, at: int = 0) -> Answer:
+        """A request to the Service: one of the pods that are ready."""
+        pods = self.cluster.pods()
+        if not pods:
+            raise ToolError("no pod is ready")
+        return self.endpoint(pods[at % len(pods)]).post(
+            "/models/demo/predict", {"rows": people(rows)}
+        )
+
+    @staticmethod
+    def endpoint(pod: dict[str, Any]) -> Endpoint:
+        return Endpoint("127.0.0.1", int(pod["port"]))
+
+    def releases(self) -> set[str]:
+        return {str(self.ask(at=at).body["release"]) for at in range(10)}
+
+    def released(self, made: Made, depth: int = 4) -> None:
+        self.machine.line.build(made, depth=depth)
+        self.machine.line.promote("dev", "staging")
+        self.machine.line.promote("staging", "production")
+
+    def plan(self) -> dict[str, Any]:
+        found = self.cluster.get("configmap", "demo-plan")
+        assert found is not None
+        return dict(json.loads(found["data"]["serving.json"]))
+
+
+@pytest.fixture
+def place(
+    placed: Any, tmp_path: Path, plain: None, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Place]:
+    if KUBECTL is None:
+        pytest.skip("kubectl isn't installed, whose kustomize is needed")
+    cluster, env = install(tmp_path / "cluster", KUBECTL)
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path / "state"
+    monkeypatch.setenv("GITOPS_STATE", str(home))
+    machine = Machine(placed.copied(tmp_path), home)
+    declare(machine)
+    try:
+        yield Place(machine, cluster)
+    finally:
+        cluster.stop()
+
+
+def declare(machine: Machine) -> None:
+    """The model is for Kubernetes: what gitops.yaml says, and the files that it needs."""
+    root = machine.line.root
+    contexts = {name: f"demo-{name}" for name in ("staging", "production")}
+    yamlfile.edit(
+        root / config.FILE,
+        {
+            ("models", "demo", "deploy"): {"target": "kubernetes"},
+            ("targets",): {
+                "registry": "registry.example.org",
+                "kubernetes": {"contexts": contexts},
+            },
+        },
+    )
+    for file in (*targets.rendered(config.load(root)), *vendor.vendored()):
+        path = root / file.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(file.content)
+    machine.line.repo.commit("Deploy it to Kubernetes")
+    machine.line.git("push", "-q", "origin", "HEAD:main", "HEAD:release/staging")
+    machine.line.git("push", "-q", "origin", "HEAD:release/production")
+
+
+@contextmanager
+def in_use(place: Place, *, seed: int = 11) -> Iterator[list[int]]:
+    """Users: rows to one pod after another, and what came true; statuses of all answers."""
+    frame = tables.people(count=4000, seed=seed)
+    rows, labels = people(4000, seed), frame["label"].to_list()
+    seen: list[int] = []
+    ended = threading.Event()
+
+    def use() -> None:
+        for at in itertools.count():
+            if ended.is_set():
+                return
+            row, label = rows[at % len(rows)], labels[at % len(rows)]
+            pods = place.cluster.pods()
+            endpoint = place.endpoint(pods[at % len(pods)])
+            answer = endpoint.post("/models/demo/predict", {"rows": [row]})
+            seen.append(answer.status)
+            if answer.status == 200:
+                told = {"labels": [{"id": answer.body["id"], "label": label}]}
+                seen.append(endpoint.post("/labels", told).status)
+
+    user = threading.Thread(target=use)
+    user.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        user.join()
+
+
+def test_what_is_assigned_answers_in_the_cluster_and_is_on_record(place: Place) -> None:
+    done = place.machine.deploy("production", "--json")
+    assert done.code == 0, done.err
+    (one,) = done.document["models"]
+    assert (one["state"], one["release"]) == ("running", "demo@v1.0.0")
+    url = "http://demo.demo-production.svc.cluster.local"
+    assert done.document["endpoints"] == {"kubernetes": url}
+    assert len(place.cluster.pods()) == 2
+    assert place.releases() == {"demo@v1.0.0"}
+    (record,) = place.machine.records()
+    contracts.validate("deployment", record, Where("record"))
+    assert record["target"] == {"kind": "kubernetes", "endpoint": url}
+    assert place.cluster.pods("aside") == []  # where it was tested
+    again = place.machine.deploy("production")
+    assert again.code == 0, again.err
+    assert len(place.machine.records()) == 1
+    stopped = place.machine.deploy("production", "--stop", "--json")
+    assert stopped.document["stopped"] is True
+    assert place.cluster.pods() == []
+
+
+def test_another_machine_goes_on_where_one_has_stopped(place: Place, better: Made) -> None:
+    """Only a new package makes pods anew; a share changes by the plan alone; and CI forgets."""
+    assert place.machine.deploy("production").code == 0
+    place.released(better)
+    assert place.machine.deploy("production", "--once").code == 0
+    pods = {one["metadata"]["name"] for one in place.cluster.pods()}
+    assert place.plan()["models"]["demo"]["share"] == 20
+    shutil.rmtree(place.machine.home)
+    with in_use(place) as seen:
+        done = place.machine.deploy("production", "--json", "--timeout", "300")
+    assert done.code == 0, done.err
+    assert set(seen) == {200, 202}
+    (one,) = done.document["models"]
+    assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
+    assert place.releases() == {"demo@v1.1.0"}
+    assert {one["metadata"]["name"] for one in place.cluster.pods()} == pods
+    assert place.machine.happened("production") == [
+        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "running"),
+    ]
+
+
+def test_a_challenger_that_is_worse_is_rolled_back(place: Place, worse: Made) -> None:
+    assert place.machine.deploy("production").code == 0
+    place.released(worse)
+    with in_use(place) as seen:
+        done = place.machine.deploy("production", "--timeout", "300")
+    assert done.code == 1, done.err
+    assert "worse in brier" in done.err
+    assert set(seen) == {200, 202}
+    assert place.releases() == {"demo@v1.0.0"}
+    assert place.plan()["models"]["demo"]["challenger"] is None
+    assert place.machine.line.runs("production") == "v1.0.0"
+
+
+def test_an_image_that_cant_be_pulled_leaves_what_runs(place: Place, better: Made) -> None:
+    assert place.machine.deploy("production").code == 0
+    place.released(better)
+    place.cluster.break_images(True)
+    done = place.machine.deploy("production", "--once")
+    assert done.code == 4, done.err
+    assert "ImagePullBackOff" in done.err
+    assert place.releases() == {"demo@v1.0.0"}
+    assert place.machine.happened("production")[-1] == ("demo@v1.1.0", "failed")
+    place.cluster.break_images(False)
+    assert place.machine.deploy("production", "--once").code == 0
+    assert place.plan()["models"]["demo"]["share"] == 20
+
+
+def test_a_dry_run_shows_the_documents_and_changes_nothing(place: Place) -> None:
+    done = place.machine.deploy("production", "--dry-run", "--json")
+    assert done.code == 0, done.err
+    text = done.document["documents"]["kubernetes"]["documents.yaml"]
+    assert "kind: Deployment" in text
+    assert "image: registry.example.org/demo/demo:" in text
+    assert place.cluster.objects() == {}
+    assert place.machine.records() == []
+
+
+def test_status_names_what_drifts(place: Place) -> None:
+    def live() -> dict[str, Any]:
+        done = place.machine.gitops("status", "--live", "--json")
+        assert done.code == 0, done.err
+        (one,) = [each for each in done.document["live"] if each["environment"] == "production"]
+        return dict(one)
+
+    assert live()["drift"] == ["it is assigned, and was never deployed here"]
+    assert place.machine.deploy("production").code == 0
+    found = live()
+    assert (found["target"], found["runs"], found["drift"]) == ("kubernetes", "demo@v1.0.0", [])
