@@ -131,8 +131,9 @@ def _put(objects: dict[str, Json], document: Json) -> Json:
     """An object as the API keeps it: with a version of its own, and what others wrote of it."""
     key, meta = _key(document), document["metadata"]
     before = objects.get(key)
-    kept = {name: before[name] for name in ("status", "process") if before and name in before}
-    made: Json = {**document, **kept, "metadata": dict(meta)}
+    there = before or {}
+    kept = {name: there[name] for name in ("status", "process") if name in there}
+    made = {**document, **kept, "metadata": dict(meta)}
     changed = before is None or before.get("spec") != made.get("spec")
     old = before["metadata"] if before else {}
     made["metadata"]["uid"] = old.get("uid", hashlib.sha256(os.urandom(8)).hexdigest()[:32])
