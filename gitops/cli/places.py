@@ -56,12 +56,15 @@ class Setting:
     def kinds(self) -> list[str]:
         """The kinds that are used: by gitops.yaml here, or by what still runs.
 
-        The branch may name more: those are known when it has been read.
+        The branch may name more: those are known when it has been read. Nothing is ever assigned to
+        the first environment, so it may have no place of some kinds.
         """
         from gitops.deploy.target import KINDS
 
         declared: set[str] = {one.deploy.target for one in self.config.models.values()}
         declared |= self.config.targets.model_fields_set
+        if self.environment == self.config.environments[0].name:
+            declared.clear()
         plans = {kind: self.state(kind).plan() for kind in KINDS}
         running = {kind for kind, plan in plans.items() if plan and plan.models}
         return [kind for kind in KINDS if kind in declared | running] or [KINDS[0]]

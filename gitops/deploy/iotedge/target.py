@@ -64,9 +64,9 @@ class IotEdge:
         """The plan, from the labels of what the hub has, where this folder says something else."""
         models: dict[str, Json] = {}
         recorded: dict[str, str] = {}
-        for part, found in _winners(self.hub.deployments()).items():
-            if part == BASE:
-                continue
+        winners = _winners(self.hub.deployments())
+        winners.pop(BASE, None)
+        for part, found in winners.items():
             labels = found.labels
             package = labels["package"]
             folder = str(self.state.package(package))
@@ -74,7 +74,8 @@ class IotEdge:
             models[part] = asdict(Served(variant, json.loads(labels["serve"])))
             recorded[part] = labels.get("recorded", "")
         plan = self.state.plan()
-        if models and (plan is None or _said(plan) != {m: _key(one) for m, one in models.items()}):
+        said = {part: _label(one) for part, one in winners.items()}
+        if models and (plan is None or _said(plan) != said):
             generation = plan.generation + 1 if plan else 1
             project, environment = self.names
             there = {"generation": generation, "project": project, "environment": environment}
@@ -145,7 +146,13 @@ class IotEdge:
         )
 
     def _differs(self, plan: Plan, there: list[Found], winners: Mapping[str, Found]) -> str:
-        """Why the hub isn't what the plan says; "" if it is."""
+        """Why the hub isn't what the plan says; "" if it is.
+
+        Where the branch wasn't read on this machine yet, releases alone are compared.
+        """
+        if self.state.read(_FILES) is None:
+            runs = {part: _label(one) for part, one in winners.items() if part != BASE}
+            return "" if runs == _said(plan) else "the hub has other releases"
         wanted = {one.id: one for one in self._wanted(plan)}
         for id, one in wanted.items():
             if one.part not in winners or winners[one.part].id != id:
@@ -331,8 +338,8 @@ def _said(plan: Plan) -> dict[str, tuple[str, str]]:
     }
 
 
-def _key(served: Json) -> tuple[str, str]:
-    return served["champion"]["package"], served["champion"]["assignment"]
+def _label(found: Found) -> tuple[str, str]:
+    return found.labels.get("package", ""), found.labels.get("assignment", "")
 
 
 def _devices(names: set[str]) -> str:
