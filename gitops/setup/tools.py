@@ -48,7 +48,7 @@ _AWS = Tool(
     "https://docs.aws.amazon.com/cli/latest/userguide/getting-started-install.html",
 )
 _KUBECTL = Tool(
-    ("kubectl",), "models are deployed to Kubernetes", "https://kubernetes.io/docs/tasks/tools"
+    ("kubectl",), "it is how Kubernetes is spoken to", "https://kubernetes.io/docs/tasks/tools"
 )
 _KUBELOGIN = Tool(
     ("kubelogin",),
@@ -62,35 +62,53 @@ _IMAGES = Tool(
 )
 
 
+_DATABRICKS = Tool(
+    ("databricks",),
+    "builds are submitted with it",
+    "https://docs.databricks.com/dev-tools/cli/install.html",
+)
+
+
+def _targets(config: Config) -> set[str]:
+    return {model.deploy.target for model in config.models.values()}
+
+
+def _computes(config: Config) -> set[str]:
+    """The kinds of machines that builds can be submitted to: each has a key of its kind."""
+    return {kind for one in config.compute.values() for kind in one.model_fields_set}
+
+
 def needed(config: Config) -> tuple[Tool, ...]:
     """The programs that are needed, and why."""
-    targets = {model.deploy.target for model in config.models.values()}
+    targets, computes = _targets(config), _computes(config)
     declared = config.infrastructure if wishes.provisioned(config) else None
     found = []
-    if wishes.needs_azure(config):
+    if wishes.needs_azure(config) or "azureml" in computes:
         found.append(Tool(_AZ.names, "logs in to Azure", _AZ.install))
     if declared:
         by = {"terraform-azure": _TERRAFORM, "terraform-aws": _TERRAFORM, "bicep-azure": _BICEP}
         found.append(by[declared.generator])
         if declared.provider == "aws":
             found.append(_AWS)
-    if "kubernetes" in targets:
+    if "kubernetes" in targets | computes:
         found.append(_KUBECTL)
         if declared and declared.components.aks:
             found.append(_KUBELOGIN)
     if targets - {"local"}:
         found.append(_IMAGES)
+    if "databricks" in computes:
+        found.append(_DATABRICKS)
     return tuple(found)
 
 
 def extensions(config: Config) -> tuple[Extension, ...]:
     """The extensions of the Azure CLI that are needed, and why."""
-    targets = {model.deploy.target for model in config.models.values()}
+    used = _targets(config) | _computes(config)
     known = {
-        "azureml": Extension("ml", "models are deployed to Azure Machine Learning"),
+        "azureml": Extension("ml", "it is how Azure Machine Learning is spoken to"),
         "iotedge": Extension("azure-iot", "models are deployed to IoT Edge devices"),
     }
-    return tuple(one for target, one in known.items() if target in targets)
+    return tuple(one for kind, one in known.items() if kind in used)
 
 
 def findings(config: Config) -> Iterator[Finding]:

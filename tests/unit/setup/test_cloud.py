@@ -8,6 +8,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -437,6 +438,25 @@ def test_missing_programs_are_named_with_what_needs_them(
     (tmp_path / "tofu").write_text("#!/bin/sh\n")
     (tmp_path / "tofu").chmod(0o755)
     assert "no terraform or tofu" not in " ".join(warned(parse(text)))
+
+
+def test_machines_that_builds_go_to_need_their_tools(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    local = parse(HEAD.replace("azure://dvc/flights, account: flightsdvc", "../storage"))
+    kinds = ("azureml", "databricks", "kubernetes")
+    compute = {kind: SimpleNamespace(model_fields_set={kind}) for kind in kinds}
+    declared = local.model_copy(update={"compute": compute})
+    found = warned(declared)
+    assert [one.partition(" on PATH")[0] for one in found] == [
+        "no az",
+        "no kubectl",
+        "no databricks",
+    ]
+    assert [
+        one.name for one in tools.extensions(local.model_copy(update={"compute": compute}))
+    ] == ["ml"]
 
 
 @pytest.mark.parametrize(("target", "extension"), [("azureml", "ml"), ("iotedge", "azure-iot")])
