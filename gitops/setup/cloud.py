@@ -51,7 +51,8 @@ def examine(config: Config, tokens: Sequence[Token]) -> Iterator[Finding]:
         account = _account()
         yield Finding("Azure", "ok", f"logged in to {account['name']} as {account['user']['name']}")
         yield from _subscription(account)
-        if wishes.provisioned(config):
+        declared = config.infrastructure
+        if declared is not None and declared.provider == "azure":
             yield from _provisioned(config, str(account["id"]), tokens)
         else:
             yield from _registered(config, tokens)

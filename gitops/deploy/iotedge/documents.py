@@ -10,11 +10,13 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
-from gitops.deploy.model import Served
+from gitops.config_serving import Serve
+from gitops.deploy.model import Served, Variant
 from gitops.errors import ConfigError, Where
 
 Json = dict[str, Any]
@@ -102,7 +104,7 @@ def layer(
         "release": champion.release,
         "assignment": champion.assignment,
         "package": champion.package,
-        "serve": json.dumps(served.serve, separators=(",", ":"), sort_keys=True),
+        "serve": _changed(served.serve),
     }
     return Deployment(
         id=_name((*names, model), json.dumps([text, image, labels])),
@@ -128,6 +130,32 @@ def metrics(model: str, image: str) -> dict[str, str]:
         "running": f"{_QUERY}{this} AND {module}.runtimeStatus = 'running'",
         "failing": f"{_QUERY}{this} AND {module}.runtimeStatus IN {_FAILED}",
     }
+
+
+def released(labels: Mapping[str, str], folder: Callable[[str], Path]) -> Served | None:
+    """What a layer's labels say that it is; None: they aren't of this form.
+
+    `folder`: where a package is kept, by its digest.
+    """
+    try:
+        changed = json.loads(labels["serve"])
+        package = labels["package"]
+        variant = Variant(labels["release"], labels["assignment"], str(folder(package)), package)
+        return Served(variant, _defaults() | changed)
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _changed(serve: Json) -> str:
+    """How a model answers, as far as that isn't the default: a label has to be short."""
+    usual = _defaults()
+    changed = {key: one for key, one in serve.items() if key not in usual or usual[key] != one}
+    return json.dumps(changed, separators=(",", ":"), sort_keys=True)
+
+
+def _defaults() -> Json:
+    """As `decide.serve_of` has it."""
+    return Serve().model_dump(mode="json") | {"script": None, "workdir": None}
 
 
 def _read(text: str, where: Where) -> Json:

@@ -20,14 +20,14 @@ from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents
 from gitops.deploy.iotedge.documents import BASE, Deployment
 from gitops.deploy.iotedge.hub import Found, Hub
-from gitops.deploy.model import Desired, Observed, Plan, Served, Variant, plan_of, variants_of
+from gitops.deploy.model import Desired, Observed, Plan, Variant, plan_of, variants_of
 from gitops.deploy.state import State
 from gitops.deploy.target import Images, Target
 from gitops.errors import ConfigError, ToolError, Where
 
 Json = dict[str, Any]
 PATIENCE = 900.0  # seconds until devices report a version
-LOOK = 10.0  # seconds between two looks at what they report
+LOOK = 10.0  # seconds between two looks at the hub
 _FILES = "iotedge.json"  # the environment's files, as the branch had them last
 _SHOWN = 5  # devices that a message names
 Files = Callable[[str], Mapping[str, str]]
@@ -54,6 +54,7 @@ class IotEdge:
     look: float = LOOK
     kind: str = "iotedge"
     _trial: tuple[str, ExitStack, Target] | None = field(default=None, repr=False)
+    _seen: tuple[float, Plan | None, Observed] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         self.state = replace(self.state, keep=self._keep)
@@ -62,17 +63,14 @@ class IotEdge:
 
     def recall(self) -> None:
         """The plan, from the labels of what the hub has, where this folder says something else."""
-        models: dict[str, Json] = {}
-        recorded: dict[str, str] = {}
         winners = _winners(self.hub.deployments())
         winners.pop(BASE, None)
+        models: dict[str, Json] = {}
+        recorded: dict[str, str] = {}
         for part, found in winners.items():
-            labels = found.labels
-            package = labels["package"]
-            folder = str(self.state.package(package))
-            variant = Variant(labels["release"], labels["assignment"], folder, package)
-            models[part] = asdict(Served(variant, json.loads(labels["serve"])))
-            recorded[part] = labels.get("recorded", "")
+            if served := documents.released(found.labels, self.state.package):
+                models[part] = asdict(served)
+                recorded[part] = found.labels.get("recorded", "")
         plan = self.state.plan()
         said = {part: _label(one) for part, one in winners.items()}
         if models and (plan is None or _said(plan) != said):
@@ -114,6 +112,7 @@ class IotEdge:
 
     def place(self, desired: Desired) -> None:
         found = dict(self.files(desired.tip))
+        self._seen = None
         self.state.write(_FILES, {"version": 1, "tip": desired.tip, "files": found})
 
     def listening(self) -> str:
@@ -129,7 +128,16 @@ class IotEdge:
     # ------------------------------------------------------------ what runs
 
     def observe(self) -> Observed:
-        plan, there = self.state.plan(), self.hub.deployments()
+        """Believed for as long as a look takes: `az` needs seconds for each answer."""
+        plan = self.state.plan()
+        if self._seen and self._seen[1] == plan and time.monotonic() < self._seen[0] + self.look:
+            return self._seen[2]
+        found = self._observed(plan)
+        self._seen = (time.monotonic(), plan, found)
+        return found
+
+    def _observed(self, plan: Plan | None) -> Observed:
+        there = self.hub.deployments()
         winners = _winners(there)
         error, workers = "", {}
         if plan and plan.models:
@@ -183,6 +191,7 @@ class IotEdge:
 
     def apply(self, plan: Plan) -> None:
         self._end_trial()
+        self._seen = None
         self.state.put_plan(plan)
         there = {one.id: one for one in self.hub.deployments()}
         wanted = self._wanted(plan)
@@ -255,6 +264,7 @@ class IotEdge:
 
     def stop(self) -> bool:
         self._end_trial()
+        self._seen = None
         found = self.hub.deployments()
         for one in sorted(found, key=lambda each: each.part == BASE):  # layers before their base
             self.hub.remove(one.id)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gitops import config
-from gitops.config_serving import Rollout
+from gitops.config_serving import Rollout, Serve
 from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents
 from gitops.deploy.iotedge.hub import Hub
@@ -42,7 +42,7 @@ models:
 targets: {registry: ghcr.io/acme, iotedge: {hubs: {production: flights-hub}}}
 """
 HUB, NAMES = "flights-hub", ("flights", "production")
-SERVE = {"unknown_category": "accept"}
+SERVE = {**Serve().model_dump(mode="json"), "script": None, "workdir": None}
 
 
 def parse(text: str = TEXT) -> config.Config:
@@ -519,6 +519,19 @@ def test_another_machine_knows_what_runs_and_what_is_on_record(
     other.recall()
     assert other.state.plan() == newer
     assert len(place.az.calls) == calls + 1
+
+
+def test_what_is_kept_in_labels_is_little_and_comes_back_whole() -> None:
+    text, where = rendered()["late.json"], Where(Path("late.json"))
+    for serve in (SERVE, {**SERVE, "out_of_range": "reject"}):
+        served = Served(variant("late", 1), serve)
+        labels = documents.layer(text, where, NAMES, "late", served, "ghcr.io/x:1").labels
+        assert len(labels["serve"]) < 30
+        assert max(map(len, labels.values())) <= 64
+        found = documents.released(labels, lambda package: Path("/packages", package))
+        assert found == served
+        for broken in ({**labels, "serve": "?"}, {"part": "late"}, {**labels, "serve": "1"}):
+            assert documents.released(broken, Path) is None
 
 
 def test_what_would_be_handed_over_can_be_read_without_a_hub(place: Place) -> None:
