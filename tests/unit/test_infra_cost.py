@@ -11,7 +11,6 @@ from typer.testing import CliRunner
 
 from gitops import config, contracts
 from gitops.cli.app import app
-from gitops.config_infrastructure import Components
 from gitops.errors import ConfigError, EvidenceError, UsageError, Where
 from gitops.infra import cost, hcl
 from gitops.infra.cost import Estimate, Line
@@ -143,10 +142,12 @@ def test_prices_of_another_currency_or_form_are_refused(tmp_path: Path) -> None:
 
 
 def test_every_declared_component_is_spoken_of() -> None:
-    found = estimate("  private: true\n" + EVERYTHING)
-    # A budget costs nothing. Databricks can't be private; it is asked for below.
-    free = {"budget", "databricks"}
-    assert {one.component for one in found.lines} >= set(Components.model_fields) - free
+    declared = config.parse((HEAD + "  private: true\n" + EVERYTHING).encode(), Path("x.yaml"))
+    assert declared.infrastructure is not None
+    parts = set(declared.infrastructure.components.declared) - {"budget"}  # which costs nothing
+    assert len(parts) == 7
+    found = cost.estimate(declared, "dev", cost.prices())
+    assert {one.component for one in found.lines} >= parts
     assert line(estimate("  components: {databricks: {}}\n"), "Databricks").kind == "per use"
 
 
