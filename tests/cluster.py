@@ -131,7 +131,7 @@ def _put(objects: dict[str, Json], document: Json) -> Json:
     """An object as the API keeps it: with a version of its own, and what others wrote of it."""
     key, meta = _key(document), document["metadata"]
     before = objects.get(key)
-    there: Json = before or {}
+    there = before or {}
     kept: Json = {name: there[name] for name in ("status", "process") if name in there}
     made = {**document, **kept, "metadata": dict(meta)}
     changed = before is None or before.get("spec") != made.get("spec")
