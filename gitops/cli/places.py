@@ -59,12 +59,15 @@ class Setting:
         The branch may name more: those are known when it has been read. Nothing is ever assigned to
         the first environment, so it may have no place of some kinds.
         """
+        from gitops import cloudnames
         from gitops.deploy.target import KINDS
 
         declared: set[str] = {one.deploy.target for one in self.config.models.values()}
         declared |= self.config.targets.model_fields_set
         if self.environment == self.config.environments[0].name:
             declared.clear()
+        if cloudnames.iot_hub(self.config, self.environment) is None:
+            declared.discard("iotedge")  # `targets` may have hubs for other environments alone
         plans = {kind: self.state(kind).plan() for kind in KINDS}
         running = {kind for kind, plan in plans.items() if plan and plan.models}
         return [kind for kind in KINDS if kind in declared | running] or [KINDS[0]]

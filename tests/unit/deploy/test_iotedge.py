@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from gitops import config
+from gitops.cli import places
 from gitops.config_serving import Rollout, Serve
 from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents
@@ -331,6 +332,21 @@ def test_the_first_environment_needs_no_hub_and_other_targets_may_go_step_by_ste
         "release/production}", "release/production, rollout: {steps: [5]}}"
     )
     assert parse(local).environments[1].rollout.steps == (5,)
+
+
+def test_an_environment_has_a_place_on_devices_where_it_has_a_hub(tmp_path: Path) -> None:
+    text = TEXT.replace("iotedge}}", "local}}") + "storage: {remote: ../storage}\n"
+    text = text.replace(
+        "- {name: production", "- {name: staging, branch: release/staging}\n  - {name: production"
+    )
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    url = "git@github.com:OWNER/flights.git"
+    subprocess.run(["git", "-C", tmp_path, "remote", "add", "origin", url], check=True)
+    kinds = {
+        name: places.Setting(tmp_path, parse(text), name, "origin").kinds()
+        for name in ("dev", "staging", "production")
+    }
+    assert kinds == {"dev": ["local"], "staging": ["local"], "production": ["local", "iotedge"]}
 
 
 # ---------------------------------------------------------------- the hub and its devices
