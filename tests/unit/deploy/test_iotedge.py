@@ -30,6 +30,7 @@ from tests import az_world as az
 from tests.az_world import Az, World
 
 PROJECT = Path(__file__).parents[3]
+# Of Azure/azure-iot-cli-extension, azext_iot/assets at a42f57ae, with its licence beside them.
 SCHEMAS = PROJECT / "tests" / "contracts" / "iotedge"
 TEXT = """\
 version: 1
