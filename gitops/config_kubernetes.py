@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gitops import config_values as values
 from gitops.config_base import Frozen
@@ -18,6 +18,16 @@ Namespace = Annotated[
         "a namespace has lower-case letters, digits and hyphens between them",
         ("flights",),
         longest=40,
+    ),
+]
+
+Repository = Annotated[
+    str,
+    values.Text(
+        r"^(?:https://|ssh://|file:///|[A-Za-z0-9._-]+@)[^\s:][^\s]*$",
+        "an address of a git repository without credentials",
+        ("https://github.com/acme/flights.git",),
+        longest=300,
     ),
 ]
 
@@ -35,7 +45,25 @@ class Kubernetes(Frozen):
         " that is provisioned.",
         examples=[{"production": "flights-production"}],
     )
+    delivery: Literal["push", "pull"] = Field(
+        default="push",
+        description="push: it is applied to the cluster; pull: it is written to a branch of the"
+        " repository, gitops/deploy/ENVIRONMENT, which Argo CD keeps the cluster like.",
+    )
+    repository: Repository | None = Field(
+        default=None, description="With pull: the address at which Argo CD reads the repository."
+    )
     gpu: bool = Field(default=False, description="Whether pods need a machine with a GPU.")
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.delivery == "pull" and self.repository is None:
+            raise values.wrong(
+                "is missing: Argo CD needs the repository's address",
+                "write repository: https://github.com/acme/flights.git",
+                at="repository",
+            )
+        return self
 
 
 def namespace(declared: Kubernetes | None, project: str, environment: str) -> str:

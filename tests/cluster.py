@@ -30,6 +30,7 @@ import yaml
 
 Json = dict[str, Any]
 FOLDER, REAL = "GITOPS_TEST_CLUSTER", "GITOPS_TEST_KUBECTL"
+FOLLOWS = "GITOPS_TEST_FOLLOWS"  # a bare repository and a branch, which Argo CD would follow
 PROGRAMS = ("kubectl", "buildah", "skopeo")
 REPLICAS = 2  # what the autoscaler asks for
 _PLURAL = {
@@ -156,8 +157,29 @@ def _pairs(selector: str) -> Iterator[tuple[str, str, str]]:
 # ---------------------------------------------------------------- controllers
 
 
+def _follow(objects: dict[str, Json]) -> None:
+    """Make the cluster what the branch says, and take away what it no longer says."""
+    repository, _, branch = os.environ[FOLLOWS].partition(" ")
+    git = ["git", "--git-dir", repository]
+    listed = subprocess.run(
+        [*git, "ls-tree", "--name-only", branch], capture_output=True, text=True
+    )
+    wanted: dict[str, Json] = {}
+    for name in listed.stdout.split():
+        text = subprocess.check_output([*git, "show", f"{branch}:{name}"], text=True)
+        wanted |= {_key(one): one for one in yaml.safe_load_all(text)}
+    for key, one in wanted.items():
+        told = json.dumps(one, sort_keys=True)
+        if objects.get(key, {}).get("followed") != told:
+            _put(objects, one)["followed"] = told
+    for key in [one for one in objects if "followed" in objects[one] and one not in wanted]:
+        del objects[key]
+
+
 def _control(folder: Path, objects: dict[str, Json]) -> None:
     """What a cluster's controllers and kubelets would do now."""
+    if FOLLOWS in os.environ:
+        _follow(objects)
     for key in [one for one in objects if one.startswith("deployment/")]:
         _roll(folder, objects, objects[key])
     for key in [one for one in objects if one.startswith("pod/")]:
@@ -342,6 +364,8 @@ def _get(
 ) -> int:
     _control(folder, objects)
     kind = _PLURAL.get(rest[1], rest[1])
+    if kind == "namespace":
+        space = ""
     if "--selector" in options:
         found = [
             one

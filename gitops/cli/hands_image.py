@@ -36,6 +36,7 @@ class Images:
     commit: str | None
     say: Callable[[str], None]
     _known: dict[str, str] = field(default_factory=dict)
+    _builder: Builder | None = None
 
     def __call__(self, variant: Variant) -> str:
         from gitops.image import context
@@ -57,17 +58,27 @@ class Images:
             EvidenceError: it isn't that package, or no image can serve it.
             ToolError: it can't be built or pushed.
         """
-        from gitops.image import builder, names
+        from gitops.image import names
 
         repository = names.repository(self.config, model)
         image = names.reference(repository, package)
-        program = builder.find(self.say)
+        program = self._program()
         digest = program.digest(image) if push else None
         if digest is not None:
             return Built(image, f"{repository}@{digest}", built=False)
         self._build(program, image, folder, package)
         digest = program.push(image) if push else None
         return Built(image, f"{repository}@{digest}" if digest else None, built=True)
+
+    def _program(self) -> Builder:
+        """What builds images, logged in where gitops.yaml's own infrastructure keeps them."""
+        from gitops.image import builder, names
+
+        if self._builder is None:
+            self._builder = builder.find(self.say)
+            if registry := names.provisioned(self.config):
+                self._builder.login(registry)
+        return self._builder
 
     def _build(self, program: Builder, image: str, folder: Path, package: str) -> None:
         from gitops.image import context

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from gitops.errors import ConfigError, Where
 
 if TYPE_CHECKING:
     from gitops.config import Config
+    from gitops.deploy.kubernetes.kubectl import Kubectl
+    from gitops.deploy.state import State
 
 _FOLDER = "deploy/kubernetes"
 
@@ -57,21 +59,73 @@ class Overlay:
         return kubectl.kustomize(folder)
 
 
-def context(config: Config, environment: str) -> str:
-    """The context of kubeconfig that an environment's cluster has there.
+@dataclass(frozen=True)
+class Branch:
+    """Delivery by a branch of the repository's remote, which Argo CD follows.
 
-    `az aks get-credentials` calls it as the cluster.
+    It has a file for each name. The push moves it from where it was read, and is read back.
+    """
+
+    root: Path
+    remote: str
+    environment: str
+
+    def put(self, name: str, documents: Sequence[dict[str, Any]]) -> None:
+        from gitops.deploy.kubernetes import kubectl
+
+        self._write(name, kubectl.text(documents).encode())
+
+    def remove(self, name: str, labels: Mapping[str, str]) -> bool:
+        return self._write(name, None)
+
+    def _write(self, name: str, content: bytes | None) -> bool:
+        """Whether the branch has changed by it.
+
+        Raises:
+            AnswerNo: somebody else moved the branch meanwhile.
+            ToolError: the remote can't be reached, or refuses.
+        """
+        from gitops.git import remote, write
+
+        refs = remote.read(self.root, self.remote)
+        branch = f"gitops/deploy/{self.environment}"
+        tip = refs.heads.get(branch)
+        before = f"{tip}^{{tree}}" if tip else None
+        path = f"{name}.yaml"
+        if content is None and (tip is None or path not in git.snapshot(self.root, tip).files):
+            return False
+        file = write.File("100644", write.blob(self.root, content)) if content else None
+        tree = write.tree(self.root, before, {path: file})
+        if tip is not None and tree == git.snapshot(self.root, tip).tree:
+            return False
+        word = "Deploy" if content else "Remove"
+        message = f"{word} what is {name} in {self.environment}\n"
+        commit = write.commit(self.root, tree, [tip] if tip else [], message)
+        remote.push(self.root, refs, [remote.Update(f"refs/heads/{branch}", tip, commit)])
+        return True
+
+
+def cluster(config: Config, environment: str, state: State) -> Kubectl:
+    """The namespace of an environment in its cluster: by a context of the user's kubeconfig, or in
+    the cluster that is provisioned, as whom `az` is logged in.
 
     Raises:
         ConfigError: gitops.yaml doesn't say which cluster is meant.
     """
     from gitops import cloudnames
+    from gitops.config_kubernetes import namespace
+    from gitops.deploy.kubernetes import aks
+    from gitops.deploy.kubernetes.kubectl import Kubectl
 
     settings, declared = config.targets.kubernetes, config.infrastructure
+    where = namespace(settings, config.project, environment)
     if settings is not None and environment in settings.contexts:
-        return settings.contexts[environment]
+        return Kubectl(settings.contexts[environment], where)
     if declared is not None and declared.components.aks is not None:
-        return cloudnames.of(config, environment)["kubernetes"]
+        names = cloudnames.of(config, environment)
+        name, group = names["kubernetes"], names["resource_group"]
+        file = state.folder / "kubeconfig"
+        return Kubectl(name, where, login=lambda: aks.kubeconfig(name, group, file))
     raise ConfigError(
         f"which cluster is {environment}? gitops.yaml names none, and none is provisioned",
         fix=f"write `targets: {{kubernetes: {{contexts: {{{environment}: NAME}}}}}}`, a context of"

@@ -23,7 +23,12 @@ def register(app: typer.Typer) -> None:
 
 
 def image(
-    model: Annotated[str, typer.Argument(help="The model.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="The model. [default: all that go to their place as an image]"
+        ),
+    ] = None,
     environment: Annotated[
         str | None,
         typer.Option("--env", help="The release that runs there.", show_default=False),
@@ -49,27 +54,39 @@ def image(
 
         gitops image late --env staging --push
 
-        gitops image late --version v1.2.0 --push --json
+        gitops image --env production --push --json
     """
     from gitops.cli.hands_image import Images
 
     if environment is not None and version is not None:
         raise UsageError("--env and --version name two things", fix="give one of them")
     root, config = open_repository()
-    name, _ = config.model(model)
-    with tempfile.TemporaryDirectory(prefix="gitops-package-") as temporary:
-        if environment is None and version is None:
-            folder, package = _here(root, config, name)
-        else:
-            folder = Path(temporary) / name
-            package = _fetched(root, config, name, environment, version, remote, folder)
-        images = Images(root, config, None, screen.say)
-        made = images.image(name, folder, package, push=push)
+    wanted = [config.model(model)[0]] if model else _all(config)
+    images = Images(root, config, None, screen.say)
+    found = []
+    for name in wanted:
+        with tempfile.TemporaryDirectory(prefix="gitops-package-") as temporary:
+            if environment is None and version is None:
+                folder, package = _here(root, config, name)
+            else:
+                folder = Path(temporary) / name
+                package = _fetched(root, config, name, environment, version, remote, folder)
+            made = images.image(name, folder, package, push=push)
+        found.append({"model": name, "package": package, **asdict(made)})
+        word = "built" if made.built else "is in the registry already"
+        if not as_json:
+            screen.out(f"{screen.style(made.pinned or made.image, 'bold')} {word}")
     if as_json:
-        screen.document({"model": name, "package": package, **asdict(made)})
-        return
-    word = "built" if made.built else "is in the registry already"
-    screen.out(f"{screen.style(made.pinned or made.image, 'bold')} {word}")
+        screen.document({"images": found})
+
+
+def _all(config: Config) -> list[str]:
+    found = [name for name, one in config.models.items() if one.deploy.target != "local"]
+    if not found:
+        raise UsageError(
+            "no model goes to its place as an image", fix="name one, or gitops add target"
+        )
+    return found
 
 
 def _here(root: Path, config: Config, model: str) -> tuple[Path, str]:

@@ -151,16 +151,18 @@ def _iotedge(setting: Setting, state: State) -> Target:
 
 def _kubernetes(setting: Setting, state: State) -> Kubernetes:
     from gitops.cli.hands_image import Images, named
-    from gitops.cli.hands_kubernetes import Overlay, context
-    from gitops.config_kubernetes import namespace
-    from gitops.deploy.kubernetes.kubectl import Kubectl
+    from gitops.cli.hands_kubernetes import Branch, Overlay, cluster
+    from gitops.deploy.kubernetes.delivery import Push
     from gitops.deploy.kubernetes.target import Kubernetes
 
     config, environment = setting.config, setting.environment
-    where = namespace(config.targets.kubernetes, config.project, environment)
+    kubectl = cluster(config, environment, state)
+    settings = config.targets.kubernetes
+    pulled = settings is not None and settings.delivery == "pull"
     return Kubernetes(
         state=state,
-        kubectl=Kubectl(context(config, environment), where),
+        kubectl=kubectl,
+        delivery=Branch(setting.root, setting.remote, environment) if pulled else Push(kubectl),
         name=config.project,
         sources=Overlay(setting.root, environment),
         images=lambda tip: Images(setting.root, config, tip or None, setting.say),

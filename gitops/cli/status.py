@@ -120,18 +120,19 @@ def _live_at(setting: Setting, kind: str, world: World | None) -> list[Live]:
     from gitops.deploy import live
 
     state = setting.state(kind)
-    target = setting.target(kind, state)
     desired = None
-    try:
-        target.recall()
-    except ToolError as error:
-        screen.say(f"{setting.environment}: only what this machine knows: {error.message}")
     try:
         desired = setting.source(kind).by(world) if world else None
     except GitopsError as error:
         if state.plan() is not None:
             screen.say(f"{setting.environment}: {error.message}")
     if desired is None and state.plan() is None:
+        return []
+    try:
+        target = setting.target(kind, state)
+        target.recall()
+    except GitopsError as error:
+        screen.say(f"{setting.environment}: {kind} can't be looked at: {error.message}")
         return []
     return live.look(setting.environment, desired, state, target)
 

@@ -19,6 +19,9 @@ _ABSENT = re.compile(
     r"manifest unknown|name unknown|not found|no such manifest|repository name not known", re.I
 )
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
+# What Azure's registries take as the name of whoever comes with a token:
+# https://learn.microsoft.com/azure/container-registry/container-registry-authentication
+_NOBODY = "00000000-0000-0000-0000-000000000000"
 Say = Callable[[str], None]
 
 
@@ -33,6 +36,19 @@ class Builder:
     @property
     def name(self) -> str:
         return Path(self.program).name
+
+    def login(self, registry: str) -> None:
+        """Log in to an Azure registry as whom `az` is: a token that ends within hours.
+
+        Raises:
+            ToolError: `az` isn't there or not logged in, or this account may not.
+        """
+        words = ["az", "acr", "login", "--name", registry, "--expose-token", "--output", "json"]
+        told = json.loads(proc.run(words, timeout=300).out)
+        proc.run(
+            [self.program, "login", "--username", _NOBODY, "--password-stdin", told["loginServer"]],
+            input=told["accessToken"],
+        )
 
     def build(self, folder: Path, image: str, model: str) -> None:
         """Build `image` from a folder of `context.lay_out`.

@@ -24,13 +24,20 @@ def reference(repository: str, package: str) -> str:
     return f"{repository}:{package[:TAG]}"
 
 
+def provisioned(config: Config) -> str | None:
+    """The name of the provisioned Azure registry that images are kept in; None: it is another."""
+    declared = config.infrastructure
+    if config.targets.registry is None and declared and declared.provider == "azure":
+        return cloudnames.of(config, cloudnames.SHARED)["registry"]
+    return None
+
+
 def registry(config: Config) -> str:
     """The registry that gitops.yaml names, else the one that is provisioned. Raises as above."""
     if config.targets.registry is not None:
         return config.targets.registry
-    declared = config.infrastructure
-    if declared is not None and declared.provider == "azure":
-        return f"{cloudnames.of(config, cloudnames.SHARED)['registry']}.{_AZURE}"
+    if name := provisioned(config):
+        return f"{name}.{_AZURE}"
     raise ConfigError(
         "images need a registry, and gitops.yaml names none",
         fix="write `targets: {registry: ghcr.io/acme/flights}`, or gitops add infrastructure",

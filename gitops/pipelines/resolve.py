@@ -69,6 +69,8 @@ class _Context:
         only = self.jobs[name].get("only")
         if only == "provisioned":
             return self.provisioned
+        if only == "imaged":
+            return any(one.deploy.target != "local" for one in self.config.models.values())
         if only != "deployable":
             return True
         # The local target is a machine: on another one nothing can be deployed to it.
@@ -296,7 +298,13 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     targets = {one.deploy.target for one in context.config.models.values()}
     if "infrastructure" in wanted:
         clouds.append("azure")
-    if "target" in wanted and targets & {"azureml", "iotedge"}:
+    declared = context.config.infrastructure
+    azure = declared is not None and declared.provider == "azure"
+    if "registry" in wanted and azure and context.config.targets.registry is None:
+        clouds.append("azure")
+    if "target" in wanted and (
+        targets & {"azureml", "iotedge"} or ("kubernetes" in targets and azure)
+    ):
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))
 

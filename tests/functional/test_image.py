@@ -65,10 +65,11 @@ def wheels(root: Path, folder: Path) -> Path:
 
 
 def image(root: Path, env: dict[str, str], *words: str) -> dict[str, object]:
-    command = [sys.executable, "-m", "gitops", "image", "binary", "--json", *words]
+    command = [sys.executable, "-m", "gitops", "image", "--json", *words]
     done = subprocess.run(command, cwd=root, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    return dict(json.loads(done.stdout))
+    (found,) = json.loads(done.stdout)["images"]
+    return dict(found)
 
 
 def test_a_packages_image_is_built_pushed_found_again_and_answers(

@@ -81,7 +81,7 @@ def place(
         cluster.stop()
 
 
-def declare(machine: Machine) -> None:
+def declare(machine: Machine, **more: str) -> None:
     """The model is for Kubernetes: what gitops.yaml says, and the files that it needs."""
     root = machine.line.root
     contexts = {name: f"demo-{name}" for name in ("staging", "production")}
@@ -134,35 +134,46 @@ def in_use(place: Place, *, seed: int = 11) -> Iterator[list[int]]:
         user.join()
 
 
-def test_what_is_assigned_answers_in_the_cluster_and_is_on_record(place: Place) -> None:
-    done = place.machine.deploy("production", "--json")
+def live(place: Place) -> dict[str, Any]:
+    """What `status --live` says of production."""
+    done = place.machine.gitops("status", "--live", "--json")
     assert done.code == 0, done.err
-    (one,) = done.document["models"]
-    assert (one["state"], one["release"]) == ("running", "demo@v1.0.0")
+    (one,) = [each for each in done.document["live"] if each["environment"] == "production"]
+    return dict(one)
+
+
+def test_a_challenger_that_is_no_worse_answers_by_a_branch_that_the_cluster_follows(
+    place: Place, better: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Delivery by pull; and only a package that no pod has makes pods anew."""
+    origin = place.machine.line.origin
+    monkeypatch.setenv("GITOPS_TEST_FOLLOWS", f"{origin} gitops/deploy/production")
+    declare(place.machine, delivery="pull", repository=f"file://{origin}")
+    shown = place.machine.deploy("production", "--dry-run", "--json")
+    assert shown.code == 0, shown.err
+    text = shown.document["documents"]["kubernetes"]["documents.yaml"]
+    assert "kind: Deployment" in text
+    assert "image: registry.example.org/demo/demo:" in text
+    assert place.cluster.objects() == {}  # it changed nothing
+    assert live(place)["drift"] == ["it is assigned, and was never deployed here"]
+
+    first = place.machine.deploy("production", "--json")
+    assert first.code == 0, first.err
     url = "http://demo.demo-production.svc.cluster.local"
-    assert done.document["endpoints"] == {"kubernetes": url}
+    assert first.document["endpoints"] == {"kubernetes": url}
     assert len(place.cluster.pods()) == 2
     assert place.releases() == {"demo@v1.0.0"}
     (record,) = place.machine.records()
     contracts.validate("deployment", record, Where("record"))
     assert record["target"] == {"kind": "kubernetes", "endpoint": url}
     assert place.cluster.pods("aside") == []  # where it was tested
-    again = place.machine.deploy("production")
-    assert again.code == 0, again.err
-    assert len(place.machine.records()) == 1
-    stopped = place.machine.deploy("production", "--stop", "--json")
-    assert stopped.document["stopped"] is True
-    assert place.cluster.pods() == []
+    found = live(place)
+    assert (found["target"], found["runs"], found["drift"]) == ("kubernetes", "demo@v1.0.0", [])
 
-
-def test_another_machine_goes_on_where_one_has_stopped(place: Place, better: Made) -> None:
-    """Only a new package makes pods anew; a share changes by the plan alone; and CI forgets."""
-    assert place.machine.deploy("production").code == 0
     place.released(better)
     assert place.machine.deploy("production", "--once").code == 0
     pods = {one["metadata"]["name"] for one in place.cluster.pods()}
     assert place.plan()["models"]["demo"]["share"] == 20
-    shutil.rmtree(place.machine.home)
     with in_use(place) as seen:
         done = place.machine.deploy("production", "--json", "--timeout", "300")
     assert done.code == 0, done.err
@@ -171,15 +182,27 @@ def test_another_machine_goes_on_where_one_has_stopped(place: Place, better: Mad
     assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
     assert place.releases() == {"demo@v1.1.0"}
     assert {one["metadata"]["name"] for one in place.cluster.pods()} == pods
-    assert place.machine.happened("production") == [
-        ("demo@v1.0.0", "running"),
-        ("demo@v1.1.0", "running"),
-    ]
+    # By kubectl came the namespace and the state; what serves, from the branch alone.
+    applied = [one for one in place.cluster.calls if one.startswith("apply")]
+    assert len(applied) == 1
+    assert "refs/heads/gitops/deploy/production" in place.machine.line.refs()
 
 
-def test_a_challenger_that_is_worse_is_rolled_back(place: Place, worse: Made) -> None:
+def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
+    place: Place, worse: Made
+) -> None:
     assert place.machine.deploy("production").code == 0
     place.released(worse)
+    place.cluster.break_images(True)
+    failed = place.machine.deploy("production", "--once")
+    assert failed.code == 4, failed.err
+    assert "ImagePullBackOff" in failed.err
+    assert place.releases() == {"demo@v1.0.0"}
+    place.cluster.break_images(False)
+    assert place.machine.deploy("production", "--once").code == 0
+    assert place.plan()["models"]["demo"]["share"] == 20
+
+    shutil.rmtree(place.machine.home)  # another machine: nothing is known there
     with in_use(place) as seen:
         done = place.machine.deploy("production", "--timeout", "300")
     assert done.code == 1, done.err
@@ -188,40 +211,12 @@ def test_a_challenger_that_is_worse_is_rolled_back(place: Place, worse: Made) ->
     assert place.releases() == {"demo@v1.0.0"}
     assert place.plan()["models"]["demo"]["challenger"] is None
     assert place.machine.line.runs("production") == "v1.0.0"
-
-
-def test_an_image_that_cant_be_pulled_leaves_what_runs(place: Place, better: Made) -> None:
-    assert place.machine.deploy("production").code == 0
-    place.released(better)
-    place.cluster.break_images(True)
-    done = place.machine.deploy("production", "--once")
-    assert done.code == 4, done.err
-    assert "ImagePullBackOff" in done.err
-    assert place.releases() == {"demo@v1.0.0"}
-    assert place.machine.happened("production")[-1] == ("demo@v1.1.0", "failed")
-    place.cluster.break_images(False)
-    assert place.machine.deploy("production", "--once").code == 0
-    assert place.plan()["models"]["demo"]["share"] == 20
-
-
-def test_a_dry_run_shows_the_documents_and_changes_nothing(place: Place) -> None:
-    done = place.machine.deploy("production", "--dry-run", "--json")
-    assert done.code == 0, done.err
-    text = done.document["documents"]["kubernetes"]["documents.yaml"]
-    assert "kind: Deployment" in text
-    assert "image: registry.example.org/demo/demo:" in text
-    assert place.cluster.objects() == {}
-    assert place.machine.records() == []
-
-
-def test_status_names_what_drifts(place: Place) -> None:
-    def live() -> dict[str, Any]:
-        done = place.machine.gitops("status", "--live", "--json")
-        assert done.code == 0, done.err
-        (one,) = [each for each in done.document["live"] if each["environment"] == "production"]
-        return dict(one)
-
-    assert live()["drift"] == ["it is assigned, and was never deployed here"]
-    assert place.machine.deploy("production").code == 0
-    found = live()
-    assert (found["target"], found["runs"], found["drift"]) == ("kubernetes", "demo@v1.0.0", [])
+    assert place.machine.happened("production") == [
+        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "failed"),
+        ("demo@v1.1.0", "rolled_back"),
+        ("demo@v1.0.0", "running"),
+    ]
+    stopped = place.machine.deploy("production", "--stop", "--json")
+    assert stopped.document["stopped"] is True
+    assert place.cluster.pods() == []

@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jsonschema
 import kubernetes_validate
 import pytest
 import yaml
@@ -210,6 +211,38 @@ def test_a_gpu_is_asked_for_where_it_is_declared(built: Mapping[str, list[Json]]
     assert pod["nodeSelector"] == {"gitops/gpu": "true"}
     assert pod["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == 1
     assert "nodeSelector" not in of(built["plain"], "Deployment")["spec"]["template"]["spec"]
+
+
+PULL = (
+    "targets: {kubernetes: {delivery: pull, repository: 'https://github.com/acme/flights.git'}}\n"
+)
+
+
+@pytest.mark.parametrize("environment", ["staging", "production"])
+def test_argo_cd_follows_the_branch_that_is_written(environment: str, tmp_path: Path) -> None:
+    root = lay(HEAD + PULL, tmp_path)
+    text = (root / f"deploy/kubernetes/argocd/{environment}.yaml").read_text()
+    one = yaml.safe_load(text)
+    schema = json.loads((PROJECT / "tests/contracts/argocd/application.schema.json").read_text())
+    jsonschema.validate(one, schema)
+    assert one["spec"]["source"]["targetRevision"] == f"gitops/deploy/{environment}"
+    assert one["spec"]["destination"]["namespace"] == f"flights-{environment}"
+    assert one["spec"]["syncPolicy"]["automated"] == {"prune": True, "selfHeal": True}
+    for wrong in (("syncPolicy", "automatic"), ("destination", "namespaces")):
+        spoilt = copy.deepcopy(one)
+        spoilt["spec"][wrong[0]][wrong[1]] = {}
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(spoilt, schema)
+
+
+def test_pushed_to_there_is_nothing_of_argo_cd(tmp_path: Path) -> None:
+    assert not (lay(HEAD, tmp_path) / "deploy/kubernetes/argocd").exists()
+
+
+def test_pulling_needs_the_repositorys_address(tmp_path: Path) -> None:
+    text = HEAD + "targets: {kubernetes: {delivery: pull}}\n"
+    with pytest.raises(ConfigError, match="repository"):
+        config.parse(text.encode(), tmp_path / "gitops.yaml")
 
 
 # ---------------------------------------------------------------- what a plan makes of them

@@ -184,7 +184,9 @@ def test_only_a_machine_that_can_deploys(load: Load, platform: Platform) -> None
         == [*recorded, "deploy-staging", "deploy-production"][: 4 * (platform == "local") or 2]
     )
     cloud = PLAIN.replace("binary", "binary, deploy: {target: azureml}")
-    assert jobs(load, cloud, "deploy", platform)[2:] == ["deploy-staging", "deploy-production"]
+    places = ("staging", "production")
+    following = [f"{job}-{place}" for job in ("images", "deploy") for place in places]
+    assert jobs(load, cloud, "deploy", platform)[2:] == following
     own = f"{PLAIN}runners: {{deploy-staging: {{labels: [self-hosted], pool: lab}}}}\n"
     assert jobs(load, own, "deploy", platform)[2:3] == ["deploy-staging"]
     assert ("deploy-production" in jobs(load, own, "deploy", platform)) == (platform == "local")

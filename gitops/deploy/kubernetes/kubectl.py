@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import re
 import shutil
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,16 @@ _CONFLICT = re.compile(r"\(Conflict\)|\(AlreadyExists\)|already exists|has been 
 
 @dataclass(frozen=True)
 class Kubectl:
-    """kubectl for one namespace; `context` None: where the current context points."""
+    """kubectl for one namespace of the cluster that a context names.
 
-    context: str | None
+    `login` makes the kubeconfig that has the context, when it is first needed; without it the
+    user's own has.
+    """
+
+    context: str
     namespace: str
+    login: Callable[[], Path] | None = None
+    _made: list[str] = field(default_factory=list, compare=False)
 
     def get(self, kind: str, name: str) -> Json | None:
         """An object; None if there's none. Raises ToolError if the cluster can't be asked."""
@@ -88,9 +94,12 @@ class Kubectl:
         return self._run(*there, *command, input=input).out
 
     def _run(self, *words: str, input: str | None = None, check: bool = True) -> proc.Done:
-        context = ["--context", self.context] if self.context else []
-        command = [program(), *context, "--namespace", self.namespace, *words]
-        return proc.run(command, input=input, timeout=_SECONDS, check=check)
+        if self.login is not None and not self._made:
+            self._made.append(str(self.login()))
+        env = {"KUBECONFIG": self._made[0]} if self._made else {}
+        where = ["--context", self.context, "--namespace", self.namespace]
+        command = [program(), *where, *words]
+        return proc.run(command, input=input, env=env, timeout=_SECONDS, check=check)
 
     def _document(self, done: proc.Done) -> Json:
         if done.code:

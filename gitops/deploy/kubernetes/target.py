@@ -15,12 +15,13 @@ from typing import Any
 
 from gitops.deploy.ask import Answer
 from gitops.deploy.kubernetes import logs, manifests
+from gitops.deploy.kubernetes.delivery import Delivery
 from gitops.deploy.kubernetes.kubectl import Kubectl, text
 from gitops.deploy.kubernetes.manifests import Packed
 from gitops.deploy.model import Desired, Observed, Plan
 from gitops.deploy.state import DOCUMENTS, State
 from gitops.deploy.target import Images
-from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
+from gitops.errors import ConfigError, EvidenceError, ToolError
 
 Json = dict[str, Any]
 _LOOK = 1.0  # seconds between two looks at the pods
@@ -30,7 +31,6 @@ _HERE = "$STATE"  # stands for the state folder, which is another on each machin
 # What keeps a container from starting, and waiting doesn't mend.
 _STUCK = ("ImagePullBackOff", "ErrImagePull", "InvalidImageName", "CreateContainerConfigError")
 _FAILS = ("CrashLoopBackOff",)
-_STOPPED = ("deployments", "horizontalpodautoscalers", "poddisruptionbudgets", "services")
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,7 @@ class Kubernetes:
 
     state: State
     kubectl: Kubectl
+    delivery: Delivery
     name: str
     sources: Callable[[str], Sequence[Json]]
     images: Callable[[str], Images]
@@ -57,7 +58,8 @@ class Kubernetes:
     kind: str = "kubernetes"
     beside: bool = False
     tip: str = ""
-    _version: str | None = field(default=None, repr=False)
+    _version: str | None = None
+    _data: dict[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.beside:
@@ -67,12 +69,12 @@ class Kubernetes:
 
     def recall(self) -> None:
         found = self.kubectl.get("configmap", self._kept)
-        told = found.get("data", {}) if found else {}
+        self._data = dict(found.get("data") or {}) if found else {}
         self._version = found["metadata"]["resourceVersion"] if found else None
         for name in DOCUMENTS:
             here = self.state.folder / name
-            if name in told:
-                said = told[name].replace(_HERE, str(self.state.folder))
+            if name in self._data:
+                said = self._data[name].replace(_HERE, str(self.state.folder))
                 if not here.is_file() or here.read_text("utf-8") != said:
                     self.state.recalled(name, said)
             elif found is None and name != "deployed.json":  # whose records may wait to be pushed
@@ -80,27 +82,22 @@ class Kubernetes:
 
     def _keep(self, name: str, said: str) -> None:
         """Take a document to the cluster; AnswerNo if another reconciler has written meanwhile."""
-        found = self.kubectl.get("configmap", self._kept)
-        told = found.get("data", {}) if found else {}
         meta: Json = {"name": self._kept, "namespace": self.kubectl.namespace}
         meta["labels"] = self._labels
-        if found is None:
+        if self._version is None:
             self._make_room()
-        if (found["metadata"]["resourceVersion"] if found else None) != self._version:
-            raise AnswerNo(
-                "another reconciler is at work on this environment: it has written the state",
-                fix="let it work, or end it first",
-            )
-        if self._version is not None:
+        else:
             meta["resourceVersion"] = self._version
-        data = {**told, name: said.replace(str(self.state.folder), _HERE)}
+        data = {**self._data, name: said.replace(str(self.state.folder), _HERE)}
         document = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": data}
         self._version = self.kubectl.put(document)["metadata"]["resourceVersion"]
+        self._data = data
 
     def _make_room(self) -> None:
-        """The namespace, if the repository declares it."""
+        """The namespace, if the repository declares it and it isn't there: whoever deploys later
+        needs no right to make one."""
         spaces = [one for one in self._documents() if one["kind"] == "Namespace"]
-        if spaces:
+        if spaces and self.kubectl.get("namespace", self.kubectl.namespace) is None:
             self.kubectl.apply(spaces)
 
     @property
@@ -148,14 +145,14 @@ class Kubernetes:
     def apply(self, plan: Plan) -> None:
         wanted = manifests.packed(plan, self.images(self._tip))
         packages = manifests.kept(wanted, manifests.holding(self._live()))
+        self._make_room()
         documents = manifests.filled(self._documents(), plan, packages)
         if self.beside:
-            self.kubectl.apply(manifests.aside(documents))
+            self.delivery.put("aside", manifests.aside(documents))
         else:
-            self.kubectl.apply([one for one in documents if one["kind"] == "Namespace"])
             self.state.write(_PLACE, {"tip": self._tip})
             self.state.put_plan(plan)
-            self.kubectl.apply(documents)
+            self.delivery.put("served", documents)
         self._nudge(plan.generation)
         self._wait(plan.generation, packages)
 
@@ -213,9 +210,8 @@ class Kubernetes:
 
     def stop(self) -> bool:
         if self.beside:
-            one = {**self._labels, manifests.COMPONENT: "aside"}
-            return self.kubectl.delete(["deployments", "configmaps"], one)
-        return self.kubectl.delete(_STOPPED, self._labels)
+            return self.delivery.remove("aside", {**self._labels, manifests.COMPONENT: "aside"})
+        return self.delivery.remove("served", self._labels)
 
     # ------------------------------------------------------------ pods
 
