@@ -153,6 +153,16 @@ def storage(provider: str, project: str, identity: str) -> dict[str, str]:
     return {"remote": f"azure://dvc/{project}", "account": account}
 
 
+def iot_hub(config: Config, environment: str) -> str | None:
+    """The IoT hub of an environment: declared, or provisioned; None: neither."""
+    if environment in config.targets.iotedge.hubs:
+        return config.targets.iotedge.hubs[environment]
+    declared = config.infrastructure
+    if declared is None or declared.components.iot is None:
+        return None
+    return of(config, environment)["iot_hub"]
+
+
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Why names can't work: the environment (or `SHARED`, `STATE`), and what is wrong."""
     taken: dict[tuple[str, str], str] = {}

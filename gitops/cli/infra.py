@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.errors import ToolError, UsageError
+from gitops.errors import ConfigError, ToolError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gitops.config import Config
     from gitops.infra.check import Check
+    from gitops.infra.cost import Estimate, Line
     from gitops.infra.terraform import Action, Changes
 
 group = typer.Typer(help="Provision what gitops.yaml declares.", no_args_is_help=True)
@@ -107,6 +108,83 @@ def diagram(
     root, config = open_repository()
     wanted(root, config)
     screen.out(mermaid(config, [config.environment(environment).name] if environment else ()))
+
+
+@group.command()
+def cost(
+    environment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ENV]",
+            help="An environment, or `shared`. [default: all of them]",
+            show_default=False,
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            "--prices",
+            metavar="FILE",
+            help="Prices of yours, which win: JSON as `gitops schema prices` says.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate what the declared infrastructure costs in a month, at the least. Asks no cloud.
+
+    Declared sizes by a table of list prices, each with its date and source. What is paid per use
+    is named and not counted, and so is what has no known price in the region.
+
+    Examples:
+
+        gitops infra cost
+
+        gitops infra cost production --json
+
+        gitops infra cost --prices prices.json      what your agreement says
+    """
+    from gitops import cloudnames
+    from gitops.infra import cost as costs
+
+    _, config = open_repository()
+    by = costs.prices(prices)
+    names = [cloudnames.SHARED, *(one.name for one in config.environments)]
+    found = [costs.estimate(config, one, by) for one in ([environment] if environment else names)]
+    if as_json:
+        screen.document({"currency": by.currency, "estimates": [_estimate(one) for one in found]})
+        return
+    for one in found:
+        screen.out(screen.style(f"{one.environment} ({one.region})", "bold"))
+        screen.table(
+            ["PART", "WHAT", f"{by.currency} A MONTH", "NOTE"],
+            [[line.component, line.what, _month(line), line.note] for line in one.lines],
+        )
+        screen.out(one.summary)
+        screen.out()
+    if len(found) > 1:
+        total = sum(one.at_least for one in found)
+        screen.out(f"all together at least {by.currency} {total:.2f} a month")
+
+
+def _month(line: Line) -> str:
+    return line.kind if line.month is None else f"{line.month:.2f}"
+
+
+def _estimate(one: Estimate) -> dict[str, object]:
+    lines = []
+    for line in one.lines:
+        price = asdict(line.price) if line.price else None
+        lines.append({**asdict(line), "price": price})
+    return {
+        "environment": one.environment,
+        "region": one.region,
+        "at_least": round(one.at_least, 2),
+        "unknown": list(one.unknown),
+        "budget": one.budget,
+        "over_budget": one.over_budget,
+        "lines": lines,
+    }
 
 
 @group.command()
@@ -209,11 +287,24 @@ def _run(
     else:
         place = terraform.open_root(root, config, environment, tool, trust)
         done = terraform.run(place, action, confirm, show, read_only=read_only)
+    costs = _costs(config, environment) if action == "plan" else None
     if as_json:
-        screen.document(asdict(done))
+        screen.document(asdict(done) | ({"cost": _estimate(costs)} if costs else {}))
     else:
         verb = "done: " if done.done else ""
         screen.out(f"{done.environment}: {verb}{done.changes}")
+        if costs:
+            screen.out(f"{done.environment}: {costs.summary}")
+
+
+def _costs(config: Config, environment: str) -> Estimate | None:
+    """The estimate for a plan; None: no prices are known for its provider."""
+    from gitops.infra import cost as costs
+
+    try:
+        return costs.estimate(config, environment, costs.prices())
+    except ConfigError:
+        return None
 
 
 def _trust(root: Path) -> dict[str, str]:

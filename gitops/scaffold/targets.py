@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops.config_kubernetes import Kubernetes, namespace
-from gitops.scaffold import azureml, generator
+from gitops.scaffold import azureml, generator, iotedge
 from gitops.scaffold.render import Rendered, render
 
 if TYPE_CHECKING:
@@ -70,5 +70,6 @@ _GENERATORS: Mapping[
     str, tuple[str, Callable[[Config, Environment], Context | Iterable[Context]]]
 ] = {
     "azureml": ("azureml", azureml.contexts),
+    "iotedge": ("iotedge", iotedge.contexts),
     "kubernetes": ("kubernetes", _kubernetes),
 }

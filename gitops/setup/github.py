@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitops import trust
 from gitops.errors import ConfigError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Items, Plan, Setting
@@ -234,14 +233,8 @@ def _in_the_way(place: GitHubSettings, config: Config) -> Iterator[str]:
 
 
 def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
-    """Name and subject of every token that a cloud has to trust."""
-    said = trust.github(config)
-    names = [one.name for one in config.environments]
-    found = list(zip(names, said[trust.CI], strict=True))
-    deploys = [(f"{one.name}-deploy", said[one.name][0]) for one in wishes.deployed(config)]
-    if wishes.reads_azure(config) or wishes.needs_aws(config):
-        found = [(_PULL_REQUEST, said[trust.READ][0]), *found]
-    return tuple((name, f"{facts.subject}:{what}") for name, what in (*found, *deploys))
+    """Name and subject of every token that a cloud has to trust, by `wishes.trusts`."""
+    return tuple((one.name, f"{facts.subject}:{one.subject}") for one in wishes.trusts(config))
 
 
 def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:

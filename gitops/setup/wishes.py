@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops import trust
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +22,28 @@ AZURE_READER = "AZURE_READ_CLIENT_ID"  # who pull requests log in as
 ACCOUNT = "AZURE_STORAGE_ACCOUNT_NAME"
 AWS = ("AWS_ROLE_ARN", "AWS_READ_ROLE_ARN", "AWS_REGION")
 AUDIENCE = "api://AzureADTokenExchange"
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a login rests on: `whose` it is (an identity of `trust`), a name for it, and how the
+    subject of its tokens ends, after the repository."""
+
+    whose: str
+    name: str
+    subject: str
+
+
+def trusts(config: Config) -> tuple[Trust, ...]:
+    """All that clouds have to trust of a repository on GitHub: what its workflows present."""
+    said = trust.github(config)
+    names = [one.name for one in config.environments]
+    reads = reads_azure(config) or needs_aws(config)
+    return (
+        *([Trust(trust.READ, "pull-request", said[trust.READ][0])] if reads else []),
+        *(Trust(trust.CI, *one) for one in zip(names, said[trust.CI], strict=True)),
+        *(Trust(one.name, f"{one.name}-deploy", said[one.name][0]) for one in deployed(config)),
+    )
 
 
 def needs_azure(config: Config) -> bool:

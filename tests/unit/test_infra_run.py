@@ -115,6 +115,7 @@ def test_a_plan_changes_nothing(fake: Fake) -> None:
     answer = json.loads(done.stdout)
     assert answer["changes"] == {"create": 1, "update": 1, "delete": 0}
     assert answer["done"] is False
+    assert answer["cost"]["at_least"] == 0.0  # the core is paid per use
     assert fake.kinds == ["init", "plan", "show"]
     for call in fake.calls:
         assert call["cwd"] == str(fake.root / "infrastructure" / "environments" / "dev")
