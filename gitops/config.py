@@ -353,7 +353,7 @@ def json_schema() -> dict[str, Any]:
     must exist and the like only `load` knows.
     """
     schema = Config.model_json_schema()
-    for name, longest in (("models", names.LENGTH), ("runners", 200)):
+    for name, longest in (("models", names.LENGTH), ("runners", 200), ("compute", names.LENGTH)):
         named = schema["properties"][name]
         ((pattern, one),) = named.pop("patternProperties").items()
         named["propertyNames"] = {"pattern": pattern, "maxLength": longest}

@@ -99,9 +99,9 @@ def build(
         if wanted:
             say(f"pushing to {wanted}")
             dvc.push(root, [item.path for item in tracked(todo) if item.cached])
-        _remember(root, todo, private, config.models, wanted)
+        remember(root, todo, private, config.models, wanted)
         outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
-        return _commit(root, outcome, before, todo, commit)
+        return commit_locks(root, outcome, before, todo, commit)
 
 
 def stale(models: Sequence[Place]) -> dict[str, tuple[str, ...]]:
@@ -170,7 +170,7 @@ def _untouched(root: Path, private: Path, models: tuple[Place, ...]) -> dict[str
     return {name: _unchanged(name, document) for name, document in known.items() if document}
 
 
-def _remember(
+def remember(
     root: Path, places: tuple[Place, ...], private: Path, models: Iterable[str], pushed: str
 ) -> None:
     states = [unchanged.observe(root, place.folder, _SHARED) for place in places]
@@ -255,7 +255,7 @@ def _one(place: Place, lock: int, say: Say) -> Built:
     stages = run_stages(place, lock, say)
     restored = [one for one in place.tracked() if stages.get(one.stage or "") == "restored"]
     objects.prove(place.root, restored)
-    test_set = _prove(place, say)
+    test_set = prove_outputs(place, say)
     metrics = read_metrics(place)
     record.write(
         place,
@@ -309,7 +309,7 @@ def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dic
     return stages
 
 
-def _prove(place: Place, say: Say) -> str:
+def prove_outputs(place: Place, say: Say) -> str:
     """Hold package and evaluation against their contracts; the test set's identity."""
     from gitops import evaluation, package
 
@@ -352,7 +352,7 @@ def _require_pipeline(place: Place) -> None:
         )
 
 
-def _commit(
+def commit_locks(
     root: Path, outcome: Outcome, before: tuple[str, ...], models: tuple[Place, ...], allowed: bool
 ) -> Outcome:
     """Commit the locks when that makes HEAD reproducible; otherwise say what belongs together."""
