@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gitops.mailbox import Job, Ticket
 
@@ -52,9 +52,38 @@ class Order:
         """What the job runs in."""
         return self.compute.image or f"docker.io/library/python:{self.python}"
 
-    def command(self, folder: str) -> str:
-        """The line of a shell that starts the job's program, which lies in `folder`."""
-        return f"python3 {folder}bootstrap.py {shlex.quote(self.ticket.text())}"
+    def command(self) -> str:
+        """The line of a shell that starts the job's program, in the folder where it lies."""
+        return f"python3 bootstrap.py {shlex.quote(self.ticket.text())}"
+
+
+def bootstrap() -> bytes:
+    """The program that starts the job, as it is handed over."""
+    return Path(__file__).with_name("bootstrap.py").read_bytes()
+
+
+def yaml_text(document: Mapping[str, Any]) -> bytes:
+    """A document for another tool; long texts keep their lines."""
+    import yaml
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    def text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
+        style = "|" if "\n" in value else None
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Dumper.add_representer(str, text)
+    Dumper.ignore_aliases = lambda *_: True  # type: ignore[method-assign]
+    dumped: str = yaml.dump(document, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=120)
+    return dumped.encode()
+
+
+def lay(folder: Path, documents: Mapping[str, bytes]) -> None:
+    """Write documents into a folder."""
+    for name, content in documents.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
 
 
 @dataclass(frozen=True)
@@ -96,3 +125,6 @@ class Platform(Protocol):
 
     def tidy(self, handle: Handle) -> None:
         """Remove what an ended job has left on the platform, where that costs or clutters."""
+
+    def logs(self, handle: Handle) -> str:
+        """The command that shows what the job's program has said on its platform."""

@@ -39,3 +39,6 @@ class Process:
 
     def tidy(self, handle: Handle) -> None:
         pass
+
+    def logs(self, handle: Handle) -> str:
+        return f"cat .git/gitops/jobs/{self._order.job.id}/process.log"

@@ -8,7 +8,7 @@ import re
 import tempfile
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from gitops.reproduce import build
 from gitops.reproduce.build import Outcome, Say
 from gitops.reproduce.compute import proof
 from gitops.reproduce.compute.kinds import platform_of
-from gitops.reproduce.compute.platform import Order, Platform
+from gitops.reproduce.compute.platform import Order, Platform, lay
 from gitops.reproduce.compute.waiting import PATIENT, Patience, keep_log, wait
 from gitops.reproduce.model import Place, tracked
 
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _TOOL = ".gitops/tool"
 _MOST_ATTEMPTS = 1000
+_NO_LIST = f"# {_TOOL}/requirements.txt of the commit\n".encode()
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,7 @@ def submit(request: Request, files: Any, say: Say, patience: Patience = PATIENT)
         return one
     with tempfile.TemporaryDirectory(prefix="gitops-submit-") as temporary:
         folder = _kept(request.root, one.job.id) if one.order.compute.process else Path(temporary)
-        for name, content in one.platform.documents().items():
-            (folder / name).write_bytes(content)
+        lay(folder, one.platform.documents())
         say(f"submitting job {one.job.id} to {request.name} ({one.order.compute.kind})")
         handle = one.platform.submit(folder)
     one.box.write("platform.json", json.dumps(dict(handle)).encode())
@@ -120,8 +120,9 @@ def cancel(request: Request) -> str | None:
 
 def documents(request: Request) -> dict[str, bytes]:
     """What a submission would hand to the platform, nothing of it done: no job has this id yet."""
-    document = _job(request, f"{_key(request)}-1", "0" * 64, 1)
-    return platform_of(_order(request, document, document.document())).documents()
+    job = _job(request, f"{_key(request)}-1", "0" * 64, 1)
+    order = replace(_order(request, job, job.document()), requirements=_NO_LIST)
+    return platform_of(order).documents()
 
 
 def settle(one: Submitted) -> None:

@@ -128,7 +128,8 @@ class _Watch:
         said = "".join(f"\n  {line}" for line in tail[-_LINES:])
         return ToolError(
             f"job {self._job.id} ended on {self._job.compute} without a result: {self.last}{said}",
-            fix=f"gitops build --on {self._job.compute}: it is submitted anew",
+            fix=f"what it said there: {self._platform.logs(self.handle)}; `gitops build --on"
+            f" {self._job.compute}` submits it anew",
         )
 
     def _asked(self, whom: str, question: Callable[[], _T]) -> _T | None:
