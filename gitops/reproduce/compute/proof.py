@@ -80,12 +80,13 @@ def prove(root: Path, box: Mailbox, job: Job, result: Mapping[str, Any], say: Sa
             config = configuration.load(bench)
             models = places(bench, config, job.models)
             _lay(bench, models, files)
+            # What costs little comes first.
             _of_this_commit(bench, models, files)
+            told = {place.name: _record(place, records.get(place.name), job) for place in models}
             _stored(root, bench, config, job, files, say)
+            _nothing_would_run(models)
             _fetched(bench, models)
-            found = tuple(
-                _model(place, records.get(place.name), job, result, say) for place in models
-            )
+            found = tuple(_model(place, told[place.name], result, say) for place in models)
     except EvidenceError as error:
         if isinstance(error, Refused):
             raise
@@ -180,13 +181,17 @@ def _lay(bench: Path, models: Sequence[Place], files: Mapping[str, bytes]) -> No
 
 
 def _of_this_commit(bench: Path, models: tuple[Place, ...], files: Mapping[str, bytes]) -> None:
-    """Whether the locks are those of the commit: asked of its text, and then of DVC itself."""
+    """Whether the locks are those of the commit, as far as their text tells."""
     at = _snapshot(bench, files)
     for place in models:
         lock = dvclock.read(at, place.folder)
         if reasons := dvclock.stale(at, lock) if lock else ("it isn't there",):
             path = place.lock.relative_to(bench).as_posix()
             raise EvidenceError(f"{path} isn't of this commit: {'; '.join(reasons[:3])}")
+
+
+def _nothing_would_run(models: tuple[Place, ...]) -> None:
+    """Whether they are, as DVC judges."""
     if stale := build.stale(models):
         lines = [f"{name}: {', '.join(stages)}" for name, stages in stale.items()]
         raise EvidenceError(f"dvc.lock isn't of this commit, stages would run: {'; '.join(lines)}")
@@ -226,34 +231,47 @@ def _overlap(one: Path, other: Path) -> bool:
     return one.is_relative_to(other) or other.is_relative_to(one)
 
 
-def _model(place: Place, raw: bytes | None, job: Job, result: Mapping[str, Any], say: Say) -> Built:
-    """Package, evaluation and build record of one model, which must tell the same."""
-    test_set = build.prove_outputs(place, say)
-    metrics = build.read_metrics(place)
-    told = next((one for one in result["models"] if one["model"] == place.name), None)
-    if raw is None or told is None:
+def _record(place: Place, raw: bytes | None, job: Job) -> dict[str, Any]:
+    """The build record of one model: of this commit, and of the lock that came with it."""
+    where = Where(f"records/{place.name}.json")
+    if raw is None:
         raise EvidenceError(f"there's no build record of {place.name}")
     document: Any = contracts.parse_json(raw.decode("utf-8", "replace"), Path("build record"))
-    contracts.validate("build", document, Where(f"records/{place.name}.json"))
-    outs = {item.path: item.md5 for item in place.tracked() if item.stage is not None}
+    contracts.validate("build", document, where)
+    revision = {**document["revision"], "commit": job.commit, "tree": job.tree}
     expected = {
         "model": place.name,
         "lock": place.lock_digest(),
-        "revision": {**document["revision"], "commit": job.commit, "tree": job.tree},
+        "revision": revision,
         "tool": {"version": job.tool},
-        "metrics": metrics,
-        "test_set": test_set,
+        "metrics": build.read_metrics(place),
     }
+    _same(document, expected, where)
+    outs = {item.path: item.md5 for item in place.tracked() if item.stage is not None}
+    if {one["path"]: one["md5"] for one in document["outputs"]} != outs:
+        raise EvidenceError(f"the build record of {place.name} has other outputs than its dvc.lock")
+    return dict(document)
+
+
+def _model(place: Place, document: Mapping[str, Any], result: Mapping[str, Any], say: Say) -> Built:
+    """Package and evaluation of one model, by their contracts and the build record."""
+    test_set = build.prove_outputs(place, say)
+    _same(document, {"test_set": test_set}, Where(f"records/{place.name}.json"))
+    told = next((one for one in result["models"] if one["model"] == place.name), None)
+    if told is None:
+        raise EvidenceError(f"the result doesn't say what was done for {place.name}")
+    metrics = dict(document["metrics"])
+    return Built(place.name, told["state"], dict(told["stages"]), metrics, test_set)
+
+
+def _same(document: Mapping[str, Any], expected: Mapping[str, Any], where: Where) -> None:
     for key, value in expected.items():
         if document[key] != value:
             raise EvidenceError(
                 f"its build record says {key} {json.dumps(document[key])[:80]},"
                 f" not {json.dumps(value)[:80]}",
-                where=Where(f"records/{place.name}.json"),
+                where=where,
             )
-    if {one["path"]: one["md5"] for one in document["outputs"]} != outs:
-        raise EvidenceError(f"the build record of {place.name} has other outputs than its dvc.lock")
-    return Built(place.name, told["state"], dict(told["stages"]), metrics, test_set)
 
 
 def _bytes(path: Path) -> bytes | None:
