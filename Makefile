@@ -51,9 +51,11 @@ lock: .bootstrap/ready
 	$(EXPORT) --only-group bootstrap --output-file requirements/uv.txt >/dev/null
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
 
 clean:
-	rm -rf .bootstrap .venv .checkov dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov .azureml dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock
@@ -65,6 +67,12 @@ clean:
 .checkov/ready: .bootstrap/ready requirements/checkov.txt
 	$(UV) venv --quiet --clear --python .bootstrap/bin/python .checkov
 	$(UV) pip install --quiet --python .checkov --require-hashes --only-binary :all: --requirement requirements/checkov.txt
+	@touch $@
+
+# The official reader of Azure ML's files; likewise.
+.azureml/ready: .bootstrap/ready requirements/azureml.txt
+	$(UV) venv --quiet --clear --python .bootstrap/bin/python .azureml
+	$(UV) pip install --quiet --compile-bytecode --python .azureml --require-hashes --only-binary :all: --requirement requirements/azureml.txt
 	@touch $@
 
 .bootstrap/ready: requirements/uv.txt
