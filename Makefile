@@ -5,6 +5,7 @@ PYTHON ?= python3
 DIR ?=
 UPGRADE ?=
 LARGE ?=
+SECONDS ?= 60
 
 UV := .bootstrap/bin/uv
 BIN := .venv/bin
@@ -14,7 +15,7 @@ EXPORT := $(UV) export --quiet --locked --offline --no-header --no-annotate --no
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
 
-.PHONY: help demo test check bench lock wheel clean
+.PHONY: help demo test check bench docs fuzz lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -22,6 +23,8 @@ help:
 	@echo 'make test               wheel, check, and all tests'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
+	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
+	@echo 'make docs               the site, in docs/_build'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'
@@ -41,6 +44,13 @@ check: .venv/ready
 bench: .venv/ready
 	$(BIN)/python -m benchmarks $(LARGE) --json dist/benchmarks.json
 
+fuzz: .venv/ready
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+docs: .venv/ready
+	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
+	@echo "docs/_build/index.html"
+
 wheel: .venv/ready
 	rm -rf dist
 	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
@@ -55,7 +65,7 @@ lock: .bootstrap/ready
 		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
 
 clean:
-	rm -rf .bootstrap .venv .checkov .azureml dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov .azureml dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock

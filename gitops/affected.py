@@ -26,7 +26,7 @@ from gitops import dvcpaths, git
 from gitops.config import Config, Model
 from gitops.dvcpaths import join
 from gitops.errors import ConfigError
-from gitops.git import Snapshot
+from gitops.git import Snapshot, graph
 
 _FILES = frozenset(
     ("uv.lock", "uv.toml", "pyproject.toml", ".python-version", "build.env", ".dvcignore")
@@ -62,7 +62,7 @@ def between(root: Path, base: str, head: str) -> tuple[str, ...]:
     Raises:
         ConfigError: gitops.yaml of `head` is wrong.
     """
-    fork = git.fork_point(root, base, head) or base
+    fork = graph.fork_point(root, base, head) or base
     before, after = git.snapshot(root, fork), git.snapshot(root, head)
     old = None
     with suppress(ConfigError):  # there's none, or one that this version can't read

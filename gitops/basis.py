@@ -9,6 +9,7 @@ from gitops import config as configuration
 from gitops import git
 from gitops.config import Config
 from gitops.errors import EvidenceError, UsageError
+from gitops.git import graph
 
 # The target branch of a pull request: GitHub's `main`, Azure's `refs/heads/main`.
 _TARGET = ("GITHUB_BASE_REF", "SYSTEM_PULLREQUEST_TARGETBRANCH")
@@ -60,7 +61,7 @@ def commit(root: Path, base: str | None, branch: str, head: str) -> str:
         )
     if found != head:
         return found
-    if not (parents := git.parents(root, head)):
+    if not (parents := graph.parents(root, head)):
         raise UsageError(
             f"{head[:12]} is the first commit: there's nothing to judge it against",
             fix="commit a change, or name another revision with --base",

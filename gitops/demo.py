@@ -18,9 +18,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import config, git, proc, replay, yamlfile
+from gitops import config, proc, replay, yamlfile
 from gitops.demo_acts import ACTS, WEATHER, Ask, Edit, Served, Step, Travellers
 from gitops.errors import ToolError, UsageError
+from gitops.git import program
 
 if TYPE_CHECKING:
     import polars as pl
@@ -175,7 +176,7 @@ def _last_flights(
 
 def _borrow_identity(folder: Path) -> None:
     """A machine where git knows nobody gets an identity for this run, in the environment only."""
-    if git.identity(folder) == "unknown":
+    if program.identity(folder) == "unknown":
         for role in ("AUTHOR", "COMMITTER"):
             os.environ[f"GIT_{role}_NAME"] = "gitops demo"
             os.environ[f"GIT_{role}_EMAIL"] = "demo@localhost"

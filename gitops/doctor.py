@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gitops import __version__, config, dvc, dvcremote, git, proc, serve, uv
 from gitops.errors import GitopsError
+from gitops.git import program
 
 _ENOUGH_BYTES = 2 << 30
 
@@ -37,8 +38,10 @@ def examine(cwd: Path) -> tuple[Finding, ...]:
 
 def _machine(cwd: Path) -> Iterator[Finding]:
     yield Finding("gitops", "ok", __version__)
-    yield _try("git", git.require, git.version)
-    yield _try("git identity", lambda: git.require_identity(cwd), lambda: "name and e-mail are set")
+    yield _try("git", program.require, program.version)
+    yield _try(
+        "git identity", lambda: program.require_identity(cwd), lambda: "name and e-mail are set"
+    )
     yield _try("uv", uv.binary, lambda: proc.run([uv.binary(), "--version"]).out.split()[1])
     missing = [name for name in serve.EXTRA if util.find_spec(name) is None]
     yield Finding(

@@ -9,9 +9,9 @@ from gc import set_threshold
 from types import FrameType
 from typing import NoReturn
 
-from gitops import git
 from gitops.errors import GitopsError
 from gitops.git import ci as platform
+from gitops.git import program
 
 
 def main() -> NoReturn:
@@ -24,7 +24,7 @@ def main() -> NoReturn:
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)
-    git.forget_hook()
+    program.forget_hook()
     os.environ.update(platform.identity(os.environ))
     try:
         app(prog_name="gitops")

@@ -14,6 +14,7 @@ from gitops import git
 from gitops.cli import screen
 from gitops.cli.common import JsonOption
 from gitops.errors import ToolError, UsageError
+from gitops.git import graph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,7 +78,7 @@ def affected(
         models, fork = tuple(configuration.load_at(root, here).models), None
     else:
         models = engine.between(root, there, here)
-        fork = git.fork_point(root, there, here) or there
+        fork = graph.fork_point(root, there, here) or there
     packed = pack(models, groups)
     if output is not None:
         _tell_ci(output, packed)

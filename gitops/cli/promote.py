@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from gitops import git
 from gitops.cli import moves, screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import DispatchOption, DryRunOption, ModelOption, ReasonOption, RemoteOption
 from gitops.errors import UsageError
+from gitops.git import program
 
 if TYPE_CHECKING:
     from gitops.config import Config
@@ -122,7 +122,7 @@ def approve(
     root, config = open_repository()
     world = worlds.read(root, remote)
     if target is None:
-        plan = finish.plan(world, config, source, promoter=git.identity(root))
+        plan = finish.plan(world, config, source, promoter=program.identity(root))
     else:
         plan = _plan(world, config, source, target, None)
     why = moves.reason_or(reason, "approved")
@@ -139,7 +139,7 @@ def approve(
 def _plan(world: World, config: Config, source: str, target: str, model: str | None) -> Plan:
     from gitops.promote import partial, plan
 
-    found = plan.promotion(world, config, source, target, promoter=git.identity(world.root))
+    found = plan.promotion(world, config, source, target, promoter=program.identity(world.root))
     if model is not None:
         found.proposed.model(model)
         if len(found.proposed.models) > 1:
@@ -233,7 +233,7 @@ def _finish(
         world,
         config,
         environment,
-        promoter=git.identity(world.root),
+        promoter=program.identity(world.root),
         reviewers=lambda head, there: request.reviewers(
             _forge(world), head, there.branch, there.approvers
         ),

@@ -6,7 +6,6 @@ straight to one git process (5,000 tags: GitPython a minute, `git for-each-ref` 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,18 +19,6 @@ from gitops.errors import ConfigError, EvidenceError, ToolError, UsageError
 if TYPE_CHECKING:
     from git import Repo
 
-# Set by git for hooks; inherited, they would aim our commands at another repository.
-_HOOK_VARIABLES = (
-    "GIT_DIR",
-    "GIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_PREFIX",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-)
-
-
 # Small blobs that were read before, by repository and id: they never change.
 _small: dict[tuple[Path, str], bytes] = {}
 _SMALL, _MANY = 1 << 16, 2000
@@ -44,58 +31,6 @@ class Head:
     commit: str
     tree: str
     branch: str | None
-
-
-def forget_hook() -> None:
-    """Drop what git exports to its hooks, so that `gitops` works inside one."""
-    for name in _HOOK_VARIABLES:
-        os.environ.pop(name, None)
-
-
-def version() -> str:
-    """Which git is on PATH, as `2.39.5`.
-
-    Raises:
-        ToolError: none.
-    """
-    try:
-        return proc.run(["git", "--version"]).out.split()[2]
-    except ToolError as error:
-        raise ToolError(
-            "git was not found", fix="install git 2.28 or newer: https://git-scm.com/downloads"
-        ) from error
-
-
-def require() -> None:
-    """Raise ToolError if there's no git that we can use (2.28 knows `init -b`)."""
-    known = version()
-    major, minor = known.split(".")[:2]
-    if (int(major), int(minor)) < (2, 28):
-        raise ToolError(f"git {known} is too old", fix="install git 2.28 or newer")
-
-
-def require_identity(cwd: Path) -> None:
-    """Raise ConfigError if git doesn't know whose commits these are."""
-    for key in ("name", "email"):
-        variables = (f"GIT_AUTHOR_{key.upper()}", f"GIT_COMMITTER_{key.upper()}")
-        if all(os.environ.get(variable) for variable in variables):
-            continue
-        if not proc.run(["git", "config", f"user.{key}"], cwd=cwd, check=False).out.strip():
-            example = "Your Name" if key == "name" else "you@example.org"
-            raise ConfigError(
-                f"git doesn't know your {key}, so it cannot commit",
-                fix=f'git config --global user.{key} "{example}"',
-            )
-
-
-def identity(root: Path) -> str:
-    """`Name <e-mail>` of whoever commits here, or `unknown`."""
-    parts = [
-        os.environ.get(f"GIT_AUTHOR_{key.upper()}")
-        or proc.run(["git", "config", f"user.{key}"], cwd=root, check=False).out.strip()
-        for key in ("name", "email")
-    ]
-    return f"{parts[0]} <{parts[1]}>" if all(parts) else "unknown"
 
 
 def root(cwd: Path) -> Path:
@@ -304,29 +239,6 @@ def find(root: Path, *revisions: str) -> str | None:
     return None
 
 
-def parents(root: Path, commit: str) -> tuple[str, ...]:
-    """Ids of a commit's parents, the first the branch that was merged into.
-
-    Raises:
-        EvidenceError: the clone is shallow and ends here.
-    """
-    raw = proc.run(["git", "cat-file", "commit", commit], cwd=root).out.split("\n\n")[0]
-    found = tuple(line.split()[1] for line in raw.splitlines() if line.startswith("parent "))
-    if found and find(root, found[0]) is None:
-        raise EvidenceError(
-            f"this clone is shallow: {commit[:12]} is here, but not what was before it",
-            fix="git fetch --unshallow (in GitHub Actions: `fetch-depth: 0` of actions/checkout;"
-            " in Azure Pipelines: `fetchDepth: 0` of checkout)",
-        )
-    return found
-
-
-def fork_point(root: Path, one: str, other: str) -> str | None:
-    """The commit where two revisions parted (the best merge base); None: they share nothing."""
-    done = proc.run(["git", "merge-base", one, other], cwd=root, check=False)
-    return done.out.strip() or None
-
-
 def changed(root: Path, before: str, after: str) -> dict[str, tuple[int, int]]:
     """Paths that differ between two commits, with the lines added and removed (binary: 0, 0)."""
     plain = ["--numstat", "-z", "--no-renames", "--no-ext-diff", "--no-textconv"]
@@ -453,9 +365,3 @@ def modes(store: Path, commit: str) -> dict[str, str]:
     listed = proc.run(["git", "ls-tree", "-r", "-z", "--full-tree", commit], cwd=store).out
     entries = (entry.split("\t", 1) for entry in listed.split("\0")[:-1])
     return {path: head.split(" ", 1)[0] for head, path in entries}
-
-
-def is_ancestor(root: Path, one: str, other: str) -> bool:
-    """Whether `one` is in the history of `other` (or is it)."""
-    command = ["git", "merge-base", "--is-ancestor", one, other]
-    return proc.run(command, cwd=root, check=False).code == 0

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 
 from gitops import git, proc
+from gitops.errors import EvidenceError
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,32 @@ def touched(root: Path, commits: Iterable[str]) -> dict[str, tuple[str, ...]]:
         if word and word not in found:
             found[at].append(word)
     return {one: tuple(paths) for one, paths in found.items()}
+
+
+def parents(root: Path, commit: str) -> tuple[str, ...]:
+    """Ids of a commit's parents, the first the branch that was merged into.
+
+    Raises:
+        EvidenceError: the clone is shallow and ends here.
+    """
+    raw = proc.run(["git", "cat-file", "commit", commit], cwd=root).out.split("\n\n")[0]
+    found = tuple(line.split()[1] for line in raw.splitlines() if line.startswith("parent "))
+    if found and git.find(root, found[0]) is None:
+        raise EvidenceError(
+            f"this clone is shallow: {commit[:12]} is here, but not what was before it",
+            fix="git fetch --unshallow (in GitHub Actions: `fetch-depth: 0` of actions/checkout;"
+            " in Azure Pipelines: `fetchDepth: 0` of checkout)",
+        )
+    return found
+
+
+def fork_point(root: Path, one: str, other: str) -> str | None:
+    """The commit where two revisions parted (the best merge base); None: they share nothing."""
+    done = proc.run(["git", "merge-base", one, other], cwd=root, check=False)
+    return done.out.strip() or None
+
+
+def is_ancestor(root: Path, one: str, other: str) -> bool:
+    """Whether `one` is in the history of `other` (or is it)."""
+    command = ["git", "merge-base", "--is-ancestor", one, other]
+    return proc.run(command, cwd=root, check=False).code == 0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from gitops import git, proc
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
-from gitops.git import ci
+from gitops.git import ci, graph
 
 _QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 # A server that accepts the connection and then says nothing is given up on.
@@ -187,7 +187,7 @@ def _is_there(root: Path, now: Refs, one: Update) -> bool:
     if found == one.new or found is None or not one.ref.startswith("refs/heads/"):
         return found == one.new
     _fetch(root, now.remote)
-    return git.is_ancestor(root, one.new, found)
+    return graph.is_ancestor(root, one.new, found)
 
 
 def _said(done: proc.Done) -> str:

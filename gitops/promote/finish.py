@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import EvidenceError, UsageError
-from gitops.git import write
+from gitops.git import graph, write
 from gitops.promote import rollback, signatures
 from gitops.promote.plan import (
     Change,
@@ -143,7 +143,7 @@ def _alone(
     if not found or beside or len(known) < len(found):
         return False
     if before(settings, source) is None:
-        return all(git.is_ancestor(world.root, one.commit, there.commit) for one in found)
+        return all(graph.is_ancestor(world.root, one.commit, there.commit) for one in found)
     return not chain_stops(world, settings, source, found, world.signers(base))
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from gitops import git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
-from gitops.git import write
+from gitops.git import program, write
 from gitops.git.remote import Update
 from gitops.git.write import Commit
 from gitops.promote import hotfix
@@ -49,6 +48,6 @@ def bring(world: World, local: Config, source: str) -> Forward:
         )
     lines = "".join(f"- {hotfix.shown(one)}\n" for one in found)
     text = f"Bring forward from {source}\n\n{lines}\nGitops-Bring-Forward: {source} {tip.commit}\n"
-    git.require_identity(world.root)
+    program.require_identity(world.root)
     made = write.commit(world.root, picked, [onto.commit, tip.commit], text)
     return Forward(release, target, found, Update(f"refs/heads/{target.branch}", onto.commit, made))

@@ -10,8 +10,8 @@ from typing import Any
 from gitops import git
 from gitops.config import Environment
 from gitops.errors import AnswerNo, ConfigError
+from gitops.git import program, write
 from gitops.git import remote as gitremote
-from gitops.git import write
 from gitops.git.remote import Update
 from gitops.promote import signatures, statement
 from gitops.promote.world import SIGNERS, World
@@ -121,7 +121,7 @@ def next_mark(
     world: World, kind: str, environment: str, target: str, document: Mapping[str, Any]
 ) -> Update:
     """A new tag of a series (`hold` or `approval`), as an update to push."""
-    git.require_identity(world.root)
+    program.require_identity(world.root)
     name = world.registry.next_mark(kind, environment)
     subject = f"{document['kind']} {environment}: {document['why']}"
     text = statement.message(subject.splitlines()[0][:200], document)

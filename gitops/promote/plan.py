@@ -11,7 +11,7 @@ from typing import Literal
 from gitops import affected, git
 from gitops.config import Config, Environment
 from gitops.errors import AnswerNo
-from gitops.git import write
+from gitops.git import graph, write
 from gitops.promote import hotfix, marks, signatures, statement
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
@@ -104,7 +104,7 @@ def promotion(world: World, local: Config, source: str, target: str, *, promoter
         proposed=proposed,
         changes=found,
         along=along(world.root, base, at, found),
-        fast_forward=git.is_ancestor(world.root, base.commit, at.commit),
+        fast_forward=graph.is_ancestor(world.root, base.commit, at.commit),
         stops=(*stops, *missing),
         approved=names,
     )

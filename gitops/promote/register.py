@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo
-from gitops.git import write
+from gitops.git import graph, program, write
 from gitops.promote import marks, release, run, signatures
 from gitops.promote.closure import of as closure_of
 from gitops.promote.closure import require_built
@@ -36,7 +36,7 @@ def register(
     """
     first = local.environments[0]
     tip = world.tip(first)
-    if not git.is_ancestor(world.root, commit, tip.commit):
+    if not graph.is_ancestor(world.root, commit, tip.commit):
         raise AnswerNo(
             f"{commit[:12]} is not on {world.refs.remote}/{first.branch}: versions are given to"
             " what was merged",
@@ -44,7 +44,7 @@ def register(
         )
     allowed = world.signers(tip)
     marks.require_signing(world, allowed, "versions")
-    git.require_identity(world.root)
+    program.require_identity(world.root)
     at = git.snapshot(world.root, commit)
     config = world.settings(at, first)
     found: dict[str, tuple[str, str]] = {}

@@ -9,8 +9,8 @@ from typing import Any
 
 from gitops import git
 from gitops.errors import AnswerNo, EvidenceError
+from gitops.git import program, write
 from gitops.git import remote as gitremote
-from gitops.git import write
 from gitops.git.remote import Update
 from gitops.promote import marks, records, release, signatures, statement, tags
 from gitops.promote.plan import Change, Plan, require
@@ -82,7 +82,7 @@ def run(world: World, plan: Plan, hands: Hands, *, why: str, tip: str | None = N
 
 def prepared(world: World, plan: Plan, hands: Hands) -> dict[str, Release]:
     """All objects proven; the versions that have yet to be registered, by model."""
-    git.require_identity(world.root)
+    program.require_identity(world.root)
     models = [one.model for one in plan.changes]
     if models:
         more = f" and {len(models) - 5} more" if len(models) > 5 else ""

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gitops import __version__, cirun, contracts, git
+from gitops import __version__, cirun, contracts
 from gitops.errors import EvidenceError, Where
+from gitops.git import program
 from gitops.promote.tags import Version
 
 Json = dict[str, Any]
@@ -42,14 +43,14 @@ def now() -> str:
 
 def who(root: Path) -> str:
     """Who acts here: the run that CI names, else git's identity."""
-    return cirun.url() or git.identity(root)
+    return cirun.url() or program.identity(root)
 
 
 def actor_uri(root: Path) -> str:
     """`who` as a URI."""
     if url := cirun.url():
         return url
-    found = re.search(r"<([^>]+)>", git.identity(root))
+    found = re.search(r"<([^>]+)>", program.identity(root))
     return f"mailto:{quote(found[1] if found else 'unknown', safe='@+')}"
 
 

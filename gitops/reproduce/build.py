@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops import dvc, dvcremote, dvcstore, git, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
+from gitops.git import program
 from gitops.reproduce import fingerprint, record, unchanged
 from gitops.reproduce.guard import only_one
 from gitops.reproduce.model import Place, tracked
@@ -374,7 +375,7 @@ def commit_locks(
         note = "HEAD is detached: make a branch first (git switch -c NAME)"
     else:
         try:
-            git.require_identity(root)
+            program.require_identity(root)
             return replace(outcome, commit=git.commit(root, _message(outcome), sorted(after)))
         except ConfigError as error:
             note = f"{error.message}: {error.fix}"

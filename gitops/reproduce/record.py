@@ -16,6 +16,7 @@ from typing import Any
 
 from gitops import __version__, cirun, contracts, dvc, git
 from gitops.errors import Where
+from gitops.git import program
 from gitops.reproduce.fingerprint import Fingerprint
 from gitops.reproduce.model import Place
 
@@ -103,7 +104,7 @@ def _item(place: Place, item: dvc.Tracked) -> dict[str, object]:
 def _builder(root: Path) -> dict[str, str]:
     # `gitops ci` runs a workflow on somebody's machine: that is no builder to rely on.
     if not os.environ.get("CI") or os.environ.get("GITOPS_CI"):
-        return {"kind": "laptop", "id": git.identity(root)}
+        return {"kind": "laptop", "id": program.identity(root)}
     return {"kind": "ci", "id": cirun.url() or "ci"}
 
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from gitops import dvc, dvcremote, git, objects, signature
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
+from gitops.git import program
 from gitops.scaffold import schema_diff, table
 
 if TYPE_CHECKING:
@@ -137,7 +138,7 @@ def used_columns(base: Path, model: Model) -> Used:
 
 
 def _require_committable(root: Path) -> None:
-    git.require_identity(root)
+    program.require_identity(root)
     if git.head(root).branch is None:
         raise UsageError(
             "HEAD is detached: a commit would belong to no branch", fix="git switch main"

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 
 from gitops import config, dvc, git, names, uv
 from gitops.errors import AnswerNo
+from gitops.git import program
 from gitops.scaffold import adopt, apply, desired, disk, models
 from gitops.scaffold import lock as locks
 from gitops.scaffold.new import Made, Request, Say, provide_storage, write_files
@@ -30,7 +31,7 @@ def preflight(root: Path, project: str) -> None:
         AnswerNo: gitops is at work there already, or a file of the project's has its place taken.
         ToolError: no usable git or uv.
     """
-    git.require()
+    program.require()
     uv.binary()
     if adopt.adopted(root):
         raise AnswerNo(

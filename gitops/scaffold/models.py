@@ -26,6 +26,7 @@ from gitops import (
 )
 from gitops.config import FILE, Model
 from gitops.errors import AnswerNo, ConfigError, Where
+from gitops.git import program
 from gitops.scaffold import apply, disk, generator, journal
 from gitops.scaffold import lock as locks
 from gitops.scaffold.plan import Entry, Plan, plan
@@ -389,7 +390,7 @@ def _committed(root: Path, added: Added, before: tuple[str, ...], allowed: bool)
         note = "HEAD is detached: make a branch first (git switch -c NAME)"
     else:
         try:
-            git.require_identity(root)
+            program.require_identity(root)
             made = git.commit(root, f"Add model {added.model}", list(added.files))
             return replace(added, commit=made)
         except ConfigError as error:

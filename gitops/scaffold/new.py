@@ -18,6 +18,7 @@ from pathlib import Path
 from gitops import __version__, config, dvc, git, names, uv, yamlfile
 from gitops.config_infrastructure import new_id
 from gitops.errors import ConfigError, ToolError, UsageError
+from gitops.git import program
 from gitops.scaffold import apply, desired, generator, lock, models
 from gitops.scaffold.builtin import NAME as BUILTIN_NAME
 from gitops.scaffold.builtin import builtin
@@ -123,12 +124,12 @@ def preflight(target: Path) -> None:
         ToolError, ConfigError: no usable git, no identity, no uv.
         UsageError: the folder isn't empty, or can't be made.
     """
-    git.require()
+    program.require()
     uv.binary()
     parent = target if target.is_dir() else target.parent
     while not parent.exists():
         parent = parent.parent
-    git.require_identity(parent)
+    program.require_identity(parent)
     if target.is_symlink() or (target.exists() and not target.is_dir()):
         raise UsageError(f"{target} is not a folder", fix="name another")
     apply.finish(target.resolve())

@@ -15,7 +15,8 @@ from gitops.cli.app import app
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
-PAGES = (ROOT / "README.md", ROOT / "docs" / "ARCHITECTURE.md", ROOT / "CONTRIBUTING.md", *GUIDES)
+TOP = sorted((ROOT / "docs").glob("*.md"))
+PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *TOP, *GUIDES)
 
 
 def commands() -> Iterator[tuple[str, Any]]:

@@ -6,7 +6,7 @@ import pytest
 
 from gitops import git, proc
 from gitops.errors import ConfigError, EvidenceError, ToolError, UsageError
-from gitops.git import merging, remote
+from gitops.git import merging, program, remote
 
 
 @pytest.fixture
@@ -89,7 +89,7 @@ def test_missing_identity_names_the_command(
     ):
         monkeypatch.delenv(name, raising=False)
     with pytest.raises(ConfigError) as error:
-        git.require_identity(tmp_path)
+        program.require_identity(tmp_path)
     assert "git config --global user.name" in error.value.fix
 
 

@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 from gitops import git
 from gitops.errors import UsageError, Where
-from gitops.git import scratch
+from gitops.git import graph, scratch
 from gitops.pipelines.model import Input, Pipeline, Triggers
 
 Kind = Literal["pull_request", "push", "workflow_dispatch", "schedule"]
@@ -78,7 +78,7 @@ def resolve(root: Path, store: Path, pipeline: Pipeline, asked: Asked) -> Event:
         commit = there
     before = str(payload.get("before") or "") or (there if there != commit else None) or ""
     if kind == "push" and not before:
-        before = next(iter(git.parents(root, commit)), NONE)
+        before = next(iter(graph.parents(root, commit)), NONE)
     scratch.put(store, branch, commit)
     full = {"ref": f"refs/heads/{branch}", "before": before, "after": commit, **payload}
     return Event(kind, branch, commit, before, inputs, False, full)
@@ -154,8 +154,8 @@ def _pull_request(
     there = scratch.tip(store, branch)
     if there is None:
         raise UsageError(f"the remote has no branch {branch}", fix="git push --all origin")
-    if git.is_ancestor(root, head, there):  # HEAD is there already: as it came there
-        there = next(iter(git.parents(root, head)), None)
+    if graph.is_ancestor(root, head, there):  # HEAD is there already: as it came there
+        there = next(iter(graph.parents(root, head)), None)
         if there is None:
             raise UsageError("HEAD is the first commit", fix="commit a change on a branch")
         scratch.put(store, branch, there)

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import dvcremote, git, uv
+from gitops import dvcremote, uv
 from gitops.errors import ConfigError
-from gitops.git import scratch
+from gitops.git import program, scratch
 from gitops.pipelines.local.event import Event
 from gitops.pipelines.model import Job, Step
 
@@ -149,7 +149,7 @@ def _path() -> list[str]:
 
 def _settings(run: Run, home: Path) -> None:
     """Whose commits these are, and how uv reaches its index."""
-    name, _, mail = git.identity(run.root).partition(" <")
+    name, _, mail = program.identity(run.root).partition(" <")
     if mail:
         text = f'[user]\n\tname = "{name}"\n\temail = "{mail.removesuffix(">")}"\n'
         (home / ".gitconfig").write_text(text)

@@ -20,6 +20,7 @@ from gitops import evaluation, git
 from gitops.config import Environment
 from gitops.errors import EvidenceError, GitopsError, Where
 from gitops.evaluation import RawRows
+from gitops.git import graph
 from gitops.package import Package
 from gitops.validate.evidence import changes, differences, notes, sides, tables
 from gitops.validate.evidence.revisions import Side, Target, side_of, target
@@ -176,7 +177,7 @@ def _pair(
     old = side_of(found.base, found.settings, model) if known else None
     champion = sides.champion(root, old, home.path / "champion", say)
     candidate = sides.candidate(root, side, home.path / "candidate", champion, say)
-    fork = git.fork_point(root, found.base.commit, found.head.commit) or found.base.commit
+    fork = graph.fork_point(root, found.base.commit, found.head.commit) or found.base.commit
     paths = git.changed(root, fork, found.head.commit)
     pair = _Pair(found, old, candidate, champion, fork, paths)
     trusted = champion.evaluation if champion and not pair.changed else None

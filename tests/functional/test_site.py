@@ -1,0 +1,71 @@
+"""The site builds without a warning, and its quick start is what one can type."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Table, run
+
+ROOT = Path(__file__).parents[2]
+QUICKSTART = ROOT / "docs" / "quickstart.md"
+
+pytestmark = pytest.mark.functional
+
+
+def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", "-b", "html"]
+    command += [str(ROOT / "docs"), str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    for name in ("index", "quickstart", "reference/commands", "reference/gitops-yaml"):
+        page = (tmp_path / f"{name}.html").read_text("utf-8")
+        # Nothing is asked of anybody else.
+        assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]+\.(?:js|css|woff2?)', page), name
+
+
+def test_a_page_that_leads_nowhere_is_a_warning(tmp_path: Path) -> None:
+    (tmp_path / "conf.py").write_text('extensions = ["myst_parser"]\n')
+    (tmp_path / "index.md").write_text("# One\n\n[two](two.md)\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "-b", "html"]
+    command += [str(tmp_path), str(tmp_path / "out")]
+    assert subprocess.run(command, capture_output=True).returncode != 0
+
+
+def test_the_quick_start_can_be_typed(
+    churn: Table, installed: Path, git_identity: dict[str, str], tmp_path: Path
+) -> None:
+    """Every line of its console blocks, in one shell, on a table that it doesn't know."""
+    blocks = re.findall(r"```console\n(.*?)```", QUICKSTART.read_text("utf-8"), re.DOTALL)
+    lines = [line[2:] for block in blocks for line in block.splitlines()]
+    assert all(line.startswith("$ ") for block in blocks for line in block.splitlines())
+    work = tmp_path / "work"
+    work.mkdir()
+    (work / "customers.csv").write_text(churn(rows=600, seed=11))
+    with socket.socket() as one:
+        one.bind(("127.0.0.1", 0))
+        port = one.getsockname()[1]
+    # Nobody is there to answer, and other tests may have the port.
+    lines = [f"{line} --no-input" if line.startswith("gitops new") else line for line in lines]
+    at = lines.index("cd churn") + 1
+    lines.insert(
+        at,
+        f"perl -pi -e 's/policy: strict}}/policy: strict, listen: \"127.0.0.1:{port}\"}}/'"
+        " gitops.yaml && git commit --quiet --all --message 'Another port'",
+    )
+    script = "\n".join(["set -eux", *lines]).replace(":8082", f":{port}")
+    path = os.pathsep.join([str(installed), git_identity["PATH"]])
+    env = {**git_identity, "PATH": path, "GITOPS_STATE": str(tmp_path / "state")}
+    try:
+        said = run(["bash", "-c", script], work, env)
+    finally:
+        stop = [str(installed / "gitops"), "deploy", "production", "--stop"]
+        subprocess.run(stop, cwd=work / "churn", env=env, capture_output=True)
+    assert f"production answers at http://127.0.0.1:{port}" in said
+    assert (work / "report" / "report.html").is_file()
