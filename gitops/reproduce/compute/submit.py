@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops import __version__, dvc, dvcremote, git, mailbox, storage
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, GitopsError, ToolError, UsageError
-from gitops.git import pack
+from gitops.git import pack, program
 from gitops.mailbox import Job, Mailbox
 from gitops.reproduce import build
 from gitops.reproduce.build import Outcome, Say
@@ -127,7 +127,7 @@ def documents(request: Request) -> dict[str, bytes]:
 
 def settle(one: Submitted) -> None:
     """Mark the job's end as told, so that the next one to ask starts anew; and tidy up."""
-    one.box.create("settled.json", json.dumps({"by": git.identity(one.box.root)}).encode())
+    one.box.create("settled.json", json.dumps({"by": program.identity(one.box.root)}).encode())
     _tidy(one)
 
 
@@ -242,7 +242,7 @@ def _job(request: Request, name: str, digest: str, size: int) -> Job:
         size=size,
         needs=tuple(sorted({item.md5 for item in tracked(request.models) if item.cached})),
         timeout=request.config.compute[request.name].timeout,
-        by=git.identity(request.root),
+        by=program.identity(request.root),
         created=datetime.now(UTC).replace(microsecond=0),
     )
 
@@ -294,7 +294,7 @@ def _refuse_what_cannot_go(request: Request) -> None:
 def _is_handed_over(one: Submitted, patience: Patience, say: Say) -> bool:
     """Whether the job is with its platform: else who claimed it gets some time to submit it."""
     fresh = datetime.now(UTC) - one.job.created < patience.claim
-    ours = one.job.by == git.identity(one.box.root)
+    ours = one.job.by == program.identity(one.box.root)
     told = False
     while fresh and not ours:
         if one.box.read("platform.json") is not None or one.box.read("taken.json") is not None:
