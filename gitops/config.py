@@ -326,6 +326,8 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
         dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
         policies,
     )
+    if not problems:
+        problems = config_checks.compute(config)
     if not problems and config.infrastructure is not None:
         problems = config_checks.infrastructure(config)
     if problems:

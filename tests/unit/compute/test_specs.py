@@ -260,6 +260,7 @@ def test_a_ticket_has_no_secret_of_the_remotes_settings(tmp_path: Path) -> None:
         ('{process: {}, env: {MY_TOKEN: "{{secrets/a/b}}"}}', "looks like a secret"),
         ("{process: {}, image: python}", "is for azureml and kubernetes"),
         ("{azureml: {workspace: flights}}", "group is missing beside workspace"),
+        ("{azureml: {environment: prod}}", "no environment"),
         ("{kubernetes: {gpu: 1}}", "gpus"),
         ("{databricks: {runtime: latest}}", "16.4.x"),
         ("{process: {}, timeout: 0}", "timeout"),
