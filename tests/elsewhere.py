@@ -34,7 +34,7 @@ def git(root: Path, *words: str) -> str:
     return done.stdout.strip()
 
 
-def wait(condition: Callable[[], object], what: str, seconds: float = 120) -> None:
+def wait(condition: Callable[[], object], what: str, seconds: float = 300) -> None:
     """Until `condition` holds; too long without it fails the test."""
     deadline = time.monotonic() + seconds
     while not condition():

@@ -294,6 +294,34 @@ def test_a_mailbox_with_something_else_in_it_is_refused(
         fresh.build()
 
 
+def test_a_job_gives_up_by_itself_and_ends_what_it_started() -> None:
+    with pytest.raises(ToolError, match="took longer"), job._limited(0.005):
+        proc.stream(["sleep", "301.25"], print)
+    assert not proc.find("sleep", "301.25")
+    with job._limited(60):
+        pass
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
+
+
+def test_who_claimed_a_job_gets_some_time_to_hand_it_over(
+    claimed: submit.Submitted, fresh: Elsewhere
+) -> None:
+    (box,) = fresh.boxes
+    another = replace(claimed.job, by="Ada <ada@example.org>")
+    (box / "job.json").write_bytes(another.document())
+    handed = threading.Timer(0.5, lambda: (box / "platform.json").write_text('{"host": "far"}'))
+    handed.start()
+    assert fresh.submit().job == another
+    assert "Ada <ada@example.org> is submitting it" in fresh.said
+    assert not [line for line in fresh.said if line.startswith("submitting")]
+    (box / "platform.json").unlink()
+    gone = replace(another, created=another.created - timedelta(hours=1))
+    (box / "job.json").write_bytes(gone.document())
+    assert fresh.submit().job == gone  # who claimed it didn't come back: handed over by us
+    assert [line for line in fresh.said if line.startswith("submitting")]
+    assert submit.cancel(fresh.request) == gone.id
+
+
 # ---------------------------------------------------------------- while it runs
 
 

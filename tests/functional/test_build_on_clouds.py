@@ -82,7 +82,11 @@ def cloud(
     return Cloud(place, state)
 
 
-@pytest.mark.parametrize("cloud", KINDS, indirect=True)
+WHY = pytest.mark.extended("the same program as on Azure ML, started by another tool")
+REAL = ["azureml", *(pytest.param(one, marks=WHY) for one in ("databricks", "kubernetes"))]
+
+
+@pytest.mark.parametrize("cloud", REAL, indirect=True)
 def test_the_real_program_runs_where_the_platform_starts_it(cloud: Cloud) -> None:
     place = cloud.place
     outcome = place.build()

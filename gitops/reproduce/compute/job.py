@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import tempfile
 import threading
@@ -11,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from types import FrameType
 
 from gitops import __version__, dvcremote, git, mailbox, proc
 from gitops import config as configuration
@@ -44,13 +46,42 @@ def run(ticket: Ticket, say: Say) -> None:
                 return
             with _telling(box, say) as progress:
                 try:
-                    result = _built(box, job, ticket, folder, progress.say)
+                    with _limited(job.timeout):
+                        result = _built(box, job, ticket, folder, progress.say)
                 except BaseException as error:
                     _failed(box, ticket, error, progress)
                     raise
                 progress.close()
                 _put(box, {**result, "state": "built", "error": None}, ticket)
         say(f"job {job.id} is done")
+
+
+class _Late(BaseException):
+    """The time is over; no handler of errors on the way may take this for one."""
+
+
+@contextmanager
+def _limited(minutes: float) -> Iterator[None]:
+    """Give up after so many minutes, whether or not the platform would.
+
+    Raises:
+        ToolError: they are over.
+    """
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise _Late
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, minutes * 60)
+    try:
+        yield
+    except _Late as error:
+        raise ToolError(
+            f"the job took longer than {minutes:g} minutes", fix="a larger timeout in gitops.yaml"
+        ) from error
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _read(box: Mailbox, ticket: Ticket) -> Job:

@@ -24,6 +24,7 @@ from gitops.reproduce.compute.kinds import platform_of
 from gitops.reproduce.compute.platform import Order, Platform, lay
 from gitops.reproduce.compute.waiting import PATIENT, Patience, keep_log, wait
 from gitops.reproduce.model import Place, tracked
+from gitops.storefiles import Files
 
 if TYPE_CHECKING:
     from gitops.config import Config
@@ -85,7 +86,7 @@ def build_on(request: Request, *, commit: bool, say: Say, patience: Patience = P
     return proof.accept(root, request.config, models, one.job, proven, commit=commit, say=say)
 
 
-def submit(request: Request, files: Any, say: Say, patience: Patience = PATIENT) -> Submitted:  # noqa: ANN401
+def submit(request: Request, files: Files, say: Say, patience: Patience = PATIENT) -> Submitted:
     """The job for what HEAD has: the one under way, or a new one.
 
     Raises:
@@ -175,7 +176,7 @@ def _key(request: Request) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
 
 
-def _latest(request: Request, files: Any) -> Submitted | None:  # noqa: ANN401
+def _latest(request: Request, files: Files) -> Submitted | None:
     """The last attempt at what HEAD has, if its end wasn't told yet."""
     box = Mailbox(request.root, files, f"{_key(request)}-1")
     last, raw = None, box.read("job.json")
@@ -199,7 +200,7 @@ def _latest(request: Request, files: Any) -> Submitted | None:  # noqa: ANN401
     return _submitted(request, box, job, raw)
 
 
-def _claim(request: Request, files: Any, say: Say) -> Submitted:  # noqa: ANN401
+def _claim(request: Request, files: Files, say: Say) -> Submitted:
     """A new mailbox with the commit in it; of two who try at once, both get the same."""
     _refuse_what_cannot_go(request)
     box = Mailbox(request.root, files, f"{_key(request)}-1")
@@ -292,19 +293,16 @@ def _refuse_what_cannot_go(request: Request) -> None:
 
 
 def _is_handed_over(one: Submitted, patience: Patience, say: Say) -> bool:
-    """Whether the job is with its platform: else who claimed it gets some time to submit it."""
-    fresh = datetime.now(UTC) - one.job.created < patience.claim
-    ours = one.job.by == program.identity(one.box.root)
-    told = False
-    while fresh and not ours:
-        if one.box.read("platform.json") is not None or one.box.read("taken.json") is not None:
-            return True
+    """Whether the job is with its platform; who claimed it gets some time to hand it over."""
+    ours, told = one.job.by == program.identity(one.box.root), False
+    while one.box.read("platform.json") is None:
+        if ours or datetime.now(UTC) - one.job.created > patience.claim:
+            return False
         if not told:
             say(f"{one.job.by} is submitting it")
             told = True
         time.sleep(patience.poll)
-        fresh = datetime.now(UTC) - one.job.created < patience.claim
-    return one.box.read("platform.json") is not None or one.box.read("taken.json") is not None
+    return True
 
 
 def _handle(box: Mailbox) -> dict[str, str]:
