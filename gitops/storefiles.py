@@ -31,6 +31,7 @@ class Files:
         try:
             content: bytes = self.fs.cat_file(f"{self.top}/{path}")
         except FileNotFoundError:
+            self._require_top()
             return None
         return content
 
@@ -74,6 +75,7 @@ class Files:
         try:
             self.fs.get_file(f"{self.top}/{path}", str(target))
         except FileNotFoundError:
+            self._require_top()
             return False
         return True
 
@@ -97,11 +99,15 @@ class Files:
             if self.is_folder:
                 _prune(Path(self.top, path).parent, Path(self.top))
 
+    def _require_top(self) -> None:
+        """A folder that went away has no answers, and a new one would be another storage."""
+        if self.is_folder and not Path(self.top).is_dir():
+            raise OSError(f"{self.top} isn't there")
+
     @contextmanager
     def _beside(self, path: str) -> Iterator[Path]:
         folder = Path(self.top, path).parent
-        if not Path(self.top).is_dir():  # it went away: a new one would be another storage
-            raise OSError(f"{self.top} isn't there")
+        self._require_top()
         folder.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(dir=folder, prefix=".half-")
         os.close(handle)

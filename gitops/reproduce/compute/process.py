@@ -26,8 +26,9 @@ class Process:
         return {"host": socket.gethostname()}
 
     def look(self, handle: Handle) -> Seen:
-        if handle.get("host") != socket.gethostname():
-            return Seen("running", f"a process of {handle.get('host')}")
+        host = handle.get("host", socket.gethostname())
+        if host != socket.gethostname():
+            return Seen("running", f"a process of {host}")
         found = proc.find(*self._words)
         if not found:
             return Seen("ended", "its process has ended")
