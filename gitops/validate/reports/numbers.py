@@ -32,7 +32,7 @@ def number(value: float | None, places: int, *, signed: bool = False) -> str:
     if math.isinf(value):
         return f"{MINUS if value < 0 else '+' if signed else ''}∞"
     size = abs(value)
-    if size >= 1e9 or 0 < size < 0.5 * 10.0**-_MOST:
+    if size >= 1e9 or (places == _MOST and 0 < size < 0.5 * 10.0**-_MOST):
         text = f"{size:.3g}"
     else:
         text = f"{size:,.{places}f}"
