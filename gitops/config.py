@@ -335,6 +335,8 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
         dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
         policies,
     )
+    if not problems:
+        problems = config_checks.compute(config)
     if not problems and config.infrastructure is not None:
         problems = config_checks.infrastructure(config)
     if not problems:
@@ -364,7 +366,7 @@ def json_schema() -> dict[str, Any]:
     must exist and the like only `load` knows.
     """
     schema = Config.model_json_schema()
-    for name, longest in (("models", names.LENGTH), ("runners", 200)):
+    for name, longest in (("models", names.LENGTH), ("runners", 200), ("compute", names.LENGTH)):
         named = schema["properties"][name]
         ((pattern, one),) = named.pop("patternProperties").items()
         named["propertyNames"] = {"pattern": pattern, "maxLength": longest}

@@ -152,6 +152,20 @@ def between(
     return [*_environments(environments), *missing, *_outputs(models)]
 
 
+def compute(config: Config) -> list[Problem]:
+    """Which clusters are of environments that aren't there."""
+    known = [one.name for one in config.environments]
+    return [
+        Problem(
+            ("compute", name, "azureml", "environment"),
+            f"there's no environment {shown(one.azureml.environment)}",
+            f"write one of {', '.join(known)}",
+        )
+        for name, one in config.compute.items()
+        if one.azureml and one.azureml.environment and one.azureml.environment not in known
+    ]
+
+
 def infrastructure(config: Config) -> list[Problem]:
     """Why the infrastructure of a file that is right otherwise can't be provisioned."""
     declared = config.infrastructure

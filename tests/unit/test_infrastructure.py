@@ -67,6 +67,7 @@ COMBINATIONS = {
     + "  components: {data_factory: {copies: https://example.blob.core.windows.net/exports,"
     " starts: https://dev.azure.com/contoso/flights/12}}\n",
     "one-environment": HEAD + "environments: [{name: qa, branch: main}]\n",
+    "builds": HEAD + "  components: {azureml: {cpu: {}}}\ncompute: {far: {azureml: {}}}\n",
     "cpu-only": HEAD + "  components: {azureml: {cpu: {}}, aks: {}, sql: {sku: S0, gb: 250}}\n",
 }
 
@@ -275,6 +276,17 @@ def test_nothing_declared_nothing_written() -> None:
 def test_a_component_brings_its_own_and_no_more(part: str, types: set[str]) -> None:
     added = resources(COMBINATIONS[part]) - resources(COMBINATIONS["core"])
     assert added == {f"azurerm_{one}" for one in types}
+
+
+def test_machines_that_build_may_store_what_they_have_built() -> None:
+    def given(text: str) -> bool:
+        roles = files(text)["infrastructure/shared/roles.tf"].decode()
+        return 'toset(["dev"])' in roles and "builds_dvc" in roles
+
+    assert given(COMBINATIONS["builds"])
+    assert not given(COMBINATIONS["cpu-only"])
+    own = COMBINATIONS["builds"].replace("azureml: {}", "azureml: {workspace: w, group: g}")
+    assert not given(own)
 
 
 def test_clusters_scale_to_nothing() -> None:
