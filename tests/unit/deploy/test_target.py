@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from gitops.cli import places
+from gitops.config_deploy import Kind
 from gitops.config_serving import Rollout
 from gitops.deploy import local
 from gitops.deploy.ask import Endpoint
 from gitops.deploy.local import Local
 from gitops.deploy.model import Desired
 from gitops.deploy.state import State
-from gitops.deploy.target import require_known
+from gitops.deploy.target import KINDS, require_known
 from gitops.errors import ConfigError, ToolError
 
 DESIRED = Desired(
@@ -21,7 +24,12 @@ DESIRED = Desired(
 )
 
 
-@pytest.mark.parametrize("kind", ["kubernetes", "azureml", "iotedge"])
+def test_every_known_kind_can_be_made() -> None:
+    assert tuple(places._MAKERS) == KINDS
+    assert set(KINDS) <= set(get_args(Kind))
+
+
+@pytest.mark.parametrize("kind", ["mainframe", *sorted(set(get_args(Kind)) - set(KINDS))])
 def test_a_target_that_is_not_there_yet_is_no_silent_success(kind: str) -> None:
     require_known(DESIRED)
     with pytest.raises(ConfigError, match=f"deploy.target is {kind}") as caught:
