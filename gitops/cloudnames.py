@@ -163,6 +163,13 @@ def iot_hub(config: Config, environment: str) -> str | None:
     return of(config, environment)["iot_hub"]
 
 
+def builders(config: Config) -> list[str]:
+    """The environments whose clusters `gitops build --on` submits to."""
+    clusters = [one.azureml for one in config.compute.values() if one.azureml]
+    first = config.environments[0].name
+    return sorted({one.environment or first for one in clusters if one.workspace is None})
+
+
 def problems(config: Config) -> Iterator[tuple[str, str]]:
     """Why names can't work: the environment (or `SHARED`, `STATE`), and what is wrong."""
     taken: dict[tuple[str, str], str] = {}

@@ -109,13 +109,6 @@ def _context(declared: Config) -> dict[str, object]:
         "connections": trust.azure_devops(declared),
         "zones": [*_CORE_ZONES, *(zone for one in parts for zone in _ZONES.get(one, ()))],
         "names": {one: cloudnames.of(declared, one) for one in (cloudnames.SHARED, *environments)},
-        "builders": _builders(declared),
+        "builders": cloudnames.builders(declared),
         "state": state["bucket" if wanted.provider == "aws" else "storage"],
     }
-
-
-def _builders(declared: Config) -> list[str]:
-    """The environments whose clusters `gitops build --on` submits to."""
-    clusters = [one.azureml for one in declared.compute.values() if one.azureml]
-    first = declared.environments[0].name
-    return sorted({one.environment or first for one in clusters if one.workspace is None})

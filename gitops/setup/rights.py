@@ -65,6 +65,7 @@ def _rights(config: Config) -> Iterator[Right]:
     parts, shared = declared.components, cloudnames.of(config, cloudnames.SHARED)
     top = _provider(shared["resource_group"])
     dvc = f"{top}/Microsoft.Storage/storageAccounts/{shared['storage']}/{_CONTAINER}/dvc"
+    landing = f"{dvc.removesuffix('dvc')}landing"
     registry = f"{top}/Microsoft.ContainerRegistry/registries/{shared['registry']}"
     account = cloudnames.of(config, cloudnames.STATE)["storage"]
     state = f"{top}/Microsoft.Storage/storageAccounts/{account}/{_CONTAINER}"
@@ -72,7 +73,10 @@ def _rights(config: Config) -> Iterator[Right]:
     yield Right(ci, "Storage Blob Data Contributor", dvc)
     yield Right(ci, "AcrPush", registry)
     yield Right(read, "Storage Blob Data Reader", dvc)
-    for one in config.environments:
+    if lands := parts.data_factory is not None and parts.data_factory.copies is not None:
+        yield Right(ci, "Storage Blob Data Reader", landing)
+    builders = cloudnames.builders(config)
+    for at, one in enumerate(config.environments):
         names = cloudnames.of(config, one.name)
         group = f"/resourceGroups/{names['resource_group']}"
         deploy, workload = names["identity"], f"{names['identity']}-workload"
@@ -82,13 +86,21 @@ def _rights(config: Config) -> Iterator[Right]:
         yield Right(deploy, "Storage Blob Data Contributor", f"{state}/env-{one.name}")
         yield Right(deploy, "Storage Blob Data Reader", dvc)
         yield Right(workload, "Storage Blob Data Reader", dvc)
+        if one.name in builders:
+            yield Right(workload, "Storage Blob Data Contributor", dvc)
+        if lands and not at:
+            yield Right(workload, "Storage Blob Data Contributor", landing)
         yield Right(workload, "AcrPull", registry)
         yield Right(workload, "Storage Blob Data Contributor", group)
         yield Right(workload, "Key Vault Secrets User", group)
         yield Right(workload, "Monitoring Metrics Publisher", group)
         if parts.grafana:
             yield Right(workload, "Monitoring Reader", group)
+        if parts.azureml:
+            yield Right(deploy, "Storage Blob Data Contributor", group)
         if parts.aks:
+            yield Right(deploy, "Azure Kubernetes Service RBAC Writer", group)
+            yield Right(deploy, "AcrPull", registry)
             cluster, here = f"{names['identity']}-cluster", _provider(names["resource_group"])
             runs = f"{here}/Microsoft.ManagedIdentity/userAssignedIdentities/{workload}"
             yield Right(cluster, "Managed Identity Operator", runs)

@@ -93,7 +93,7 @@ class Both:
     group: str
 
 
-NAMES = ["core", "everything", "private-everything", "private-landing", "landing-devops"]
+NAMES = ["core", "everything", "private-everything", "private-landing", "landing-devops", "builds"]
 
 
 def as_bicep(text: str) -> str:

@@ -339,12 +339,14 @@ def test_what_is_to_be_trusted_is_exactly_what_the_workflows_present(text: str) 
     assert presented == said
 
 
-PARTS = "components: {aks: {}, grafana: {}, azureml: {}, iot: {}}"
+LANDS = "data_factory: {copies: https://example.blob.core.windows.net/exports}"
+PARTS = f"components: {{aks: {{}}, grafana: {{}}, azureml: {{cpu: {{}}}}, iot: {{}}, {LANDS}}}"
 
 
 @pytest.mark.parametrize("private", ["false", "true"])
 def test_rights_are_those_that_the_generator_gives(private: str) -> None:
     text = f"infrastructure: {{provider: azure, id: k7q2m9xd, private: {private}, {PARTS}}}\n"
+    text += "compute: {far: {azureml: {}}}\n"
     declared = parse(HEAD + text)
     made = "".join(
         one.content.decode()
@@ -366,7 +368,9 @@ def test_rights_are_those_that_the_generator_gives(private: str) -> None:
         principal = re.search(r"principal_id += azurerm_user_assigned_identity\.(\w+)", block)
         who = principal[1] if principal else over.rpartition(".")[2]
         where = over if scope[1].startswith("each.value") else scope[1]
-        given += [(who, role[1], kind(where))] * (len(declared.environments) if each else 1)
+        given += [(who, role[1], kind(where))] * (
+            1 if "toset" in over or not each else len(declared.environments)
+        )
     said = [(owner(one, declared), one.role, kind_of(one)) for one in rights(declared)]
     assert sorted(given) == sorted(said)
 
@@ -375,6 +379,7 @@ def kind(expression: str) -> str:
     """What sort of scope an expression of Terraform is."""
     for word, name in (
         ("storage_container.dvc", "dvc"),
+        ("storage_container.landing", "landing"),
         ("container_registry", "registry"),
         ("local.state", "state"),
         ("resource_group.environment", "group"),
@@ -389,6 +394,7 @@ def kind(expression: str) -> str:
 def kind_of(right: Right) -> str:
     for word, name in (
         ("/containers/dvc", "dvc"),
+        ("/containers/landing", "landing"),
         ("/registries/", "registry"),
         ("/containers/env-", "state"),
         ("/userAssignedIdentities/", "identity"),
