@@ -4,8 +4,8 @@ What is real: kustomize, the documents, every server (a process of `gitops serve
 pod, which follows the plan that its ConfigMap has), what is asked inside of pods, versions of
 objects, and the order of a rolling update: new pods first, old ones go when those are ready.
 
-What isn't: there's no scheduler, no network between pods, no admission, no probe but the first of readiness;
-applying replaces whole parts of an object; nothing happens but when `kubectl` is called.
+What isn't: there's no scheduler, no network between pods, no admission, no probe once a pod is
+ready; applying replaces whole parts of an object; nothing happens but when `kubectl` is called.
 """
 
 from __future__ import annotations
