@@ -14,13 +14,18 @@ EXPORT := $(UV) export --quiet --locked --offline --no-header --no-annotate --no
 # The environment is exactly what uv.lock says, made with the Python that was asked for.
 export UV_PYTHON_DOWNLOADS := never
 unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
+# What images of containers like to say: each of thousands of processes would compile us again.
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test check bench docs fuzz lock wheel clean
+TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+
+.PHONY: help demo test test-all check bench docs fuzz lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
-	@echo 'make test               wheel, check, and all tests'
+	@echo 'make test               wheel, check, and all tests but the extended ones'
+	@echo 'make test-all           and those too, with more examples of each property: what CI runs'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
@@ -34,7 +39,10 @@ demo: .venv/ready
 	@dir='$(DIR)'; [ -n "$$dir" ] || dir="$$(mktemp -d)/demo"; $(BIN)/gitops demo "$$dir"
 
 test: wheel check
-	$(BIN)/python -m pytest --numprocesses 2 --dist worksteal
+	$(TESTS) -m 'not extended' --hypothesis-profile quick
+
+test-all: wheel check
+	$(TESTS)
 
 check: .venv/ready
 	$(BIN)/ruff check .
@@ -57,13 +65,15 @@ wheel: .venv/ready
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
-	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --extra infra --output-file requirements/tool.txt >/dev/null
+	$(EXPORT) --no-dev --extra s3 --extra azure --extra serve --extra sql --extra infra --output-file requirements/tool.txt >/dev/null
 	$(EXPORT) --only-group bootstrap --output-file requirements/uv.txt >/dev/null
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
 
 clean:
-	rm -rf .bootstrap .venv .checkov dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov .azureml dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock
@@ -75,6 +85,12 @@ clean:
 .checkov/ready: .bootstrap/ready requirements/checkov.txt
 	$(UV) venv --quiet --clear --python .bootstrap/bin/python .checkov
 	$(UV) pip install --quiet --python .checkov --require-hashes --only-binary :all: --requirement requirements/checkov.txt
+	@touch $@
+
+# The official reader of Azure ML's files; likewise.
+.azureml/ready: .bootstrap/ready requirements/azureml.txt
+	$(UV) venv --quiet --clear --python .bootstrap/bin/python .azureml
+	$(UV) pip install --quiet --compile-bytecode --python .azureml --require-hashes --only-binary :all: --requirement requirements/azureml.txt
 	@touch $@
 
 .bootstrap/ready: requirements/uv.txt

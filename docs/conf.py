@@ -17,6 +17,8 @@ extensions = ["myst_parser"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
+# Pictures (mermaid) stay text here: forges draw them.
+suppress_warnings = ["misc.highlighting_failure"]
 html_theme = "furo"
 html_title = f"gitops {release}"
 html_show_sphinx = False

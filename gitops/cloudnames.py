@@ -1,8 +1,9 @@
 """Names of cloud resources: within each service's limits, the same at every run, and nobody else's.
 
 A name is what a person can read (prefix and environment, cut to what fits) and six characters that
-tell it apart: a hash of the project's id and the environment. Limits and letters are those of
-https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules.
+tell it apart: a hash of the project's id and the environment. Limits and letters of Azure are those
+of https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules, those of
+AWS stand in each service's API reference, at the request that makes the resource.
 """
 
 from __future__ import annotations
@@ -30,13 +31,14 @@ class Rule:
     """The lengths that a service allows (ours may be stricter), and whether it takes hyphens.
 
     All take lower-case letters and digits, a letter first and a letter or digit last. `source`
-    is the entity's row in the page above, or what says more than it.
+    is the entity's row in the page above (AWS: the request), or what says more than it.
     """
 
     shortest: int
     longest: int
     hyphens: bool
     source: str
+    provider: str = "azure"
 
 
 RULES: Mapping[str, Rule] = {
@@ -62,18 +64,41 @@ RULES: Mapping[str, Rule] = {
     "grafana": Rule(2, 23, True, "Microsoft.Dashboard/grafana"),
     "budget": Rule(1, 63, True, "Microsoft.Consumption/budgets"),
     "alerts": Rule(1, 260, True, "Microsoft.Insights/actionGroups"),
+    # Unique within a region, not within a workspace; batch endpoints likewise:
+    # https://learn.microsoft.com/azure/machine-learning/how-to-manage-quotas (endpoint name)
+    "online_endpoint": Rule(3, 32, True, "Azure Machine Learning: endpoint name"),
+    # https://docs.aws.amazon.com/AmazonS3/latest/userguide/bucketnamingrules.html
+    "bucket": Rule(3, 63, True, "S3 CreateBucket", "aws"),
+    # 256, less what stands for a model's images behind it: /PROJECT/MODEL.
+    "repository": Rule(2, 190, True, "ECR CreateRepository", "aws"),
+    # 64, less the ending that tells those of an environment apart: -workload.
+    "role": Rule(1, 55, True, "IAM CreateRole", "aws"),
+    # 512, less what stands before it: /gitops/.
+    "log_group": Rule(1, 504, True, "CloudWatch Logs CreateLogGroup", "aws"),
+    # 255, less the ending that says what is wrong.
+    "alarm": Rule(1, 223, True, "CloudWatch PutMetricAlarm", "aws"),
+    "topic": Rule(1, 256, True, "SNS CreateTopic", "aws"),
+    "cost_budget": Rule(1, 100, True, "Budgets CreateBudget", "aws"),
+    "cluster": Rule(1, 100, True, "EKS CreateCluster", "aws"),
+    # 63, less what stands for a model behind it: -MODEL.
+    "endpoint": Rule(1, 30, True, "SageMaker CreateEndpoint", "aws"),
+    "vpc": Rule(1, 256, True, "EC2 CreateTags: the tag Name", "aws"),
 }
+# Kinds of which an environment has several: `of` can't name them.
+SEVERAL = ("online_endpoint",)
 # https://learn.microsoft.com/azure/azure-resource-manager/troubleshooting/error-reserved-resource-name
 # Whole names that are reserved can't arise: the hash is part of each.
-_NOWHERE = ("microsoft", "windows")
-_NOT_FIRST = "login"
+_NOWHERE = {"azure": ("microsoft", "windows"), "aws": ()}
+# AWS: see `bucket`; what else is reserved there has two hyphens or a dot.
+_NOT_FIRST = {"azure": ("login",), "aws": ("sthree-", "amzn-s3-demo-")}
+_CLOUD = {"azure": "Azure", "aws": "AWS"}
 
 
 def derive(kind: str, prefix: str, environment: str, identity: str) -> str:
     """The name of a resource. `prefix` may be any text: letters that no cloud takes are folded.
 
     Raises:
-        ValueError: Azure refuses it; the message says why.
+        ValueError: the cloud refuses it; the message says why.
     """
     rule = RULES[kind]
     stem, label = names.plain(prefix), names.plain(environment)
@@ -89,11 +114,13 @@ def derive(kind: str, prefix: str, environment: str, identity: str) -> str:
     parts = [part for part in (stem, label) if part]
     name = between.join([*parts, _told_apart(identity, environment)])
     # Joining must not have made what was cut into a word.
-    for word in _NOWHERE:
+    cloud = _CLOUD[rule.provider]
+    for word in _NOWHERE[rule.provider]:
         if word in name:
-            raise ValueError(f"has {word!r} in it, which Azure refuses in names")
-    if name.startswith(_NOT_FIRST):
-        raise ValueError(f"starts with {_NOT_FIRST!r}, which Azure refuses in names")
+            raise ValueError(f"has {word!r} in it, which {cloud} refuses in names")
+    for word in _NOT_FIRST[rule.provider]:
+        if name.startswith(word):
+            raise ValueError(f"starts with {word!r}, which {cloud} refuses in names")
     return name
 
 
@@ -107,7 +134,40 @@ def of(config: Config, environment: str) -> dict[str, str]:
     if declared is None or declared.id is None:
         raise ValueError("no infrastructure is declared")
     prefix = declared.prefix or config.project
-    return {kind: derive(kind, prefix, environment, declared.id) for kind in RULES}
+    return {
+        kind: derive(kind, prefix, environment, declared.id)
+        for kind, rule in RULES.items()
+        if rule.provider == declared.provider and kind not in SEVERAL
+    }
+
+
+def storage(provider: str, project: str, identity: str) -> dict[str, str]:
+    """`storage:` of gitops.yaml for what is provisioned as what all environments share.
+
+    Raises:
+        ValueError: as `derive`.
+    """
+    if provider == "aws":
+        return {"remote": f"s3://{derive('bucket', project, SHARED, identity)}/{project}"}
+    account = derive("storage", project, SHARED, identity)
+    return {"remote": f"azure://dvc/{project}", "account": account}
+
+
+def iot_hub(config: Config, environment: str) -> str | None:
+    """The IoT hub of an environment: declared, or provisioned; None: neither."""
+    if environment in config.targets.iotedge.hubs:
+        return config.targets.iotedge.hubs[environment]
+    declared = config.infrastructure
+    if declared is None or declared.components.iot is None:
+        return None
+    return of(config, environment)["iot_hub"]
+
+
+def builders(config: Config) -> list[str]:
+    """The environments whose clusters `gitops build --on` submits to."""
+    clusters = [one.azureml for one in config.compute.values() if one.azureml]
+    first = config.environments[0].name
+    return sorted({one.environment or first for one in clusters if one.workspace is None})
 
 
 def problems(config: Config) -> Iterator[tuple[str, str]]:
@@ -123,6 +183,39 @@ def problems(config: Config) -> Iterator[tuple[str, str]]:
             if (other := taken.setdefault((kind, name), environment)) != environment:
                 yield environment, f"has the same name for its {kind} as {other}: {name}"
                 break
+
+
+def workspace(config: Config, environment: str) -> tuple[str, str] | None:
+    """Name and resource group of an environment's Azure ML workspace; None: nobody says.
+
+    Raises:
+        ValueError: as `derive`.
+    """
+    declared = config.infrastructure
+    if declared and declared.provider == "azure" and declared.components.azureml is not None:
+        found = of(config, environment)
+        return found["machine_learning"], found["resource_group"]
+    given = config.targets.azureml.workspaces.get(environment)
+    return (given.name, given.resource_group) if given else None
+
+
+def endpoint(config: Config, environment: str, model: str, *, batch: bool = False) -> str:
+    """The name of a model's endpoint in an environment: nobody else's in the whole region.
+
+    Without declared infrastructure it is the workspace that tells it apart.
+
+    Raises:
+        ValueError: no workspace is known, or as `derive`.
+    """
+    at = workspace(config, environment)
+    if at is None:
+        raise ValueError(f"no workspace is known for {environment}")
+    declared = config.infrastructure
+    owner = declared.id if declared and declared.id else "/".join(at)
+    prefix = declared.prefix if declared and declared.prefix else config.project
+    kind = "batch" if batch else "online"
+    words = [prefix, model, "batch"] if batch else [prefix, model]
+    return derive("online_endpoint", "-".join(words), environment, f"{owner}\0{model}\0{kind}")
 
 
 def _told_apart(identity: str, environment: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gitops import config_checks, git, names, yamlfile
+from gitops import config_checks, config_targets, git, names, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 from gitops.config_compute import Compute
@@ -129,7 +129,8 @@ class Model(Frozen):
         default="sklearn", description="How it is exported; custom code writes the package itself."
     )
     data: values.Path | None = Field(
-        default=None, description="The table that `gitops data update` replaces."
+        default=None,
+        description="The table that `gitops data update` and `gitops data ingest` replace.",
     )
     source: Source | None = None
     package: values.Path = Field(
@@ -155,6 +156,14 @@ class Model(Frozen):
     wrap: Wrap | None = None
     serve: Serve = Serve()
     deploy: Deploy = Deploy()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.source is not None and self.data is None:
+            raise values.wrong(
+                "has no table that it could replace", "add `data: data/NAME.parquet`", at="source"
+            )
+        return self
 
 
 _ENVIRONMENTS = (
@@ -326,8 +335,12 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
         dict(_valid(Model, models.items() if isinstance(models, dict) else ())),
         policies,
     )
+    if not problems:
+        problems = config_checks.compute(config)
     if not problems and config.infrastructure is not None:
         problems = config_checks.infrastructure(config)
+    if not problems:
+        problems = list(config_targets.problems(config))
     if problems:
         raise config_checks.error(document, problems)
     return config
@@ -353,7 +366,7 @@ def json_schema() -> dict[str, Any]:
     must exist and the like only `load` knows.
     """
     schema = Config.model_json_schema()
-    for name, longest in (("models", names.LENGTH), ("runners", 200)):
+    for name, longest in (("models", names.LENGTH), ("runners", 200), ("compute", names.LENGTH)):
         named = schema["properties"][name]
         ((pattern, one),) = named.pop("patternProperties").items()
         named["propertyNames"] = {"pattern": pattern, "maxLength": longest}

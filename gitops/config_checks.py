@@ -53,7 +53,9 @@ def of_fields(error: ValidationError, schema: Schema) -> list[Problem]:
         _of_field(each, schema)
         for each in error.errors(include_url=False)
         # pydantic counts after dropping wrong items: then they are the problem, not the number.
-        if each["type"] != "too_short" or not each["input"]
+        if (each["type"] != "too_short" or not each["input"])
+        # A default that follows another field, which is wrong itself.
+        and each["type"] != "default_factory_not_called"
     ]
 
 
@@ -62,7 +64,7 @@ def _of_field(found: ErrorDetails, schema: Schema) -> Problem:
     key = found["loc"][-1:] == ("[key]",)
     place = found["loc"][:-1] if key else found["loc"]
     if kind == "gitops":
-        place = (*place, context["at"]) if context["at"] else place
+        place = (*place, *context["at"].split(".")) if context["at"] else place
         name = f"the name in {dotted(place[:-1])}:" if key else dotted(place)
         return Problem(place, f"{name} {context['reason']}", context["fix"], key)
     here = _at(schema, place)
@@ -148,6 +150,20 @@ def between(
     """
     missing = () if policies is None else _policies(environments, policies)
     return [*_environments(environments), *missing, *_outputs(models)]
+
+
+def compute(config: Config) -> list[Problem]:
+    """Which clusters are of environments that aren't there."""
+    known = [one.name for one in config.environments]
+    return [
+        Problem(
+            ("compute", name, "azureml", "environment"),
+            f"there's no environment {shown(one.azureml.environment)}",
+            f"write one of {', '.join(known)}",
+        )
+        for name, one in config.compute.items()
+        if one.azureml and one.azureml.environment and one.azureml.environment not in known
+    ]
 
 
 def infrastructure(config: Config) -> list[Problem]:

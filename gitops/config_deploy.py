@@ -7,7 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from gitops import config_values as values
+from gitops.config_azureml import AzureMLTarget
 from gitops.config_base import Frozen
+from gitops.config_iotedge import IotEdgeTarget
 from gitops.config_kubernetes import Kubernetes
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
@@ -38,4 +40,6 @@ class Targets(Frozen):
         default=None,
         description="Where images of models are kept; by default the registry that is provisioned.",
     )
+    iotedge: IotEdgeTarget = IotEdgeTarget()
     kubernetes: Kubernetes | None = None
+    azureml: AzureMLTarget = AzureMLTarget()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 def wrong(reason: str, fix: str, *, at: str = "") -> PydanticCustomError:
     """The error of a value: `reason` follows its place, as in "storage.remote ...".
 
-    `at` names the field that is wrong where a whole model is checked.
+    `at` names the field (dots: within others) that is wrong where a whole model is checked.
     """
     return PydanticCustomError("gitops", "{reason}", {"reason": reason, "fix": fix, "at": at})
 

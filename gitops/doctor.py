@@ -5,25 +5,16 @@ from __future__ import annotations
 import posixpath
 import shutil
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from importlib import util
 from pathlib import Path
 
 from gitops import __version__, config, dvc, dvcremote, git, proc, serve, uv
 from gitops.errors import GitopsError
+from gitops.finding import Finding
 from gitops.git import program
+from gitops.setup import tools
 
 _ENOUGH_BYTES = 2 << 30
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One check: `state` is `ok`, `warn` (works, but) or `fail`."""
-
-    check: str
-    state: str
-    detail: str
-    fix: str = ""
 
 
 def examine(cwd: Path) -> tuple[Finding, ...]:
@@ -53,12 +44,12 @@ def _machine(cwd: Path) -> Iterator[Finding]:
         "install gitops-ml[serve]" if missing else "",
     )
     free = shutil.disk_usage(cwd).free
-    state = "ok" if free > _ENOUGH_BYTES else "warn"
+    enough = free > _ENOUGH_BYTES
     yield Finding(
         "disk",
-        state,
+        "ok" if enough else "warn",
         f"{free / (1 << 30):.1f} GiB free",
-        "" if state == "ok" else "free some space",
+        "" if enough else "free some space",
     )
 
 
@@ -96,6 +87,7 @@ def _repository(root: Path) -> Iterator[Finding]:
     yield from _python(root)
     yield from _branches(root, declared)
     yield from _pipelines(root, declared)
+    yield from tools.findings(declared)
 
 
 def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
@@ -181,8 +173,8 @@ def _branches(root: Path, declared: config.Config) -> Iterator[Finding]:
             else ""
         )
         make = "; ".join(f"git branch {name}" for name in absent)
-        state = "warn" if remotes else "fail"
-        yield Finding("branches", state, f"no branch {', '.join(absent)}", fetch or make)
+        detail = f"no branch {', '.join(absent)}"
+        yield Finding("branches", "warn" if remotes else "fail", detail, fetch or make)
     else:
         yield Finding("branches", "ok", ", ".join(one.branch for one in declared.environments))
 

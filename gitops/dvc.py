@@ -20,6 +20,14 @@ from gitops import dvcremote, proc
 from gitops.errors import ConfigError
 
 _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
+NOTE = "gitops"  # our key below `meta:` of a .dvc file
+_IN_TURN = """
+import json, sys
+from dvc.cli import main
+for words in json.loads(sys.argv[1]):
+    if code := main(words):
+        sys.exit(code)
+"""
 _WOULD_RUN = re.compile(
     "(?:Running stage|failed to reproduce(?: stages:)?) ('[^']+'(?:(?:, | and )'[^']+')*)"
 )
@@ -40,15 +48,42 @@ class Tracked:
     cached: bool = True
 
 
-def add(root: Path, path: str) -> None:
-    """Track `path` (relative to the repository)."""
-    _run(root, "add", "--quiet", path)
+def add(root: Path, path: str, *, push: bool = False) -> None:
+    """Track `path` (relative to the repository), and `push` it if so wanted."""
+    if push:
+        dvcremote.preflight(root)
+    _run(root, ["add", "--quiet", path], *([_push(f"{path}.dvc")] if push else []))
+
+
+def note(root: Path, path: str, origin: Mapping[str, object] | None) -> None:
+    """Say under `meta: gitops:` of the .dvc file of `path` where its bytes were taken; None: not.
+
+    DVC keeps `meta` as it is, and looks at nothing in it.
+    """
+    from gitops import yamlfile
+
+    file = root / f"{path}.dvc"
+    if origin is not None:
+        yamlfile.edit(file, {("meta", NOTE): dict(origin)})
+    elif NOTE in (read_yaml(file).get("meta") or {}):
+        yamlfile.edit(file, {("meta", NOTE): yamlfile.REMOVE})
+
+
+def origin(content: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What `note` has said in a .dvc file, if it is of the bytes that the file tracks."""
+    known = (content.get("meta") or {}).get(NOTE)
+    hashes = [out.get("md5") for out in content.get("outs") or []]
+    return known if isinstance(known, dict) and [known.get("snapshot")] == hashes else None
 
 
 def push(root: Path, targets: Sequence[str] = ()) -> None:
     """Push `targets` and all that they depend on (none: everything of this work tree)."""
     dvcremote.preflight(root)
-    _run(root, "push", "--quiet", *(["--with-deps", *targets] if targets else []))
+    _run(root, _push(*targets))
+
+
+def _push(*targets: str) -> list[str]:
+    return ["push", "--quiet", *(["--with-deps", *targets] if targets else [])]
 
 
 def checkout(root: Path, targets: Sequence[str]) -> str:
@@ -137,9 +172,14 @@ def always_run(file: Path) -> frozenset[str]:
     )
 
 
-def stale(root: Path, targets: Sequence[str]) -> dict[str, object]:
-    """What `dvc status` says of `targets`: stage -> changes; empty when nothing changed."""
-    done = _run(root, "status", "--json", *targets)
+def stale(root: Path, targets: Sequence[str], *, push: Sequence[str] = ()) -> dict[str, object]:
+    """What `dvc status` says of `targets`: stage -> changes; empty when nothing changed.
+
+    What `push` names is pushed first, with all that it depends on.
+    """
+    if push:
+        dvcremote.preflight(root)
+    done = _run(root, *([_push(*push)] if push else []), ["status", "--json", *targets])
     answer: dict[str, object] = json.loads(done.out or "{}")
     return answer
 
@@ -283,5 +323,16 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dvc", *arguments]
 
 
-def _run(root: Path, *arguments: str) -> proc.Done:
-    return proc.run(_command(*arguments), cwd=root, env=_QUIET)
+def _run(root: Path, *commands: Sequence[str]) -> proc.Done:
+    """Run commands one after the other, up to the first that fails.
+
+    By one process: DVC takes longer to be imported than most commands do.
+
+    Raises:
+        ToolError: one failed.
+    """
+    line = [sys.executable, "-P", "-c", _IN_TURN, json.dumps(commands)]
+    done = proc.run(line, cwd=root, env=_QUIET, check=False)
+    if done.code:
+        raise proc.failed(" && ".join(f"dvc {' '.join(words)}" for words in commands).split(), done)
+    return done

@@ -112,6 +112,15 @@ def set_local(
     local.write()
 
 
+def alone(root: Path, url: str, options: Mapping[str, str]) -> None:
+    """Make `root` a DVC repository without git that has nothing but this remote."""
+    (root / ".dvc").mkdir(parents=True)
+    (root / ".dvc" / "config").touch()
+    core = {"no_scm": "true", "remote": "storage"}
+    there = Remote("storage", url, options)
+    set_local(root, there, {**options, "url": url}, root / ".dvc" / "cache", core)
+
+
 def _config(root: Path, *, local: bool = True) -> dict[str, Any]:
     """.dvc/config with .dvc/config.local over it, read as DVC reads them."""
     from configobj import ConfigObj, ConfigObjError

@@ -22,7 +22,7 @@ _BLOCK = 8 * 2**20
 _RACY_SECONDS = 2.0
 _OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 # Options of a remote that may be shown; any other may be a secret.
-_OPEN = ("endpointurl", "region", "profile", "account_name", "verify", "use_ssl", "jobs")
+OPEN = ("endpointurl", "region", "profile", "account_name", "verify", "use_ssl", "jobs")
 _SECRET_NAMES = re.compile(r"(AWS|AZURE)_.*(SECRET|TOKEN|KEY|STRING)|_PASSWORD$")
 _SECRETS = re.compile(
     r"((?:sig|AccountKey|SharedAccessSignature|X-Amz-Signature|X-Amz-Security-Token)=)[^&;\s'\"]+",
@@ -221,8 +221,12 @@ def refusals(root: Path, what: str) -> Iterator[None]:
 
 
 def _masked(said: str, place: dvcremote.Remote) -> str:
-    secrets = [value for name, value in place.options.items() if name not in _OPEN]
-    secrets += [value for name, value in os.environ.items() if _SECRET_NAMES.search(name)]
+    return masked(said, [value for name, value in place.options.items() if name not in OPEN])
+
+
+def masked(said: str, secrets: Sequence[str] = ()) -> str:
+    """What a store said, on one line, without `secrets` and those of the environment."""
+    secrets = [*secrets, *(text for name, text in os.environ.items() if _SECRET_NAMES.search(name))]
     for secret in sorted((text for text in secrets if len(text) > 7), key=len, reverse=True):
         said = said.replace(secret, "***")
     return " ".join(_SECRETS.sub(r"\1***", said).split())

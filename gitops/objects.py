@@ -32,10 +32,13 @@ class Altered(EvidenceError):
     """Stored bytes aren't those that were tracked."""
 
 
-def bring(root: Path, items: Sequence[dvc.Tracked]) -> tuple[dvc.Tracked, ...]:
+def bring(
+    root: Path, items: Sequence[dvc.Tracked], *, cached: bool = True
+) -> tuple[dvc.Tracked, ...]:
     """Put `items` into the work tree, from the cache or the remote, every byte proven.
 
-    Returns the outputs that are nowhere: they can be built again.
+    Returns the outputs that are nowhere: they can be built again. `cached`: the cache may have
+    some, so it is asked first.
 
     Raises:
         Altered: the remote holds other bytes than were tracked; they were not used.
@@ -44,7 +47,8 @@ def bring(root: Path, items: Sequence[dvc.Tracked]) -> tuple[dvc.Tracked, ...]:
     """
     if not items:
         return ()
-    dvc.checkout(root, [item.path for item in items])
+    if cached:
+        dvc.checkout(root, [item.path for item in items])
     wrong = dvc.damaged(root, items)
     if not wrong:
         return ()

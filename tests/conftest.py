@@ -24,21 +24,49 @@ import pytest
 from hypothesis import settings
 
 # How long an example takes says how busy the machine is.
-settings.register_profile(
-    "untimed", settings.get_profile(settings.get_current_profile_name()), deadline=None
-)
+PROFILE = settings.get_profile(settings.get_current_profile_name())
+settings.register_profile("untimed", PROFILE, deadline=None)
+settings.register_profile("quick", PROFILE, deadline=None, max_examples=25)
 settings.load_profile("untimed")
 
 PROJECT = Path(__file__).resolve().parents[1]
+UNIT = PROJECT / "tests" / "unit"
 UV = Path(sys.executable).parent / "uv"
+GITCONFIG = "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
+# In CI a build commits nothing: tests see what a person at a laptop sees.
+SETTINGS = ("CI", "GITHUB_", "GIT_", "DVC_", "PYTHON", "NO_COLOR", "VIRTUAL_ENV")
 PYTHON = Path(sys.base_prefix) / "bin" / "python{}.{}".format(*sys.version_info)
 
 
 def pytest_configure() -> None:
-    """Signals that our parent ignores (nohup, a background job) all we start would ignore."""
+    """Nothing of whoever runs us counts: not what is ignored, nor who may read what is written."""
+    # Signals that our parent ignores (nohup, a background job) all we start would ignore.
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
+    os.umask(0o022)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long comes first, for every worker: xdist deals the list out in equal parts."""
+    for item in items:
+        for mark in item.iter_markers("extended"):
+            assert mark.args, f"{item.nodeid} doesn't say why it is extended"
+    workers: int = getattr(config, "workerinput", {}).get("workercount", 1)
+    modules: dict[Path, list[pytest.Item]] = {}
+    for item in items:
+        modules.setdefault(item.path, []).append(item)
+    light = [item for item in items if UNIT in item.path.parents]
+    parts: list[list[pytest.Item]] = [[] for _ in range(workers)]
+    for module, of_module in modules.items():
+        if UNIT not in module.parents:
+            min(parts, key=len).extend(of_module)
+    for number, part in enumerate(parts, start=1):
+        room = max(0, len(items) * number // workers - len(items) * (number - 1) // workers)
+        while light and len(part) < room:
+            part.append(light.pop(0))
+    items[:] = [item for part in parts for item in part] + light
 
 
 @dataclass(frozen=True)
@@ -92,6 +120,20 @@ def shared(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session", autouse=True)
+def nobody(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No settings of the user's, for git and DVC either; what DVC notes of repositories goes."""
+    config = tmp_path_factory.mktemp("nobody") / "gitconfig"
+    config.write_text(GITCONFIG)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith(SETTINGS)]:
+            patch.delenv(name)
+        patch.setenv("GIT_CONFIG_GLOBAL", str(config))
+        patch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+        patch.setenv("DVC_SITE_CACHE_DIR", str(shared / "dvc"))
+        yield
+
+
 @contextmanager
 def once(folder: Path, what: str) -> Iterator[bool]:
     """Whether `what` has still to be made; the other workers wait meanwhile."""
@@ -138,15 +180,8 @@ def installed(shared: Path, wheel: Path) -> Path:
     home = shared / "installed"
     with once(shared, "installed") as first:
         if first:
-            pip: list[str | Path] = [
-                UV,
-                "pip",
-                "install",
-                "--quiet",
-                "--compile-bytecode",
-                "--python",
-                home,
-            ]
+            # Not compiled: what is imported compiles itself, a small part of it all.
+            pip: list[str | Path] = [UV, "pip", "install", "--quiet", "--python", home]
             export: list[str | Path] = [
                 UV,
                 "export",
@@ -175,12 +210,12 @@ def uv_cache(shared: Path) -> str:
 def isolated(home: Path, uv_cache: str) -> dict[str, str]:
     """An environment with a test identity and a home of its own, nothing of the user's settings."""
     home.mkdir(parents=True, exist_ok=True)
-    (home / ".gitconfig").write_text(
-        "[user]\n\tname = Test\n\temail = test@example.org\n[init]\n\tdefaultBranch = main\n"
-    )
-    # In CI a build commits nothing: tests see what a person at a laptop sees.
-    dropped = ("CI", "GITHUB_", "GIT_", "XDG_", "DVC_", "PYTHON", "NO_COLOR", "VIRTUAL_ENV")
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(dropped)}
+    (home / ".gitconfig").write_text(GITCONFIG)
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith((*SETTINGS, "XDG_"))
+    }
     ours = str(UV.parent)
     path = [folder for folder in os.environ["PATH"].split(os.pathsep) if folder != ours]
     return {
@@ -323,8 +358,10 @@ def made_light(shared: Path, made: Path, installed: Path, uv_cache: str) -> Path
             dvc: list[str | Path] = [installed / "dvc"]
             run(["git", "init", "--quiet"], root, env)
             run([*dvc, "init", "--quiet"], root, env)
-            run([*dvc, "remote", "add", "-d", "storage", "../../churn-storage"], root / ".dvc", env)
-            run([*dvc, "remote", "modify", "storage", "verify", "true"], root, env)
+            (root / ".dvc" / "config").write_text(
+                "[core]\n    remote = storage\n"
+                "['remote \"storage\"']\n    url = ../../churn-storage\n    verify = true\n"
+            )
             run([*dvc, "add", "--quiet", "data/customers.csv"], root, env)
             run(["git", "add", "--all"], root, env)
             run(["git", "commit", "--quiet", "-m", "Start"], root, env)

@@ -1,4 +1,4 @@
-"""Object services on this machine, as remotes of tests: S3 (moto's), Azure Blob (azurite)."""
+"""Clouds on this machine, for tests: AWS and its S3 (moto's server), Azure Blob (azurite)."""
 
 from __future__ import annotations
 
@@ -31,12 +31,18 @@ KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr
 @contextmanager
 def s3() -> Iterator[str]:
     """The endpoint of an S3 service with the bucket `models`."""
-    moto = str(Path(sys.executable).parent / "moto_server")
-    with _service([moto, "-H", "127.0.0.1", "-p"]) as port:
-        address = f"http://127.0.0.1:{port}"
+    with aws() as address:
         request = urllib.request.Request(f"{address}/{BUCKET}", method="PUT")
         urllib.request.urlopen(request, timeout=30).close()
         yield address
+
+
+@contextmanager
+def aws() -> Iterator[str]:
+    """The endpoint of all services of AWS, with nothing in it."""
+    moto = str(Path(sys.executable).parent / "moto_server")
+    with _service([moto, "-H", "127.0.0.1", "-p"]) as port:
+        yield f"http://127.0.0.1:{port}"
 
 
 @contextmanager
@@ -79,6 +85,8 @@ def _service(command: Sequence[str]) -> Iterator[int]:
             except OSError:
                 assert server.poll() is None, f"{command[0]} ended with {server.returncode}"
                 time.sleep(0.1)
+        else:
+            pytest.fail(f"{command[0]} doesn't answer")
         yield port
     finally:
         server.terminate()

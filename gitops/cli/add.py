@@ -11,6 +11,7 @@ import typer
 
 from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption, open_repository
+from gitops.cli.moves import ModelOption
 from gitops.errors import AnswerNo, UsageError
 
 if TYPE_CHECKING:
@@ -200,17 +201,20 @@ def infrastructure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Declare what is provisioned in Azure, and write it: Terraform below infrastructure/.
+    """Declare what is provisioned in a cloud, and write it: Terraform below infrastructure/.
 
     Adds `infrastructure:` to gitops.yaml (or changes it there) and brings the files up to date.
-    The core is always there: storage, registry, key vault, logs and telemetry, identities. Keys of
-    --set are region, private, prefix, and components, with dots for what is within: azureml, aks,
-    iot, sql, data_factory, databricks, grafana, alerts, budget. A value is YAML; without one a
-    component is as it is by default. Said again, it changes nothing.
+    The core is always there: storage, registry, logs, identities. Keys of --set are provider
+    (azure or aws), region, private, prefix, and components, with dots for what is within: on Azure
+    azureml, aks, iot, sql, data_factory, databricks and grafana, on AWS eks and sagemaker, and
+    alerts and budget. A value is YAML; without one a component is as it is by default. Said again,
+    it changes nothing.
 
     Examples:
 
         gitops add infrastructure --set region=northeurope
+
+        gitops add infrastructure --set provider=aws --set region=eu-west-1 --set eks=
 
         gitops add infrastructure --set azureml.cpu.nodes=4 --set grafana=
 
@@ -221,8 +225,51 @@ def infrastructure(
 
     root, _ = open_repository()
     given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
-    following = "gitops infra check; git add -A && git commit -m 'Declare infrastructure'"
-    _declared(provision.add(root, given), following, as_json=as_json)
+    done = provision.add(root, given)
+    _declared(
+        done,
+        "gitops infra check; git add -A && git commit -m 'Declare infrastructure'",
+        as_json=as_json,
+    )
+
+
+@group.command()
+def source(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="files, sql or databricks.")],
+    model: ModelOption = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Declare where a model's table comes from; `gitops data ingest` takes snapshots of it.
+
+    Adds `source:` to the model in gitops.yaml (or changes it there), the workflow `ingest` and, for
+    a database without a table, queries/MODEL.sql, which is yours. Keys of --set: for files path,
+    endpoint, account, marker; for databases url_env (the environment variable that holds the URL),
+    table or query, login; for all order_by, schedule, event. A value is YAML; an empty one takes
+    the key away.
+
+    Examples:
+
+        gitops add source sql --model late --set url_env=FLIGHTS_DB --set table=public.flights
+
+        gitops add source files --set path=azure://landing/flights --set marker=_SUCCESS
+
+        gitops add source sql --set 'order_by=[time_hour, flight]' --set schedule=
+    """
+    from gitops.scaffold import source as engine
+    from gitops.scaffold.new import read_answers
+
+    root, config = open_repository()
+    given = {key: str(value) for key, value in read_answers(None, settings or []).items()}
+    done = engine.add(root, config, kind, model, given)
+    _declared(
+        done,
+        "git add -A && git commit -m 'Declare the source of a table', then gitops data ingest",
+        as_json=as_json,
+    )
 
 
 @group.command()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gitops import git
-from gitops.cli import screen
+from gitops.cli import build_on, screen
 from gitops.cli.common import MODELS, JsonOption, open_repository
 from gitops.errors import AnswerNo, UsageError
 
@@ -75,6 +75,28 @@ def build(
             help="With --register: write here what the versions' tags state, for a forge to sign.",
         ),
     ] = None,
+    on: Annotated[
+        str | None,
+        typer.Option(
+            "--on",
+            metavar="NAME",
+            help="Build HEAD on other machines: an entry of `compute:` in gitops.yaml.",
+            show_default=False,
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="With --on: submit, and don't wait.")
+    ] = False,
+    cancel: Annotated[
+        bool, typer.Option("--cancel", help="With --on: end the job of this commit.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --on: show what would be handed over.")
+    ] = False,
+    job: Annotated[
+        str | None,
+        typer.Option("--job", help="What a job's program is told to build.", hidden=True),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Run what changed, restore what somebody else built, prove package and evaluation.
@@ -91,8 +113,21 @@ def build(
         gitops build --check            in CI: is dvc.lock up to date?
 
         gitops build --push --register --statement build/statement     on the integration branch
+
+        gitops build late --on gpu      on the cluster that gitops.yaml calls gpu
     """
     from gitops.reproduce import build as engine
+
+    if job is not None:
+        build_on.run_job(job)
+        return
+    if on is not None:
+        _refuse_beside_on(push=push, check=check, register=register_)
+        _on(on, models or [], detach, cancel, dry_run, commit, as_json)
+        return
+    for option, given in (("--detach", detach), ("--cancel", cancel), ("--dry-run", dry_run)):
+        if given:
+            raise UsageError(f"{option} is for --on", fix=f"gitops build --on NAME {option}")
 
     for option, value in (("--as", as_), ("--statement", statement)):
         if value is not None and not register_:
@@ -117,6 +152,38 @@ def build(
         return
     outcome = engine.build(root, config, chosen, push=push, commit=commit, say=screen.say)
     screen.document(asdict(outcome)) if as_json else _show(outcome)
+
+
+def _refuse_beside_on(*, push: bool | None, check: bool, register: bool) -> None:
+    for option, given in (
+        ("--push/--no-push", push is not None),
+        ("--check", check),
+        ("--register", register),
+    ):
+        if given:
+            raise UsageError(f"{option} isn't for --on, which always stores", fix="leave it out")
+
+
+def _on(
+    name: str,
+    models: Sequence[str],
+    detach: bool,
+    cancel: bool,
+    dry_run: bool,
+    commit: bool,
+    as_json: bool,
+) -> None:
+    if sum((detach, cancel, dry_run)) > 1:
+        raise UsageError("--detach, --cancel and --dry-run exclude each other", fix="choose one")
+    if dry_run:
+        build_on.show(name, models, as_json=as_json)
+    elif cancel:
+        build_on.cancel(name, models, as_json=as_json)
+    elif detach:
+        build_on.detach(name, models, as_json=as_json)
+    else:
+        outcome = build_on.build_on(name, models, commit=commit)
+        screen.document(asdict(outcome)) if as_json else _show(outcome)
 
 
 def _register(

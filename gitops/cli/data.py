@@ -9,7 +9,8 @@ import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.errors import AnswerNo, ToolError
+from gitops.cli.moves import RemoteOption
+from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
 
 group = typer.Typer(help="Version the data that models are trained on.", no_args_is_help=True)
 
@@ -55,6 +56,81 @@ def update(
         screen.document(result.as_json())
         return
     screen.out(result.text())
+
+
+@group.command()
+def ingest(
+    model: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[MODEL]", help="A model of gitops.yaml; by default all that have a `source:`."
+        ),
+    ] = None,
+    branch: Annotated[
+        str | None, typer.Option("--branch", help="Commit on this new branch.")
+    ] = None,
+    commit: Annotated[
+        bool, typer.Option("--commit", help="Commit on the branch that is checked out.")
+    ] = False,
+    pull_request: Annotated[
+        bool,
+        typer.Option(
+            "--pr",
+            help="Push it, with its data, as a branch of its own and open a pull request; what is"
+            " checked out stays as it is.",
+        ),
+    ] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Take it even if the training would break.")
+    ] = False,
+    remote: RemoteOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Take a snapshot of a model's table from its source: files, a store, a database.
+
+    The same rows come to the same bytes: if nothing has changed nothing is done. Else the table is
+    compared with the old one, tracked and pushed as by `gitops data update`; the .dvc file says
+    where it was taken. A build never asks a source. Exit code 1, with nothing changed, if the
+    training would break; 3: the source is incomplete, or not declared; 4: it can't be reached.
+
+    Examples:
+
+        gitops data ingest late
+
+        gitops data ingest late --branch data/october
+
+        gitops data ingest --pr --json          in CI: each changed table becomes a pull request
+    """
+    from gitops.cli import ingesting
+
+    if pull_request and (branch or commit):
+        raise UsageError("--pr makes the branch itself", fix="leave --branch and --commit out")
+    root, config = open_repository()
+    names = ingesting.sources(config, model)
+    if branch and len(names) > 1:
+        raise UsageError("a branch is for one model's data", fix=f"name one: {', '.join(names)}")
+    found, failed = [], []
+    for name in names:
+        try:
+            one = (
+                ingesting.propose(root, config, name, force=force, remote=remote)
+                if pull_request
+                else ingesting.ingest(root, config, name, branch=branch, commit=commit, force=force)
+            )
+        except GitopsError as error:
+            if len(names) == 1:
+                raise
+            screen.error(error)  # the others don't wait for it
+            failed.append((name, error))
+            continue
+        found.append(one)
+        if not as_json:
+            screen.out(one.text())
+    if as_json:
+        errors = [{"model": name, **error.as_json()} for name, error in failed]
+        screen.document({"models": [one.as_json() for one in found], "errors": errors})
+    if failed:
+        raise typer.Exit(max(error.code for _, error in failed))
 
 
 @group.command()

@@ -12,6 +12,7 @@ import typer
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import RemoteOption
+from gitops.cli.status import snapshot
 
 if TYPE_CHECKING:
     from gitops.promote.compare import Delta, Difference, Number, Side
@@ -87,7 +88,7 @@ def _show(found: Difference) -> None:
         versions = " -> ".join(version or "no version" for version in one.versions)
         screen.out()
         screen.out(f"{screen.style(one.model, 'bold')}  {one.state}  {versions}")
-        _model(one)
+        _model(one, found.sides)
     if not found.models:
         screen.out("no model differs")
     if found.along:
@@ -96,7 +97,7 @@ def _show(found: Difference) -> None:
         _lines(found.along)
 
 
-def _model(one: Delta) -> None:
+def _model(one: Delta, sides: tuple[Side, Side]) -> None:
     if one.code:
         screen.out("  code")
         _lines(one.code)
@@ -104,6 +105,9 @@ def _model(one: Delta) -> None:
         screen.out("  data")
         for path, pair in one.data.items():
             screen.out(f"    {path}  {' -> '.join(map(_object, pair))}")
+            for side in sides:
+                if origin := _origin(side, path):
+                    screen.out(f"      {side.name}: {snapshot(origin)}")
     for title, pairs in (
         ("parameters", one.parameters),
         ("features", one.features),
@@ -120,6 +124,14 @@ def _model(one: Delta) -> None:
             screen.out(f"    {_number(number)}")
     for text in one.unknown:
         screen.out(f"  not known: {text}")
+
+
+def _origin(side: Side, path: str) -> dict[str, Any] | None:
+    """Where a side's table was taken, if its .dvc file says so."""
+    from gitops import dvc, yamlfile
+
+    raw = side.at.read([f"{path}.dvc"]).get(f"{path}.dvc")
+    return None if raw is None else dvc.origin(yamlfile.parse(raw, Path(f"{path}.dvc")).data)
 
 
 def _named(side: Side) -> str:
@@ -168,12 +180,12 @@ def _as_json(found: Difference) -> dict[str, Any]:
             {"name": side.name, "commit": side.at.commit, "tree": side.at.tree}
             for side in found.sides
         ],
-        "models": [_delta_json(one) for one in found.models],
+        "models": [_delta_json(one, found.sides) for one in found.models],
         "along": {path: list(lines) for path, lines in found.along.items()},
     }
 
 
-def _delta_json(one: Delta) -> dict[str, Any]:
+def _delta_json(one: Delta, sides: tuple[Side, Side]) -> dict[str, Any]:
     return {
         "model": one.model,
         "state": one.state,
@@ -184,6 +196,7 @@ def _delta_json(one: Delta) -> dict[str, Any]:
             path: [{"md5": item[0], "size": item[1]} if item else None for item in pair]
             for path, pair in one.data.items()
         },
+        "sources": {path: [_origin(side, path) for side in sides] for path in one.data},
         **{
             name: {key: list(pair) for key, pair in getattr(one, part).items()}
             for name, part in (

@@ -50,7 +50,10 @@ def gc(
     root, config = open_repository()
     kept = keep.commits(worlds.read(root, remote), config, days)
     found = engine.unneeded(root, kept, screen.say)
+    jobs = engine.old_jobs(root)
     gone = engine.delete(root, found, screen.say) if apply else ()
+    if apply:
+        engine.delete_jobs(root, jobs)
     if as_json:
         screen.document(
             {
@@ -60,9 +63,13 @@ def gc(
                     for one in found
                 ],
                 "deleted": [one.md5 for one in gone],
+                "jobs": [one.id for one in jobs],
             }
         )
         return
+    if jobs:
+        word = "deleted" if apply else "would go, too:"
+        screen.out(f"{word} {len(jobs)} mailboxes of jobs that ended long ago")
     if not found:
         screen.out(f"everything in the storage is needed by one of {len(kept)} commits, or young")
         return

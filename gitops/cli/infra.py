@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import sys
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
-from gitops.errors import ToolError, UsageError
+from gitops.errors import ConfigError, ToolError, UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
+    from gitops.config import Config
     from gitops.infra.check import Check
+    from gitops.infra.cost import Estimate, Line
     from gitops.infra.terraform import Action, Changes
 
 group = typer.Typer(help="Provision what gitops.yaml declares.", no_args_is_help=True)
@@ -43,8 +44,9 @@ def check(as_json: JsonOption = False) -> None:
     """Check infrastructure/ without a cloud: by every program for it that is installed.
 
     Format (terraform or tofu), syntax and every argument and reference against the provider's
-    published schema (python-hcl2), and rules of security (checkov), none of them off without a
-    reason. A check that can't be made says so; exit 1 if one has failed.
+    published schema (python-hcl2; of Bicep tree-sitter and Azure's published types), and rules of
+    security (checkov), none of them off without a reason. A check that can't be made says so; exit
+    1 if one has failed.
 
     Examples:
 
@@ -87,6 +89,105 @@ def _show(done: tuple[Check, ...], root: Path) -> None:
 
 
 @group.command()
+def diagram(
+    environment: Annotated[
+        str | None, typer.Argument(metavar="[ENV]", help="An environment. [default: all]")
+    ] = None,
+) -> None:
+    """Print a picture of what is declared, as Mermaid; forges draw it in Markdown.
+
+    Examples:
+
+        gitops infra diagram
+
+        gitops infra diagram production
+    """
+    from gitops.infra.terraform import wanted
+    from gitops.scaffold.diagram import mermaid
+
+    root, config = open_repository()
+    wanted(root, config)
+    screen.out(mermaid(config, [config.environment(environment).name] if environment else ()))
+
+
+@group.command()
+def cost(
+    environment: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[ENV]",
+            help="An environment, or `shared`. [default: all of them]",
+            show_default=False,
+        ),
+    ] = None,
+    prices: Annotated[
+        Path | None,
+        typer.Option(
+            "--prices",
+            metavar="FILE",
+            help="Prices of yours, which win: JSON as `gitops schema prices` says.",
+            show_default=False,
+        ),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Estimate what the declared infrastructure costs in a month, at the least. Asks no cloud.
+
+    Declared sizes by a table of list prices, each with its date and source. What is paid per use
+    is named and not counted, and so is what has no known price in the region.
+
+    Examples:
+
+        gitops infra cost
+
+        gitops infra cost production --json
+
+        gitops infra cost --prices prices.json      what your agreement says
+    """
+    from gitops import cloudnames
+    from gitops.infra import cost as costs
+
+    _, config = open_repository()
+    by = costs.prices(prices)
+    names = [cloudnames.SHARED, *(one.name for one in config.environments)]
+    found = [costs.estimate(config, one, by) for one in ([environment] if environment else names)]
+    if as_json:
+        screen.document({"currency": by.currency, "estimates": [_estimate(one) for one in found]})
+        return
+    for one in found:
+        screen.out(screen.style(f"{one.environment} ({one.region})", "bold"))
+        screen.table(
+            ["PART", "WHAT", f"{by.currency} A MONTH", "NOTE"],
+            [[line.component, line.what, _month(line), line.note] for line in one.lines],
+        )
+        screen.out(one.summary)
+        screen.out()
+    if len(found) > 1:
+        total = sum(one.at_least for one in found)
+        screen.out(f"all together at least {by.currency} {total:.2f} a month")
+
+
+def _month(line: Line) -> str:
+    return line.kind if line.month is None else f"{line.month:.2f}"
+
+
+def _estimate(one: Estimate) -> dict[str, object]:
+    lines = []
+    for line in one.lines:
+        price = asdict(line.price) if line.price else None
+        lines.append({**asdict(line), "price": price})
+    return {
+        "environment": one.environment,
+        "region": one.region,
+        "at_least": round(one.at_least, 2),
+        "unknown": list(one.unknown),
+        "budget": one.budget,
+        "over_budget": one.over_budget,
+        "lines": lines,
+    }
+
+
+@group.command()
 def plan(
     environment: Place,
     read_only: Annotated[
@@ -98,10 +199,11 @@ def plan(
     tool: ToolOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what applying would change in an environment.
+    """Show what applying would change in an environment. Changes nothing.
 
     Runs Terraform (or OpenTofu) in infrastructure/environments/ENV with the state's place and the
-    login of this job or of `az`. Changes nothing.
+    login of this job or of `az`. Of Bicep it is Azure's prediction (what-if), and what the
+    environment's deployment stack would let go of.
 
     Examples:
 
@@ -116,7 +218,10 @@ def plan(
 def apply(
     environment: Place, yes: YesOption = False, tool: ToolOption = None, as_json: JsonOption = False
 ) -> None:
-    """Make an environment what its code says; asks first, and does exactly what it has shown.
+    """Make an environment what its code says; asks first.
+
+    It applies the very plan of Terraform that it has shown; of Bicep the template and parameters
+    that the prediction was made of, as a deployment stack: what is no longer declared goes.
 
     Examples:
 
@@ -150,7 +255,7 @@ def _run(
     as_json: bool,
 ) -> None:
     from gitops import cloudnames
-    from gitops.infra import terraform
+    from gitops.infra import stacks, terraform
     from gitops.infra.check import TOOLS
 
     if tool not in (None, *TOOLS):
@@ -163,7 +268,9 @@ def _run(
         )
     root, config = open_repository()
     trust = _trust(root) if environment == cloudnames.SHARED else {}
-    place = terraform.open_root(root, config, environment, tool, trust)
+    bicep = config.infrastructure is not None and config.infrastructure.generator == "bicep-azure"
+    if bicep and tool is not None:
+        raise UsageError(f"--tool {tool} is for Terraform, and gitops.yaml has Bicep")
 
     def confirm(changes: Changes) -> bool:
         if yes:
@@ -174,12 +281,30 @@ def _run(
         return screen.ask(f"{changes}. Apply to {environment}? [y/N]", "").lower() in ("y", "yes")
 
     show = screen.say if as_json else screen.out
-    done = terraform.run(place, action, confirm, show, read_only=read_only)
+    if bicep:
+        stack = stacks.open_root(root, config, environment, trust)
+        done = stacks.run(stack, action, confirm, show, read_only=read_only)
+    else:
+        place = terraform.open_root(root, config, environment, tool, trust)
+        done = terraform.run(place, action, confirm, show, read_only=read_only)
+    costs = _costs(config, environment) if action == "plan" else None
     if as_json:
-        screen.document(asdict(done))
+        screen.document(asdict(done) | ({"cost": _estimate(costs)} if costs else {}))
     else:
         verb = "done: " if done.done else ""
         screen.out(f"{done.environment}: {verb}{done.changes}")
+        if costs:
+            screen.out(f"{done.environment}: {costs.summary}")
+
+
+def _costs(config: Config, environment: str) -> Estimate | None:
+    """The estimate for a plan; None: no prices are known for its provider."""
+    from gitops.infra import cost as costs
+
+    try:
+        return costs.estimate(config, environment, costs.prices())
+    except ConfigError:
+        return None
 
 
 def _trust(root: Path) -> dict[str, str]:
@@ -203,7 +328,7 @@ def _trust(root: Path) -> dict[str, str]:
                 f"{error.message}: taking {subject}, which repositories made since July 2026"
             )
             screen.say(
-                "don't have: give GITHUB_TOKEN, or TF_VAR_github_subject as `setup` shows it"
+                "don't have: give GITHUB_TOKEN, or the subject that `gitops setup github` shows"
             )
             return {"subject": subject}
         return {"subject": facts.subject, "issuer": facts.issuer}

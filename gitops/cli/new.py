@@ -75,8 +75,8 @@ def new(
     Nothing is written before everything is known to work.
 
     Answers (--set, --answers): name, model, storage (a folder, s3://bucket/path,
-    azure://container/path), endpoint, account, ci, infrastructure (azure or local), region, task,
-    id, time, group, positive, drop, slices, sensitive, split, type.COLUMN.
+    azure://container/path), endpoint, account, ci, infrastructure (azure, aws or local), region,
+    task, id, time, group, positive, drop, slices, sensitive, split, type.COLUMN.
 
     In a git repository that is there: looks at its pipelines, branches, storage, models and code
     (nothing of it is run), proposes gitops.yaml, and writes new files only; whatever is there is

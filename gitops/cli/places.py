@@ -56,12 +56,18 @@ class Setting:
     def kinds(self) -> list[str]:
         """The kinds that are used: by gitops.yaml here, or by what still runs.
 
-        The branch may name more: those are known when it has been read.
+        The branch may name more: those are known when it has been read. Nothing is ever assigned to
+        the first environment, so it may have no place of some kinds.
         """
+        from gitops import cloudnames
         from gitops.deploy.target import KINDS
 
         declared: set[str] = {one.deploy.target for one in self.config.models.values()}
         declared |= self.config.targets.model_fields_set
+        if self.environment == self.config.environments[0].name:
+            declared.clear()
+        if cloudnames.iot_hub(self.config, self.environment) is None:
+            declared.discard("iotedge")  # `targets` may have hubs for other environments alone
         plans = {kind: self.state(kind).plan() for kind in KINDS}
         running = {kind for kind, plan in plans.items() if plan and plan.models}
         return [kind for kind in KINDS if kind in declared | running] or [KINDS[0]]
@@ -75,6 +81,7 @@ class Setting:
         from gitops.deploy.traffic import Traffic
 
         source, target = self.source(kind), self.target(kind, state)
+        state = target.state  # which keeps its documents where the target does
         state = target.state
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
@@ -108,6 +115,82 @@ def _local(setting: Setting, state: State) -> Local:
     return local.Local(state, endpoint, setting.workers, setting.say)
 
 
+def _azureml(setting: Setting, state: State) -> Target:
+    from gitops import cloudnames, git
+    from gitops.cli.hands_image import Images, named
+    from gitops.deploy.azureml.az import Az
+    from gitops.deploy.azureml.store import Store
+    from gitops.deploy.azureml.target import AzureML
+    from gitops.errors import ConfigError
+    from gitops.serve.collected import Collected
+
+    environment = setting.environment
+    place = cloudnames.workspace(setting.config, environment)
+    if place is None:
+        raise ConfigError(
+            f"no workspace of Azure Machine Learning is known for {environment}",
+            fix="declare `azureml: {}` under infrastructure.components, or targets.azureml"
+            ".workspaces in gitops.yaml",
+        )
+    az = Az(place, setting.say)
+
+    def files(commit: str) -> dict[str, dict[str, str]]:
+        at = git.snapshot(setting.root, commit)
+        top = f"deploy/azureml/{environment}/"
+        names = [name for name in at.files if name.startswith(top) and name.count("/") == 4]
+        found: dict[str, dict[str, str]] = {}
+        for name, raw in at.read(names).items():
+            model, file = name.removeprefix(top).split("/")
+            found.setdefault(model, {})[file] = raw.decode("utf-8", "replace")
+        return found
+
+    return AzureML(
+        state,
+        az,
+        Store(az, environment),
+        lambda commit: Images(setting.root, setting.config, commit or None, setting.say),
+        lambda variant: named(setting.config, variant),
+        files,
+        lambda model: Collected(state.folder, model),
+        setting.say,
+    )
+
+
+def _iotedge(setting: Setting, state: State) -> Target:
+    from gitops import cloudnames, git
+    from gitops.cli import hands_image
+    from gitops.deploy.ask import Endpoint
+    from gitops.deploy.iotedge.hub import Hub
+    from gitops.deploy.iotedge.target import IotEdge
+    from gitops.deploy.local import Local
+    from gitops.errors import ConfigError
+
+    config, environment = setting.config, setting.environment
+    hub = cloudnames.iot_hub(config, environment)
+    if hub is None:
+        raise ConfigError(
+            f"no IoT hub is known for {environment}",
+            fix="declare `iot: {}` under infrastructure.components, or targets.iotedge.hubs",
+        )
+
+    def files(commit: str) -> dict[str, str]:
+        at, top = git.snapshot(setting.root, commit), f"deploy/iotedge/{environment}/"
+        names = [name for name in at.files if name.startswith(top) and name.endswith(".json")]
+        found = at.read(names).items()
+        return {name.removeprefix(top): raw.decode("utf-8", "replace") for name, raw in found}
+
+    return IotEdge(
+        state=state,
+        hub=Hub(hub, f"{config.project}/{environment}"),
+        names=(config.project, environment),
+        images=lambda commit: hands_image.Images(setting.root, config, commit, setting.say),
+        named=lambda variant: hands_image.named(config, variant),
+        files=files,
+        beside=lambda there: Local(there, Endpoint("127.0.0.1", 0), 1, setting.say),
+        say=setting.say,
+    )
+
+
 def _kubernetes(setting: Setting, state: State) -> Kubernetes:
     from gitops.cli.hands_image import Images, named
     from gitops.cli.hands_kubernetes import Branch, Overlay, cluster
@@ -132,5 +215,7 @@ def _kubernetes(setting: Setting, state: State) -> Kubernetes:
 
 _MAKERS: Mapping[str, Callable[[Setting, State], Target]] = {
     "local": _local,
+    "azureml": _azureml,
+    "iotedge": _iotedge,
     "kubernetes": _kubernetes,
 }

@@ -25,6 +25,10 @@ def predict(
         str | None,
         typer.Option("--rev", help="A commit, branch or tag; the work tree if left out."),
     ] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--package", help="Predict with the package in this folder: no repository."),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -43,13 +47,20 @@ def predict(
         gitops predict new_customers.csv
 
         gitops predict rows.parquet --rev release/production -o scores.parquet
+
+        gitops predict rows.parquet --package late -o scores.parquet      a package alone
     """
     from gitops.reproduce import scoring
 
     if out is not None and out.exists() and out.samefile(file):
         raise UsageError(f"{out} is the file with the rows", fix="write the predictions elsewhere")
-    root, config = open_repository()
-    scored, warnings = scoring.predict(root, config, file, model, revision, screen.say)
+    if folder is not None:
+        if model or revision:
+            raise UsageError("--package names the model already", fix="leave out MODEL and --rev")
+        scored, warnings = scoring.alone(folder, file)
+    else:
+        root, config = open_repository()
+        scored, warnings = scoring.predict(root, config, file, model, revision, screen.say)
     for warning in warnings:
         screen.say(warning)
     if out is not None:

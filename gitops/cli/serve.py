@@ -58,6 +58,23 @@ def serve(
     otlp: Annotated[
         str | None, typer.Option("--otlp", help="Send traces to this OTLP/HTTP address.")
     ] = None,
+    answering: Annotated[
+        str,
+        typer.Option(
+            "--settings",
+            metavar="JSON",
+            envvar="GITOPS_SERVE_SETTINGS",
+            help="How packages answer: unknown_category, out_of_range, ignore (columns).",
+        ),
+    ] = "",
+    in_body: Annotated[
+        bool,
+        typer.Option(
+            "--in-body",
+            envvar="GITOPS_SERVE_IN_BODY",
+            help="Say status and milliseconds in the body, too, where nothing else is logged.",
+        ),
+    ] = False,
     bench: Annotated[
         bool, typer.Option("--bench", help="Measure how fast the package is served here.")
     ] = False,
@@ -108,6 +125,7 @@ def serve(
         "tls_key": tls_key,
         "client_ca": client_ca,
         "otlp": otlp,
+        "in_body": in_body,
     }
     if bench:
         if packages is None or len(packages) != 1 or plan is not None:
@@ -138,6 +156,7 @@ def serve(
         listen=listen,
         settings=settings,
         say=screen.say,
+        answering=answering,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,14 +57,18 @@ def status(
     there, why = _remote(root, config, remote)
     found = read(root, config, screen.say, there.tips if there else None)
     running = _live(root, config, remote) if live else None
+    taken = _sources(root, config)
     if as_json:
-        document = _as_json(found, there, why)
+        document = _as_json(found, there, why) | {"sources": taken}
         more = {} if running is None else {"live": [asdict(one) for one in running]}
         screen.document(document | more)
         return
     tree = _count(len(found.changes), "changed file") if found.changes else "clean"
     screen.out(f"{found.project}: on {found.branch or 'a detached HEAD'}, {tree}")
     _rows(found, there)
+    for name, origin in taken.items():
+        what = snapshot(origin) if origin else "no snapshot yet (gitops data ingest)"
+        screen.out(f"{name}'s table: {what}")
     if running is not None:
         _show_live(running)
     if there is None:
@@ -73,6 +78,25 @@ def status(
     screen.out(f"{screen.style('environments', 'bold')} of {there.remote} ({there.url})")
     for one in there.places:
         _place(one)
+
+
+def _sources(root: Path, config: Config) -> dict[str, dict[str, Any] | None]:
+    """Where the table of each model with a source was taken; None if it wasn't taken there."""
+    from gitops import dvc
+
+    found = {}
+    for name, model in config.models.items():
+        file = root / model.path / f"{model.data}.dvc"
+        if model.source is not None:
+            found[name] = dvc.origin(dvc.read_yaml(file)) if file.is_file() else None
+    return found
+
+
+def snapshot(origin: Mapping[str, Any]) -> str:
+    """A note of a .dvc file on one line."""
+    rows = origin.get("rows")
+    number = f"{rows:,}" if isinstance(rows, int) else str(rows)
+    return f"{number} rows of {origin.get('place')}, taken at {origin.get('at')}"
 
 
 def _remote(root: Path, config: Config, wanted: str | None) -> tuple[Overview | None, str]:

@@ -92,7 +92,11 @@ def read_json(path: Path) -> object:
             too large for a double; a key twice in one object; or more text behind the document.
             With line and column.
     """
-    text = _text(path)
+    return parse_json(_text(path), path)
+
+
+def parse_json(text: str, path: Path) -> object:
+    """`read_json` of a text, which errors call `path`."""
     try:
         return json.loads(
             text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitops.deploy import decide, target
+from gitops.deploy import decide
 from gitops.deploy.model import Desired, Plan, Under
 from gitops.deploy.reconcile import Reconciler
 
@@ -13,7 +13,6 @@ def preview(reconciler: Reconciler, desired: Desired) -> Plan | None:
     Raises:
         ConfigError: as `Reconciler.reconcile`.
     """
-    target.require_known(desired)
     reconciler.target.place(desired)
     plan = reconciler.state.plan()
     running = dict(plan.models) if plan else {}

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops import package, signature
-from gitops.deploy import decide, record, smoke, target
+from gitops.deploy import decide, record, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
 from gitops.deploy.model import (
@@ -89,7 +89,6 @@ class Reconciler:
         Raises:
             ConfigError: the environment is for a target that isn't there.
         """
-        target.require_known(desired)
         self.target.place(desired)
         self.faults.clear()
         self.faults.update(desired.faults)

@@ -12,13 +12,14 @@ from typing import Any, Protocol
 from gitops.deploy.ask import Answer
 from gitops.deploy.model import Desired, Observed, Plan, Variant
 from gitops.deploy.state import State
-from gitops.errors import ConfigError
 
 Json = dict[str, Any]
 # The kinds of places that models can be deployed to; cli/places.py makes a target of each.
 KINDS: tuple[str, ...] = (
     "local",
     "kubernetes",
+    "azureml",
+    "iotedge",
 )
 
 # The image of a variant, as registry/name@sha256:...; where the registry hasn't it yet, it is built
@@ -100,14 +101,3 @@ class Target(Protocol):
 
     def stop(self) -> bool:
         """Stop serving; whether anything was."""
-
-
-def require_known(desired: Desired) -> None:
-    """Raise ConfigError if a model is for a kind of target that isn't there yet."""
-    for model, kind in desired.kinds.items():
-        if kind not in KINDS:
-            raise ConfigError(
-                f"models.{model}.deploy.target is {kind}: `gitops deploy` can't deploy there yet",
-                fix=f"write `deploy: {{target: {KINDS[0]}}}`, or fetch the package and deploy it"
-                f" there yourself: gitops fetch {model} --env {desired.environment}",
-            )

@@ -328,6 +328,13 @@ def switch_new(folder: Path, name: str) -> None:
         repo.git.switch("-c", name)
 
 
+def leave(folder: Path, branch: str, back: Head) -> None:
+    """Check out what was checked out before `branch`, and forget that."""
+    with _opened(folder) as repo:
+        repo.git.switch(back.branch) if back.branch else repo.git.switch("--detach", back.commit)
+        repo.git.branch("--quiet", "-D", branch)
+
+
 def clone(source: Path, target: Path, revision: str) -> None:
     """A clean clone of `revision`, detached, that shares nothing writable with `source`."""
     with _repository_errors():

@@ -15,7 +15,7 @@ from typing import Literal
 
 from gitops import proc
 from gitops.errors import ConfigError, Where
-from gitops.infra import hcl, schema
+from gitops.infra import arm, bicep, hcl, schema
 
 TOOLS = ("terraform", "tofu")
 State = Literal["passed", "failed", "not installed"]
@@ -50,21 +50,23 @@ def run(folder: Path, names: Sequence[str] = NAMES) -> tuple[Check, ...]:
         ConfigError: there is no such folder.
         ToolError: a program that is installed broke down.
     """
-    if not any(folder.rglob("*.tf")):
+    terraform, files = any(folder.rglob("*.tf")), bicep.paths(folder)
+    if not (terraform or files):
         raise ConfigError(
             f"there's no infrastructure in {folder}",
             fix="gitops add infrastructure",
             where=Where(folder),
         )
     found: list[Check] = []
-    if "format" in names:
+    if "format" in names and terraform:
         found.append(_format(folder))
     if {"syntax", "arguments"} & set(names):
-        found += (one for one in _hcl(folder) if one.name in names)
+        read = (*(_hcl(folder) if terraform else ()), *(_bicep(files) if files else ()))
+        found += (one for one in read if one.name in names)
     if "reasons" in names:
         found.append(_explained(folder))
     if "security" in names:
-        found.append(_security(folder))
+        found.append(_security(folder, "terraform" if terraform else "bicep"))
     return tuple(found)
 
 
@@ -95,10 +97,9 @@ def _format(folder: Path) -> Check:
 
 
 def _hcl(folder: Path) -> Iterator[Check]:
-    version = f"azurerm {schema.table()['version']}"
     if not hcl.installed():
         yield Check("syntax", "not installed", "python-hcl2")
-        yield Check("arguments", "not installed", f"python-hcl2, {version}")
+        yield Check("arguments", "not installed", "python-hcl2")
         return
     faults = list(_faults(folder))
     yield _check("syntax", "python-hcl2", iter(faults))
@@ -108,7 +109,8 @@ def _hcl(folder: Path) -> Iterator[Check]:
     unknown = schema.unknown(found)
     beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
     problems = (Finding(one.where, one.text) for one in schema.problems(found))
-    yield _check("arguments", f"{version}{beside}", problems)
+    by = ", ".join(schema.providers(found)) or "python-hcl2"
+    yield _check("arguments", f"{by}{beside}", problems)
 
 
 def _faults(folder: Path) -> Iterator[Finding]:
@@ -120,21 +122,44 @@ def _faults(folder: Path) -> Iterator[Finding]:
             yield Finding(where, error.message)
 
 
+def _bicep(paths: Sequence[Path]) -> Iterator[Check]:
+    version = f"bicep-types-az {arm.table()['commit'][:7]}"
+    if not bicep.installed():
+        yield Check("syntax", "not installed", "tree-sitter-bicep")
+        yield Check("arguments", "not installed", f"tree-sitter-bicep, {version}")
+        return
+    files, faults = [], []
+    for path in paths:
+        try:
+            files.append(bicep.read(path))
+        except ConfigError as error:
+            where = error.where if isinstance(error.where, Where) else Where(path)
+            faults.append(Finding(where, error.message))
+    yield _check("syntax", "tree-sitter-bicep", iter(faults))
+    if faults:  # the rest would speak of what couldn't be read
+        return
+    unknown = arm.unknown(files)
+    beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
+    problems = (Finding(one.where, one.text) for one in arm.problems(files))
+    yield _check("arguments", f"{version}{beside}", problems)
+
+
 def _explained(folder: Path) -> Check:
     """A rule of security that is switched off has its reason beside it."""
+    paths = sorted(one for one in folder.rglob("*") if one.suffix in (".tf", ".bicep"))
     findings = (
         Finding(Where(path, number), f"{found[1]} is skipped without a reason")
-        for path in sorted(folder.rglob("*.tf"))
+        for path in paths
         for number, line in enumerate(path.read_text("utf-8", "replace").splitlines(), start=1)
         if (found := _SKIP.search(line)) and len(found[3].split()) < 2
     )
     return _check("reasons", "gitops", findings)
 
 
-def _security(folder: Path) -> Check:
+def _security(folder: Path, framework: str) -> Check:
     if shutil.which("checkov") is None:
         return Check("security", "not installed", "checkov")
-    command = ["checkov", "--directory", str(folder), "--framework", "terraform"]
+    command = ["checkov", "--directory", str(folder), "--framework", framework]
     command += ["--compact", "--quiet", "--skip-download", "--output", "json"]
     done = proc.run(command, cwd=folder, check=False)
     try:
@@ -149,11 +174,22 @@ def _failed(folder: Path, report: object) -> Iterator[Finding]:
     for one in report if isinstance(report, list) else [report]:
         results = one.get("results", {}) if isinstance(one, dict) else {}
         for failed in results.get("failed_checks", ()):
-            first = (failed.get("file_line_range") or [None])[0]
+            first, last = (failed.get("file_line_range") or [None, None])[:2]
             path = folder / str(failed.get("file_path", "")).lstrip("/")
             text = (
                 f"{failed.get('check_id')}: {failed.get('check_name')} ({failed.get('resource')})"
             )
-            yield Finding(Where(path, first), text)
-        errors = results.get("parsing_errors", ())
-        yield from (Finding(Where(folder / str(name)), "checkov can't read it") for name in errors)
+            if not _skipped(path, first, last, str(failed.get("check_id"))):
+                yield Finding(Where(path, first), text)
+        unread = one.get("summary", {}).get("parsing_errors") if isinstance(one, dict) else 0
+        if unread:  # it doesn't say which
+            yield Finding(Where(folder), f"there are files that checkov can't read: {unread}")
+
+
+def _skipped(path: Path, first: int | None, last: int | None, rule: str) -> bool:
+    """Whether a comment in the resource switches the rule off: checkov forgets it where a rule is
+    about resources together."""
+    if first is None or last is None or not path.is_file():
+        return False
+    lines = path.read_text("utf-8", "replace").splitlines()[max(first - 1, 0) : last]
+    return any((found := _SKIP.search(line)) and found[1] == rule for line in lines)

@@ -1,7 +1,8 @@
 """Is every argument known to the provider, every required one there, every reference to something?
 
-The provider's schema is azurerm.json, cut out of a published one (which says how, and its version):
-no provider can be downloaded where there is no network, and `terraform validate` needs one.
+The providers' schemas are azurerm.json and aws.json, cut out of published ones (which say how, and
+their version): no provider can be downloaded where there is no network, and `terraform validate`
+needs one.
 """
 
 from __future__ import annotations
@@ -19,12 +20,12 @@ from gitops.errors import Where
 from gitops.infra import hcl
 from gitops.infra.hcl import Block
 
-_FILE = Path(__file__).with_name("azurerm.json")
+PROVIDERS = ("azurerm", "aws")
 # https://developer.hashicorp.com/terraform/language/meta-arguments
 _META = {"for_each", "count", "provider", "depends_on"}
 _META_BLOCKS = {"lifecycle", "timeouts", "provisioner", "connection"}
 _REFERENCE = re.compile(
-    r"(?<![\w.\"/-])(?:(data)\.)?(azurerm_\w+)\.([A-Za-z][\w-]*)"
+    r"(?<![\w.\"/-])(?:(data)\.)?((?:azurerm|aws)_\w+)\.([A-Za-z][\w-]*)"
     r"(?:\[(?:[^\[\]]|\[[^\]]*\])*\])?(?:\.([a-z]\w*))?"
 )
 _NAMED = re.compile(r"(?<![\w.])(var|local|module)\.([A-Za-z][\w-]*)(?:\.([a-z]\w*))?")
@@ -56,10 +57,23 @@ class Folder:
 
 
 @cache
-def table() -> Mapping[str, Any]:
-    """The provider's schema: `version`, and `resource` and `data` by type."""
-    found: dict[str, Any] = json.loads(_FILE.read_text("utf-8"))
+def table() -> Mapping[str, Mapping[str, Any]]:
+    """The providers' schemas: `version` by provider, and `resource` and `data` by type."""
+    found: dict[str, dict[str, Any]] = {"version": {}, "resource": {}, "data": {}}
+    for provider in PROVIDERS:
+        text = Path(__file__).with_name(f"{provider}.json").read_text("utf-8")
+        one = json.loads(text)
+        found["version"][provider] = one["version"]
+        found["resource"] |= one["resource"]
+        found["data"] |= one["data"]
     return found
+
+
+def providers(found: Sequence[Folder]) -> tuple[str, ...]:
+    """The providers of the table that these folders use, each with its version there."""
+    types = {one.labels[0] for each in found for one in each.blocks if _is_typed(one)}
+    used = {name.partition("_")[0] for name in types}
+    return tuple(f"{one} {table()['version'][one]}" for one in PROVIDERS if one in used)
 
 
 def folders(top: Path) -> tuple[Folder, ...]:

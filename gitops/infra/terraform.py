@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -17,6 +18,7 @@ from typing import Literal
 
 from gitops import cloudnames, proc
 from gitops.config import Config
+from gitops.config_infrastructure import Infrastructure
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
 from gitops.infra.check import TOOLS, tool
 
@@ -25,6 +27,8 @@ Action = Literal["plan", "apply", "destroy"]
 Say = Callable[[str], None]
 # A tool that is killed while it applies leaves a lock, and resources that its state doesn't know.
 _GRACE_SECONDS = 900.0
+_OLDEST = {"azure": "1.9", "aws": "1.10"}  # on AWS: its state is locked without a database
+_QUIET: Mapping[str, str | None] = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,36 @@ def open_root(
         UsageError: there's no such environment.
         ToolError: neither Terraform nor OpenTofu is installed, or nobody is logged in.
     """
+    declared = wanted(root, config)
+    shared = environment == cloudnames.SHARED
+    name = environment if shared else config.environment(environment).name
+    provider = declared.provider
+    folder = root / FOLDER / ("shared" if shared else f"environments/{name}")
+    if not any(folder.glob("*.tf")):
+        raise ConfigError("there's no Terraform here", fix="gitops sync", where=Where(folder))
+    found = tool(program)
+    if found is None:
+        missing = program or " or ".join(TOOLS)
+        raise ToolError(
+            f"there's no {missing} on PATH", fix=f"install {missing}, {_OLDEST[provider]} or newer"
+        )
+    env = login(os.environ) if provider == "azure" else login_aws(os.environ)
+    if shared and "github" in config.ci and "TF_VAR_github_subject" not in os.environ:
+        if "subject" not in trust:
+            raise UsageError(
+                "which repository on GitHub may log in? There's no remote there",
+                fix="git remote add origin URL; or TF_VAR_github_subject=repo:OWNER/NAME",
+            )
+        env |= {f"TF_VAR_github_{name}": value for name, value in trust.items()}
+    return Root(name, folder, found, env)
+
+
+def wanted(root: Path, config: Config) -> Infrastructure:
+    """What is declared.
+
+    Raises:
+        ConfigError: nothing is, or this machine is all there is.
+    """
     declared = config.infrastructure
     if declared is None or not declared.in_cloud:
         raise ConfigError(
@@ -86,24 +120,7 @@ def open_root(
             fix="gitops add infrastructure",
             where=Where(root / "gitops.yaml"),
         )
-    shared = environment == cloudnames.SHARED
-    name = environment if shared else config.environment(environment).name
-    folder = root / FOLDER / ("shared" if shared else f"environments/{name}")
-    if not any(folder.glob("*.tf")):
-        raise ConfigError("there's no Terraform here", fix="gitops sync", where=Where(folder))
-    found = tool(program)
-    if found is None:
-        wanted = program or " or ".join(TOOLS)
-        raise ToolError(f"there's no {wanted} on PATH", fix=f"install {wanted}, 1.9 or newer")
-    env = login(os.environ)
-    if shared and "github" in config.ci and "TF_VAR_github_subject" not in os.environ:
-        if "subject" not in trust:
-            raise UsageError(
-                "which repository on GitHub may log in? There's no remote there",
-                fix="git remote add origin URL; or TF_VAR_github_subject=repo:OWNER/NAME",
-            )
-        env |= {f"TF_VAR_github_{name}": value for name, value in trust.items()}
-    return Root(name, folder, found, env)
+    return declared
 
 
 def login(env: Mapping[str, str]) -> dict[str, str | None]:
@@ -115,7 +132,7 @@ def login(env: Mapping[str, str]) -> dict[str, str | None]:
     Raises:
         ToolError: the Azure CLI isn't there, or isn't logged in.
     """
-    found: dict[str, str | None] = {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+    found = dict(_QUIET)
     if {"idToken", "servicePrincipalId", "tenantId"} <= env.keys():  # AzureCLI@2 of Azure Pipelines
         found |= {
             "ARM_USE_OIDC": "true",
@@ -131,6 +148,23 @@ def login(env: Mapping[str, str]) -> dict[str, str | None]:
         }
     subscription = env.get("ARM_SUBSCRIPTION_ID") or env.get("AZURE_SUBSCRIPTION_ID")
     return {**found, "ARM_SUBSCRIPTION_ID": subscription or _subscription()}
+
+
+def login_aws(env: Mapping[str, str]) -> dict[str, str | None]:
+    """The variables for Terraform on AWS, which finds the login of a job or person by itself.
+
+    A job has it in its environment; a person by a profile, which `aws` can tell to be of use:
+    https://registry.terraform.io/providers/hashicorp/aws/latest/docs#authentication-and-configuration
+
+    Raises:
+        ToolError: the AWS CLI is there, and isn't logged in.
+    """
+    given = ("AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE")
+    if not any(env.get(name) for name in given) and shutil.which("aws"):
+        done = proc.run(["aws", "sts", "get-caller-identity"], check=False, timeout=120)
+        if done.code:
+            raise ToolError("the AWS CLI isn't logged in", fix="aws sso login; or set AWS_PROFILE")
+    return dict(_QUIET)
 
 
 def _subscription() -> str:
@@ -194,13 +228,18 @@ def _fix(said: str) -> str:
     """What to do about the failures that a beginner meets first."""
     if "Error acquiring the state lock" in said:
         return "somebody else is at work there; if nobody is: terraform force-unlock ID, as it says"
-    if "ResourceNotFound" in said or "ContainerNotFound" in said or "no such host" in said:
+    away = ("ResourceNotFound", "ContainerNotFound", "no such host", "NoSuchBucket")
+    if any(one in said for one in away):
         return "is there a place for the state? sh infrastructure/bootstrap.sh; then: shared first"
     if "AuthorizationPermissionMismatch" in said or "AuthorizationFailed" in said:
         return (
             "that identity lacks the right: infrastructure/shared/roles.tf gives them, and they"
             " take some minutes to count"
         )
+    if "AccessDenied" in said or "UnauthorizedOperation" in said:
+        return "that role lacks the right: infrastructure/shared/policies.tf gives them"
+    if "EntityAlreadyExists" in said and "openid" in said.lower():
+        return "the account has a provider of these tokens already: TF_VAR_github_provider=false"
     return "read what it said above"
 
 

@@ -51,6 +51,7 @@ def render(
 
     definitions = [definition.read(name, root) for name in names(root)]
     checks.check_runners(config, definitions, root)
+    checks.check_sources(config, root)
     for one in definitions:
         checks.check(one, config)
     checks.check_required(definitions)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from gitops import trust
 from gitops.pipelines import yamltext as y
 from gitops.pipelines.model import (
     Concurrency,
@@ -25,9 +26,6 @@ from gitops.pipelines.model import (
     Value,
 )
 
-# The service connection of a workload identity that commands log in by. Pull requests run what
-# their authors wrote: theirs may only read. An environment with an identity has one of its name.
-CONNECTION = "gitops"
 _STRICT = "set -euo pipefail\n"
 _HOME = "$AGENT_TEMPDIRECTORY/gitops"
 _UV = "$AGENT_TEMPDIRECTORY/uv"
@@ -42,6 +40,12 @@ _TERRAFORM = f"""\
 echo "{{1}}  $AGENT_TEMPDIRECTORY/terraform.zip" | sha256sum --check --quiet
 unzip -q "$AGENT_TEMPDIRECTORY/terraform.zip" terraform -d "$AGENT_TEMPDIRECTORY/terraform"
 echo "##vso[task.prependpath]$AGENT_TEMPDIRECTORY/terraform"
+"""
+# In a folder that later tasks know, too: each logs in with a configuration of its own.
+_AZ_ML = f"""\
+{_STRICT}export AZURE_EXTENSION_DIR="$AGENT_TEMPDIRECTORY/az-extensions"
+az extension add --name ml --version {{0}} --yes --only-show-errors
+echo "##vso[task.setvariable variable=AZURE_EXTENSION_DIR]$AZURE_EXTENSION_DIR"
 """
 _ALL_PASSED = f"""\
 {_STRICT}for result in $RESULTS; do
@@ -282,6 +286,8 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _task(step, "PublishTestResults@2", inputs)
     if "azure" in step.logins:
         return _logged_in(step, job)
+    if "aws" in step.logins:
+        return _logged_in_to_aws(step, job)
     return _bash(step, _command(step, pipeline.pins))
 
 
@@ -298,6 +304,8 @@ def _command(step: Step, pins: Pins) -> str:
         return _TOOL
     if step.use == "terraform":
         return _TERRAFORM.format(pins.terraform, pins.terraform_hash)
+    if step.use == "az-ml":
+        return _AZ_ML.format(pins.az_ml)
     if step.use == "refuse":
         return f'echo "##vso[task.logissue type=error]{step.run}"\nexit 1\n'
     return step.run
@@ -317,9 +325,8 @@ def _bash(step: Step, command: str) -> y.Map:
 
 def _logged_in(step: Step, job: Job) -> y.Map:
     """A command in a task that logs in by workload identity: the login holds for that task."""
-    whose = "read" if job.reads else job.identity
     inputs: dict[str, object] = {
-        "azureSubscription": f"{CONNECTION}-{whose}" if whose else CONNECTION,
+        "azureSubscription": _connection(job),
         "scriptType": "bash",
         "scriptLocation": "inlineScript",
         "inlineScript": y.script(step.run),
@@ -327,6 +334,31 @@ def _logged_in(step: Step, job: Job) -> y.Map:
     if step.oidc:
         inputs["addSpnToEnvironment"] = True
     return _task(step, "AzureCLI@2", inputs)
+
+
+def _logged_in_to_aws(step: Step, job: Job) -> y.Map:
+    """The same by a task of the AWS Toolkit, an extension; the connection names the role.
+
+    https://docs.aws.amazon.com/vsts/latest/userguide/awsshell.html
+    """
+    inputs: dict[str, object] = {
+        "awsCredentials": _connection(job),
+        "scriptType": "inline",
+        "inlineScript": y.script(step.run),
+        "disableAutoCwd": True,  # else where the task keeps the script
+        "workingDirectory": "$(System.DefaultWorkingDirectory)",
+    }
+    return _task(step, "AWSShellScript@1", inputs)
+
+
+def _connection(job: Job) -> str:
+    """The service connection of a workload identity that a job's commands log in by.
+
+    Pull requests run what their authors wrote: theirs may only read. An environment with an
+    identity has one of its name.
+    """
+    whose = trust.READ if job.reads else job.identity
+    return f"{trust.CONNECTION}-{whose}" if whose else trust.CONNECTION
 
 
 def _task(step: Step, task: str, inputs: Mapping[str, object]) -> y.Map:

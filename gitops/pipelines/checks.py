@@ -10,7 +10,7 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from gitops import config_values, yamlfile
-from gitops.errors import ConfigError
+from gitops.errors import ConfigError, Where
 from gitops.pipelines import cron, definition
 from gitops.yamlfile import Place
 
@@ -72,11 +72,33 @@ def check_runners(config: Config, found: Iterable[Definition], root: Path | None
     for name in config.runners:
         if name not in known:
             problem = _unknown("job", name, sorted(known), ("runners", name))
-            file = root / "gitops.yaml" if root is not None else None
-            where = None
-            if file is not None and file.is_file():
-                where = yamlfile.read(file).where(problem.place, key=True)
+            where = _declared_at(root, problem.place, key=True)
             raise ConfigError(f"runners: {problem.text}", fix=problem.fix, where=where)
+
+
+def check_sources(config: Config, root: Path | None) -> None:
+    """Raise if a source of a table is to be looked at by a cron line that can't be.
+
+    Raises:
+        ConfigError: with the place in gitops.yaml, where `root` has it.
+    """
+    for name, model in config.models.items():
+        line = model.source.schedule if model.source else None
+        if line and (reason := cron.problem(line)):
+            place = ("models", name, "source", "schedule")
+            raise ConfigError(
+                f"models.{name}.source.schedule: the cron line {line!r} {reason}",
+                fix='write minute, hour, day, month and weekday, as "17 3 * * MON"',
+                where=_declared_at(root, place),
+            )
+
+
+def _declared_at(root: Path | None, place: Place, *, key: bool = False) -> Where | None:
+    """A place of gitops.yaml, where `root` has it."""
+    file = root / "gitops.yaml" if root is not None else None
+    if file is None or not file.is_file():
+        return None
+    return yamlfile.read(file).where(place, key=key)
 
 
 def check_required(found: Iterable[Definition]) -> None:
@@ -136,7 +158,8 @@ def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
 
 
 def _triggers(triggers: Mapping[str, Any]) -> Iterator[Problem]:
-    for index, line in enumerate(triggers.get("schedule", ())):
+    lines = triggers.get("schedule", ())
+    for index, line in enumerate(lines if isinstance(lines, list) else ()):
         if reason := cron.problem(line):
             yield Problem(
                 ("triggers", "schedule", index),

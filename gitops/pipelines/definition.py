@@ -21,7 +21,7 @@ from gitops.yamlfile import Document, Place
 if TYPE_CHECKING:
     from gitops.config import Config, Environment
 
-SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy", "infrastructure")
+SHIPPED = ("pull-request", "build", "promote", "rollback", "deploy", "infrastructure", "ingest")
 OWN = Path(".gitops", "workflows")
 _NAME = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\.yaml", re.ASCII)
 OWN_PINS = Path(".gitops", "pins.yaml")
@@ -119,6 +119,7 @@ def pins(folder: Path | None = None, root: Path | None = None) -> Pins:
         actions,
         data["terraform"],
         data["terraform_hash"],
+        data["az_ml"],
     )
 
 
@@ -153,7 +154,8 @@ def rules(schema: str) -> dict[str, Any]:
 
 def environments(job: Mapping[str, Any], config: Config) -> tuple[Environment, ...]:
     """Those that a job with `each` is there for."""
-    return config.environments[0 if job["each"] == "environment" else 1 :]
+    which = {"environment": slice(None), "release": slice(1, None), "integration": slice(1)}
+    return config.environments[which[job["each"]]]
 
 
 def _has(data: object, place: Place) -> bool:

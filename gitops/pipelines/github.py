@@ -37,6 +37,12 @@ echo "{1}  $RUNNER_TEMP/terraform.zip" | sha256sum --check --quiet
 unzip -q "$RUNNER_TEMP/terraform.zip" terraform -d "$RUNNER_TEMP/terraform"
 echo "$RUNNER_TEMP/terraform" >> "$GITHUB_PATH"
 """
+# In a folder that later steps know, too.
+_AZ_ML = """\
+export AZURE_EXTENSION_DIR="$RUNNER_TEMP/az-extensions"
+az extension add --name ml --version {0} --yes --only-show-errors
+echo "AZURE_EXTENSION_DIR=$AZURE_EXTENSION_DIR" >> "$GITHUB_ENV"
+"""
 _ALL_PASSED = """\
 for result in $RESULTS; do
   test "$result" = success
@@ -335,6 +341,8 @@ def _run(step: Step, pins: Pins) -> y.Map:
         command = _TOOL
     elif step.use == "terraform":
         command = _TERRAFORM.format(pins.terraform, pins.terraform_hash)
+    elif step.use == "az-ml":
+        command = _AZ_ML.format(pins.az_ml)
     elif step.use == "refuse":
         command = f'echo "::error::{step.run}"\nexit 1\n'
     env = {name: _value(one) for name, one in step.env.items()}

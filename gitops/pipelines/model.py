@@ -13,6 +13,7 @@ Action = Literal[
     "uv",
     "tool",  # gitops, by its locked hashes
     "terraform",  # by its hash
+    "az-ml",  # the Azure CLI's extension for Azure ML, where a model is deployed there
     "cache",  # DVC's, restored; saved too where the job says so
     "download",  # artifacts
     "upload",
@@ -204,7 +205,7 @@ class Pins:
     """What pipelines run on and call.
 
     `uv_hashes`: SHA-256 of uv's wheels for Linux; `terraform_hash`: of its archive for Linux on
-    x86_64.
+    x86_64; `az_ml`: the version of the Azure CLI's extension, which knows its own hash.
     """
 
     runner: str
@@ -213,6 +214,7 @@ class Pins:
     actions: tuple[Pin, ...]
     terraform: str = ""
     terraform_hash: str = ""
+    az_ml: str = ""
 
     def action(self, name: str) -> Pin:
         """The pin of `owner/repository`; KeyError if workflows/pins.yaml has none."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gitops.config import Config, Environment
+from gitops.config_source import Source
 from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
     Cloud,
@@ -49,10 +50,21 @@ class _Context:
         return len(self.config.models) > 1
 
     @property
-    def provisioned(self) -> bool:
-        """Whether environments have a cloud's resources, and each an identity of its own."""
+    def sources(self) -> list[Source]:
+        """Where tables come from."""
+        return [one.source for one in self.config.models.values() if one.source]
+
+    @property
+    def terraform(self) -> bool:
+        """Whether what is provisioned is Terraform; the Azure CLI brings its own Bicep."""
         declared = self.config.infrastructure
-        return declared is not None and declared.in_cloud
+        return declared is not None and declared.generator.startswith("terraform")
+
+    @property
+    def provider(self) -> Cloud | None:
+        """The cloud whose resources environments have, each with an identity of its own."""
+        declared = self.config.infrastructure
+        return declared.provider if declared and declared.provider != "local" else None
 
     def ids(self, name: str) -> list[str]:
         """The jobs that one of the definition becomes."""
@@ -68,7 +80,9 @@ class _Context:
         """Whether what the job is for can be done where it runs."""
         only = self.jobs[name].get("only")
         if only == "provisioned":
-            return self.provisioned
+            return self.provider is not None
+        if only == "sourced":
+            return bool(self.sources)
         if only == "imaged":
             return any(one.deploy.target != "local" for one in self.config.models.values())
         if only != "deployable":
@@ -95,7 +109,7 @@ def resolve(found: Definition, config: Config, platform: Platform, pins: Pins) -
     """The pipeline of a checked definition."""
     data = found.data
     context = _Context(config, platform, pins, data["jobs"])
-    triggers = _triggers(data["triggers"], config)
+    triggers = _triggers(data["triggers"], context)
     # Without an environment to choose there's nothing to start.
     choices = [one.options for one in triggers.inputs or () if one.kind == "choice"]
     names = data["jobs"] if all(choices) else ()
@@ -132,7 +146,8 @@ def _is_ours(step: Step) -> bool:
     return step.run.removeprefix(_STRICT).startswith("gitops ")
 
 
-def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
+def _triggers(data: Mapping[str, Any], context: _Context) -> Triggers:
+    config = context.config
     manual = data.get("manual")
     inputs = (manual or {}).get("inputs", {})
     return Triggers(
@@ -140,10 +155,16 @@ def _triggers(data: Mapping[str, Any], config: Config) -> Triggers:
         merge_queue=_branches(data.get("merge-queue"), config),
         push=_branches(data.get("push"), config),
         paths=tuple(data.get("paths", ())),
-        schedule=tuple(data.get("schedule", ())),
+        schedule=_declared(data.get("schedule", ()), [one.schedule for one in context.sources]),
         inputs=None if manual is None else tuple(_input(n, i, config) for n, i in inputs.items()),
-        events=tuple(data.get("events", ())),
+        events=_declared(data.get("events", ()), [one.event for one in context.sources]),
     )
+
+
+def _declared(data: str | list[str], of_sources: list[str | None]) -> tuple[str, ...]:
+    """What a trigger lists, or (`sources`) what the sources of tables do."""
+    listed = of_sources if data == "sources" else data
+    return tuple(dict.fromkeys(one for one in listed if one))
 
 
 def _branches(data: Mapping[str, Any] | None, config: Config) -> tuple[str, ...]:
@@ -194,7 +215,10 @@ def _job(
         when.append(outside)
     named = _filled(data["environment"], environment) if "environment" in data else None
     reads = bool(triggers.pull_request) and named is None
-    steps = [_step(context, one, environment, matrix, reads) for one in data["steps"]]
+    kinds = {one.deploy.target for one in context.config.models.values()}
+    needed = {"terraform": context.terraform, "az-ml": "azureml" in kinds}
+    wanted = [one for one in data["steps"] if needed.get(one.get("use"), True)]
+    steps = [_step(context, one, environment, matrix, reads) for one in wanted]
     reaches = any("storage" in one.get("identity", ()) for one in data["steps"])
     if reaches and context.config.storage.kind == "folder" and not runner.own:
         steps.insert(0, Step("The storage must be within reach", run=_REFUSAL, use="refuse"))
@@ -209,7 +233,7 @@ def _job(
         matrix=matrix,
         environment=named,
         saves=data.get("saves-cache", False),
-        identity=(named or "") if context.provisioned else "",
+        identity=(named or "") if context.provider else "",
         reads=reads,
     )
 
@@ -247,16 +271,27 @@ def _step(
     values = {name: _value(one, environment) for name, one in data.get("env", {}).items()}
     if matrix is None:
         values = {name: one for name, one in values.items() if one.kind != "matrix"}
-    logins = _logins(context, data.get("identity", ()))
-    if "azure" in logins and context.config.storage.kind == "azure":
-        values |= _account(context.config)
-    oidc = "infrastructure" in data.get("identity", ())
+    identity = data.get("identity", ())
+    logins = _logins(context, identity)
+    storage = context.config.storage
+    accounts = [storage.account] if storage.kind == "azure" else []
+    if "source" in identity:
+        accounts += [one.account for one in context.sources if one.scheme == "azure"]
+        urls = {one.url_env for one in context.sources if one.url_env}
+        values |= {name: Value("secret", name) for name in sorted(urls)}
+    if "azure" in logins and None in accounts:  # gitops.yaml leaves it to the environment
+        values["AZURE_STORAGE_ACCOUNT_NAME"] = Value("variable", "AZURE_STORAGE_ACCOUNT_NAME")
+    oidc = "infrastructure" in identity and context.provider == "azure"
     if oidc and context.platform == "github":
         # Azure Pipelines tells a command as whom its task has logged in.
         names = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
         values |= {name: Value("variable", name) for name in names}
         if reads:
             values["AZURE_CLIENT_ID"] = Value("variable", "AZURE_READ_CLIENT_ID")
+    declared = context.config.infrastructure
+    if "aws" in logins and context.platform == "azure" and declared and context.provider == "aws":
+        # Of GitHub's action it is an input.
+        values["AWS_REGION"] = Value("text", declared.region)
     return Step(
         name=_filled(data["name"], environment),
         run=_script(_filled(data.get("run", ""), environment)),
@@ -287,7 +322,7 @@ def _value(data: object, environment: Environment | None) -> Value:
 
 
 def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
-    """The clouds of the storage, and of what is deployed to."""
+    """The clouds of the storage, of what is deployed to, and of where tables come from."""
     clouds: list[Cloud] = []
     storage = context.config.storage
     if "storage" in wanted and storage.kind == "azure":
@@ -295,11 +330,15 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     # A store that isn't Amazon's takes no identity of the platform's: the runner has one, or none.
     if "storage" in wanted and storage.kind == "s3" and storage.endpoint is None:
         clouds.append("aws")
+    if "source" in wanted:
+        if any(one.scheme == "azure" or one.login == "azure" for one in context.sources):
+            clouds.append("azure")
+        if any(one.scheme == "s3" and one.endpoint is None for one in context.sources):
+            clouds.append("aws")
     targets = {one.deploy.target for one in context.config.models.values()}
-    if "infrastructure" in wanted:
-        clouds.append("azure")
-    declared = context.config.infrastructure
-    azure = declared is not None and declared.provider == "azure"
+    if "infrastructure" in wanted and context.provider:
+        clouds.append(context.provider)
+    azure = context.provider == "azure"
     if "registry" in wanted and azure and context.config.targets.registry is None:
         clouds.append("azure")
     if "target" in wanted and (
@@ -307,12 +346,6 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     ):
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))
-
-
-def _account(config: Config) -> dict[str, Value]:
-    """The storage account, where gitops.yaml leaves it to the environment."""
-    name = "AZURE_STORAGE_ACCOUNT_NAME"
-    return {} if config.storage.account else {name: Value("variable", name)}
 
 
 def _permissions(data: Mapping[str, Any], steps: Iterable[Step]) -> tuple[Permission, ...]:

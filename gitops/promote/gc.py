@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from gitops import dvclock, dvcremote, dvcstore, git, storage
+from gitops import dvclock, dvcremote, dvcstore, git, mailbox, storage
 from gitops.errors import AnswerNo, EvidenceError
 
 Say = Callable[[str], None]
@@ -34,7 +34,8 @@ def unneeded(
     """Objects of the default remote that none of `commits` needs, by hash.
 
     Needed is every output of every dvc.lock and .dvc file of these commits, declared in gitops.yaml
-    or not, and all files of folders. Objects younger than `grace` stay: somebody may be pushing.
+    or not, and all files of folders, and what jobs read and store (`gitops build --on`), whose
+    commits nobody may have pushed yet. Objects younger than `grace` stay: somebody may be pushing.
     What DVC stored before 3.0 lies elsewhere and isn't looked at.
 
     Raises:
@@ -49,8 +50,9 @@ def unneeded(
     place = dvcremote.preflight(root)
     outputs = _outputs(root, commits)
     say(f"{len(outputs)} tracked objects in {len(set(commits))} commits")
+    jobs = _of_jobs(root)
     with dvcstore.stores(root) as (cache, remote):
-        files = _files(root, outputs, cache, remote, say)
+        files = _files(root, outputs, cache, remote, say) | _listed(jobs, cache, remote)
         say(f"listing {dvcremote.shown(place.url)}")
         with dvcstore.refusals(root, "didn't list its objects"):
             stored = [
@@ -58,7 +60,7 @@ def unneeded(
                 for md5, stat in remote.listed()
                 if stat.modified is not None
             ]
-    return candidates(stored, {*outputs, *files}, datetime.now(UTC), grace)
+    return candidates(stored, {*outputs, *files, *jobs}, datetime.now(UTC), grace)
 
 
 def candidates(
@@ -99,6 +101,52 @@ def delete(root: Path, objects: Sequence[Stored], say: Say) -> tuple[Stored, ...
             gone += same
             say(f"deleted {len(gone)} of {len(ordered)} objects")
     return tuple(gone)
+
+
+def old_jobs(root: Path) -> tuple[mailbox.Found, ...]:
+    """Mailboxes of jobs that nobody waits for any more.
+
+    Raises:
+        ToolError: the remote can't be reached, or refuses.
+    """
+    with mailbox.opened(root) as files, dvcstore.refusals(root, "didn't list its jobs"):
+        return mailbox.old(mailbox.everything(files), datetime.now(UTC))
+
+
+def delete_jobs(root: Path, jobs: Sequence[mailbox.Found]) -> None:
+    """Delete mailboxes; what says which job it was goes last.
+
+    Raises:
+        AnswerNo: this is a rehearsal.
+        ToolError: the remote can't be reached, or refuses.
+    """
+    if not jobs:
+        return
+    if dvcremote.rehearsed(dvcremote.preflight(root)):
+        raise AnswerNo("a rehearsal deletes nothing from the storage", fix="gitops ci --for-real")
+    with mailbox.opened(root) as files, dvcstore.refusals(root, "didn't delete"):
+        for one in jobs:
+            files.remove(sorted(one.files, key=lambda path: path.endswith("/job.json")))
+
+
+def _of_jobs(root: Path) -> set[str]:
+    """What the jobs need that somebody may still wait for."""
+    with mailbox.opened(root) as files:
+        with dvcstore.refusals(root, "didn't list its jobs"):
+            found = mailbox.everything(files)
+        gone = {one.id for one in mailbox.old(found, datetime.now(UTC))}
+        return mailbox.needed(root, files, [one for one in found if one.id not in gone])
+
+
+def _listed(hashes: Iterable[str], cache: dvcstore.Store, remote: dvcstore.Store) -> set[str]:
+    """The files in these folders, as far as they are stored: a job may not have come to them."""
+    found: set[str] = set()
+    for md5 in hashes:
+        for store in (cache, remote) if md5.endswith(".dir") else ():
+            if isinstance(listing := storage.read_listing(store, md5), dict):
+                found.update(listing.values())
+                break
+    return found
 
 
 def _unchanged(one: Stored, stat: dvcstore.Stat | None) -> bool:

@@ -59,7 +59,7 @@ def write(
         "started": _time(started),
         "finished": _time(datetime.now(UTC)),
     }
-    path = _path(git.private(place.root), place.name, place.lock_digest())
+    path = path_of(git.private(place.root), place.name, place.lock_digest())
     contracts.validate("build", document, Where(path))
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_suffix(".tmp")
@@ -70,7 +70,7 @@ def write(
 
 def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     """The record of `model` as locked by `digest` (SHA-256 of dvc.lock); None if not built here."""
-    path = _path(private, model, digest)
+    path = path_of(private, model, digest)
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
@@ -79,7 +79,8 @@ def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     return document if isinstance(document, dict) and document.keys() >= _USED else None
 
 
-def _path(private: Path, model: str, digest: str) -> Path:
+def path_of(private: Path, model: str, digest: str) -> Path:
+    """Where the record of `model` as locked by `digest` is kept."""
     return private / "records" / "builds" / model / f"{digest}.json"
 
 

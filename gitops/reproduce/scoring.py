@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,11 +49,32 @@ def predict(
         else:
             place = stack.enter_context(model_at(root, revision, known, say))
         found = package.read(place.package)
-        scored = package.score(found, rows, command=lambda frame: _by_command(place, frame))
-        identity = found.signature.id
-        if identity and identity in rows.columns:
-            scored.frame.insert_column(0, rows[identity])
-        return scored.frame, scored.warnings
+        return _named(rows, found, package.score(found, rows, command=partial(_by_command, place)))
+
+
+def alone(folder: Path, file: Path) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """`predict` with the package in a folder, without a repository.
+
+    Raises:
+        EvidenceError: no package, one that runs a command of its project, or rows that don't fit.
+    """
+    found, rows = package.read(folder), package.read_rows(file)
+    if found.session is None:
+        raise EvidenceError(
+            f"{found.signature.model} predicts by a command of its project",
+            fix="predict in its repository: gitops predict FILE MODEL",
+        )
+    return _named(rows, found, package.score(found, rows))
+
+
+def _named(
+    rows: pl.DataFrame, found: package.Package, scored: package.Scored
+) -> tuple[pl.DataFrame, tuple[str, ...]]:
+    """The predictions, with the rows' ids where they have any."""
+    identity = found.signature.id
+    if identity and identity in rows.columns:
+        scored.frame.insert_column(0, rows[identity])
+    return scored.frame, scored.warnings
 
 
 @contextlib.contextmanager

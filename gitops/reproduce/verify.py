@@ -71,7 +71,7 @@ def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracke
     stored = [item for item in items if item.cached]
     say(f"fetching {len(stored)} tracked paths from {dvcremote.remote(clone).url}")
     try:
-        lost = objects.bring(clone, stored)
+        lost = objects.bring(clone, stored, cached=False)
     except objects.Altered as error:
         raise AnswerNo(error.message, fix=error.fix) from error
     if lost:

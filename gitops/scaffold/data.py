@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import polars as pl
 
 from gitops import dvc, dvcremote, git, objects, signature
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
@@ -62,8 +65,12 @@ def update(
     commit: bool,
     force: bool,
     say: Callable[[str], None],
+    origin: Mapping[str, object] | None = None,
 ) -> Updated:
     """Replace the table of a model.
+
+    `origin`: where `file`, which we have written, was taken; it is noted in the .dvc file, unless
+    nothing has changed. A file of the user's leaves no such note there.
 
     Raises:
         ConfigError: the model declares no `data:`.
@@ -78,7 +85,7 @@ def update(
         )
     target = root / model.path / model.data
     if branch or commit:
-        _require_committable(root)
+        _require_committable(root, branch)
     _require_alike(file, target)
     _bring_old(root, model, target)
     if file.resolve() == target.resolve():
@@ -90,7 +97,7 @@ def update(
         old, new, target=used.target, features=used.features, classes=used.classes
     )
     path = target.relative_to(root).as_posix()
-    if dvc.file_md5(file) == dvc.file_md5(target):
+    if _same(file, target, ours=origin is not None):
         return Updated(known, path, diff, False, None, None)
     if diff.breaks and not force:
         raise AnswerNo(
@@ -102,9 +109,8 @@ def update(
     temporary = target.with_name(f".{target.name}.part")
     shutil.copyfile(file, temporary)
     temporary.replace(target)
-    dvc.add(root, path)
-    if dvcremote.remote(root).is_folder:
-        dvc.push(root, [f"{path}.dvc"])
+    dvc.add(root, path, push=dvcremote.remote(root).is_folder)
+    dvc.note(root, path, None if origin is None else _noted(origin, target))
     made = None
     if branch or commit:
         made = git.commit(
@@ -137,9 +143,26 @@ def used_columns(base: Path, model: Model) -> Used:
     return Used(model.wrap.target if model.wrap else None, {}, classes)
 
 
-def _require_committable(root: Path) -> None:
+def _same(file: Path, target: Path, *, ours: bool) -> bool:
+    """Whether the bytes are equal; in Parquet that we write (`ours`) the rows: bytes change with
+    the library that writes them.
+    """
+    if dvc.file_md5(file) == dvc.file_md5(target):
+        return True
+    if not ours or target.suffix.lower() == ".csv":
+        return False
+    old, new = (pl.read_parquet(one, glob=False) for one in (target, file))
+    return old.schema == new.schema and old.equals(new)
+
+
+def _noted(origin: Mapping[str, object], target: Path) -> dict[str, object]:
+    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return {**origin, "snapshot": dvc.file_md5(target), "at": at}
+
+
+def _require_committable(root: Path, branch: str | None) -> None:
     program.require_identity(root)
-    if git.head(root).branch is None:
+    if branch is None and git.head(root).branch is None:
         raise UsageError(
             "HEAD is detached: a commit would belong to no branch", fix="git switch main"
         )

@@ -10,31 +10,40 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops import cloudnames
-from gitops.scaffold import generator
+from gitops import cloudnames, trust
+from gitops.scaffold import diagram, generator
 from gitops.scaffold.render import Rendered, render
 
 if TYPE_CHECKING:
     from gitops.config import Config
 
-TITLES = {
-    "azureml": "Azure Machine Learning",
-    "aks": "Kubernetes (AKS)",
-    "iot": "IoT Hub and provisioning",
-    "sql": "Azure SQL",
-    "data_factory": "Data Factory",
-    "databricks": "Databricks",
-    "grafana": "Grafana",
-    "alerts": "alerts",
-    "budget": "budget",
-}
 # Kinds of names (of cloudnames) that an environment's module needs for each component.
-_CORE = ("storage", "vault", "logs", "insights")
+_CORE = {
+    "azure": ("storage", "vault", "logs", "insights"),
+    "aws": ("bucket", "role", "log_group"),
+}
 _KINDS = {
     "azureml": ("machine_learning",),
     "aks": ("kubernetes", "kubernetes_dns"),
     "iot": ("iot_hub", "provisioning"),
     "sql": ("sql_server",),
+}
+# Kinds of resources that a subscription must be let have, beside the core's.
+PROVIDERS = {
+    "azureml": "Microsoft.MachineLearningServices",
+    "aks": "Microsoft.ContainerService",
+    "iot": "Microsoft.Devices",
+    "sql": "Microsoft.Sql",
+    "data_factory": "Microsoft.DataFactory",
+    "databricks": "Microsoft.Databricks",
+    "grafana": "Microsoft.Dashboard",
+    "budget": "Microsoft.Consumption",
+}
+_KINDS_OF_AWS = {
+    "eks": ("cluster", "vpc"),
+    "sagemaker": ("endpoint",),
+    "alerts": ("alarm", "topic"),
+    "budget": ("cost_budget",),
 }
 # https://learn.microsoft.com/azure/private-link/private-endpoint-dns
 _CORE_ZONES = (
@@ -77,6 +86,12 @@ def _context(declared: Config) -> dict[str, object]:
     environments = [one.name for one in declared.environments]
     components = wanted.components.model_dump()
     parts = wanted.components.declared
+    by_part = _KINDS_OF_AWS if wanted.provider == "aws" else _KINDS
+    kinds = [*_CORE[wanted.provider], *(kind for one in parts for kind in by_part.get(one, (one,)))]
+    has_network = wanted.private or "eks" in parts
+    if has_network and wanted.provider == "aws" and "vpc" not in kinds:
+        kinds.append("vpc")
+    state = cloudnames.of(declared, cloudnames.STATE)
     return {
         "project": declared.project,
         "ci": list(declared.ci),
@@ -85,9 +100,15 @@ def _context(declared: Config) -> dict[str, object]:
         "infrastructure": wanted.model_dump(exclude={"components"}),
         "components": components,
         "declared": list(parts),
-        "titles": TITLES,
-        "kinds": [*_CORE, *(kind for one in parts for kind in _KINDS.get(one, (one,)))],
+        "diagram": diagram.mermaid(declared),
+        "providers": PROVIDERS,
+        "kinds": kinds,
+        "has_network": has_network,
+        "models": list(declared.models),
+        "subjects": trust.github(declared),
+        "connections": trust.azure_devops(declared),
         "zones": [*_CORE_ZONES, *(zone for one in parts for zone in _ZONES.get(one, ()))],
         "names": {one: cloudnames.of(declared, one) for one in (cloudnames.SHARED, *environments)},
-        "state": cloudnames.of(declared, cloudnames.STATE)["storage"],
+        "builders": cloudnames.builders(declared),
+        "state": state["bucket" if wanted.provider == "aws" else "storage"],
     }

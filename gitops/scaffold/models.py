@@ -371,9 +371,7 @@ def _track(root: Path, request: Request, folder: PurePosixPath, work: Path, say:
     with disk.errors(work):
         (work / path).parent.mkdir()
         shutil.copyfile(request.table.path, work / path)
-    dvc.add(work, path)
-    if dvcremote.remote(root).is_folder:
-        dvc.push(work)
+    dvc.add(work, path, push=dvcremote.remote(root).is_folder)
     content = (work / f"{path}.dvc").read_bytes()
     return Rendered(folder / f"{path}.dvc", content, False, "user", "gitops")
 

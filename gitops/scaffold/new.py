@@ -15,8 +15,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import __version__, config, dvc, git, names, uv, yamlfile
-from gitops.config_infrastructure import new_id
+from gitops import __version__, cloudnames, config, dvc, git, names, uv, yamlfile
+from gitops.config_infrastructure import REGIONS, new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.git import program
 from gitops.scaffold import apply, desired, generator, lock, models
@@ -83,28 +83,47 @@ def request(
     wanted = answers.get("model")
     model = str(wanted) if wanted else _model_name(roles.target, project)
     names.check_model(model)
-    storage = config.storage(
-        {key: str(answers[key]) for key in ("endpoint", "account") if key in answers}
-        | {"remote": str(answers.get("storage", f"../{project}-storage"))}
-    )
-    wanted = infrastructure(project, answers)
-    return Request(target, project, model, table, roles, ci, storage, wanted)
+    provisioned = infrastructure(project, answers)
+    stored = storage(project, answers, provisioned)
+    return Request(target, project, model, table, roles, ci, stored, provisioned)
+
+
+def storage(
+    project: str, answers: Mapping[str, object], provisioned: Mapping[str, object] | None
+) -> config.Storage:
+    """What was named; else what is provisioned, or a folder beside the repository.
+
+    Raises:
+        ConfigError: it can't work.
+    """
+    wanted = {key: str(answers[key]) for key in ("endpoint", "account") if key in answers}
+    if "storage" in answers:
+        wanted["remote"] = str(answers["storage"])
+    elif provisioned is not None and "id" in provisioned:
+        provider, identity = str(provisioned["provider"]), str(provisioned["id"])
+        wanted = cloudnames.storage(provider, project, identity) | wanted
+    else:
+        wanted["remote"] = f"../{project}-storage"
+    return config.storage(wanted)
 
 
 def infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, object] | None:
     """What gitops.yaml is to say of infrastructure; None if nothing.
 
     Raises:
-        ConfigError: it can't be provisioned: an unknown provider, or names that Azure refuses.
+        ConfigError: it can't be provisioned: an unknown provider, or names that it refuses.
     """
     provider = answers.get("infrastructure")
     if provider is None:
         if "region" in answers:
-            raise ConfigError("a region, and no infrastructure", fix="--set infrastructure=azure")
+            raise ConfigError(
+                "a region, and no infrastructure", fix="--set infrastructure=azure, or aws"
+            )
         return None
     wanted: dict[str, object] = {"provider": str(provider)}
     if provider != "local":
-        wanted |= {"id": new_id(), "region": str(answers.get("region", "westeurope"))}
+        region = answers.get("region", REGIONS.get(str(provider), "westeurope"))
+        wanted |= {"id": new_id(), "region": str(region)}
     trial = {"version": 1, "project": project, "infrastructure": wanted}
     text = yamlfile.dump({**trial, "models": {"model": {"task": "binary"}}})
     config.parse(text.encode(), Path("--set infrastructure"))

@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import config, yamledit, yamlfile
-from gitops.config_infrastructure import Components, new_id
+from gitops.config_infrastructure import REGIONS, Components, new_id
 from gitops.errors import AnswerNo, ConfigError
 from gitops.scaffold import disk, sync
 
 
 @dataclass(frozen=True)
 class Declared:
-    """What `gitops add infrastructure` did: files as they are now (none: it was so already)."""
+    """What it did to declare something: files as they are now (none: it was so already)."""
 
     files: tuple[str, ...]
     conflicts: tuple[str, ...]
@@ -34,7 +34,7 @@ def add(root: Path, settings: Mapping[str, str]) -> Declared:
     """
     path = root / config.FILE
     data = yamlfile.read(path).data.get("infrastructure")
-    return _declare(root, {("infrastructure",): _wanted(data, settings, path)})
+    return declare(root, {("infrastructure",): _wanted(data, settings, path)})
 
 
 def target(root: Path, kind: str, model: str | None) -> Declared:
@@ -46,12 +46,16 @@ def target(root: Path, kind: str, model: str | None) -> Declared:
     """
     name, declared = config.load(root).model(model)
     if declared.deploy.target == kind:
-        return _declare(root, {})
-    return _declare(root, {("models", name, "deploy", "target"): kind})
+        return declare(root, {})
+    return declare(root, {("models", name, "deploy", "target"): kind})
 
 
-def _declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
-    """Change gitops.yaml, and bring the files up to date; all of it or nothing."""
+def declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
+    """Change gitops.yaml, and write what that needs; or change nothing.
+
+    Raises:
+        AnswerNo, ConfigError: as `add`.
+    """
     if sync.survey(root).changes:
         raise AnswerNo(
             "the repository isn't in sync, so what this adds can't be told apart",
@@ -75,7 +79,9 @@ def _declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
 def _wanted(data: object, settings: Mapping[str, str], path: Path) -> dict[str, object]:
     """The section with the settings in it."""
     there = copy.deepcopy(data) if isinstance(data, dict) else {}
-    wanted = there or {"provider": "azure", "id": new_id(), "region": "westeurope"}
+    provider = settings.get("provider", "azure")
+    region = REGIONS.get(provider, REGIONS["azure"])
+    wanted = there or {"provider": provider, "id": new_id(), "region": region}
     if there.get("id") and settings.get("id", there["id"]) != there["id"]:
         raise ConfigError(
             "with another id every resource would be made anew, under another name",

@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops.config_kubernetes import Kubernetes, namespace
-from gitops.scaffold import generator
+from gitops.scaffold import azureml, generator, iotedge
 from gitops.scaffold.render import Rendered, render
 
 if TYPE_CHECKING:
@@ -43,8 +43,10 @@ def rendered(declared: Config) -> Iterable[Rendered]:
         made = [generator.load(name)]
         models = [name for name, one in declared.models.items() if one.deploy.target == kind]
         for one in environments(declared):
-            own = {"environment": one.name, "models": models, **context(declared, one)}
-            files += render(made, {**shared, **own})
+            found = context(declared, one)
+            for several in [found] if isinstance(found, Mapping) else found:
+                own = {"environment": one.name, "models": models, **several}
+                files += render(made, {**shared, **own})
     once = {file.path: replace(file, generator="gitops") for file in files}
     return [once[path] for path in sorted(once, key=PurePosixPath)]
 
@@ -62,7 +64,12 @@ def _kubernetes(declared: Config, environment: Environment) -> Context:
     }
 
 
-# What renders a kind's files, and what its templates see of an environment beside the rest.
-_GENERATORS: Mapping[str, tuple[str, Callable[[Config, Environment], Context]]] = {
+# What renders a kind's files, and what its templates see of an environment beside the rest; a kind
+# with files for each model has a context for each.
+_GENERATORS: Mapping[
+    str, tuple[str, Callable[[Config, Environment], Context | Iterable[Context]]]
+] = {
+    "azureml": ("azureml", azureml.contexts),
+    "iotedge": ("iotedge", iotedge.contexts),
     "kubernetes": ("kubernetes", _kubernetes),
 }

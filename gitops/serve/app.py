@@ -57,6 +57,10 @@ class Call:
         self.app.check_active()
         return found
 
+    def took(self) -> float:
+        """Milliseconds since it came."""
+        return round((time.monotonic() - self.started) * 1e3, 3)
+
     def note(self, answered: Answered) -> None:
         """Who answered, for the trace."""
         self.noted = {
@@ -146,7 +150,7 @@ class App:
             plain = scope["path"].startswith("/v2")
             if refusal.status < 500 or refusal.status == 503:
                 metrics.add("gitops_refused", str(refusal.status))
-            await http.refuse(send, refusal, None if call is None else call.id, plain=plain)
+            await self._refuse(send, refusal, call, plain=plain)
         except Gone:
             metrics.add("gitops_refused", "499")
         except asyncio.CancelledError:
@@ -155,7 +159,14 @@ class App:
             bug(error)
             failed = Refusal(500, "the server failed", fix="see the server's log")
             metrics.add("gitops_refused", "500")
-            await http.refuse(send, failed, None if call is None else call.id, plain=False)
+            await self._refuse(send, failed, call, plain=False)
+
+    async def _refuse(
+        self, send: Send, refusal: Refusal, call: Call | None, *, plain: bool
+    ) -> None:
+        if self.options.in_body and call is not None:
+            refusal.at |= {"status": refusal.status, "ms": call.took()}
+        await http.refuse(send, refusal, None if call is None else call.id, plain=plain)
 
     async def _traced(self, tracer: Tracer, call: Call, handler: Handler) -> None:
         with tracer.span(call.scope["method"], call.scope["path"], call.headers) as span:

@@ -23,6 +23,7 @@ class Answer(msgspec.Struct, omit_defaults=True):
     scores: object = None
     warnings: tuple[str, ...] = ()
     explanations: object = None
+    ms: float | None = None
 
 
 async def predict(app: App, call: Call, route: Route, only: Model | None) -> None:
@@ -35,6 +36,8 @@ async def predict(app: App, call: Call, route: Route, only: Model | None) -> Non
         if app.tracer is not None:
             call.note(answered)
         made = _document(answered)
+        if app.options.in_body:
+            made.ms = call.took()
         if b"explain=true" in call.scope["query_string"].split(b"&"):
             made.explanations = await app.desk.explain(answered, request)
     except Refusal as refusal:

@@ -161,6 +161,7 @@ def _answer(signature: Signature) -> Json:
         "predictions": {"type": "array", "items": prediction},
         "warnings": {"type": "array", "items": text},
         "explanations": {"type": "array", "items": {"type": "object"}},
+        "ms": {"type": "number", "minimum": 0},
     }
     required = ["id", "model", "release", "variant", "predictions"]
     if signature.classes:
@@ -234,6 +235,8 @@ _ERROR: Json = {
                 "column": {"type": "string"},
                 "value": {"type": "string"},
                 "id": {"type": "string"},
+                "status": {"type": "integer"},
+                "ms": {"type": "number"},
             },
         }
     },

@@ -18,7 +18,8 @@ class Options:
     event loop itself, larger ones by a thread. `active`: requests under way beyond which new ones
     are turned away; `queue`: the same of large ones; `bodies`: what may be there of bodies that
     are still coming. `head_timeout` and `body_timeout`: how long a
-    request's head and body may take to come.
+    request's head and body may take to come. `in_body`: status and milliseconds stand in the
+    answers' bodies, too.
     """
 
     plan: Path
@@ -43,6 +44,7 @@ class Options:
     tls_key: Path | None = None
     client_ca: Path | None = None
     otlp: str | None = None
+    in_body: bool = False
 
     def text(self) -> str:
         """For a worker's command line; `parse` reads it."""

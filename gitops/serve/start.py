@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
+
+import msgspec
 
 from gitops.errors import ConfigError, UsageError, Where
 from gitops.serve import plan as plans
@@ -31,15 +33,20 @@ def serve(
     listen: str,
     settings: Mapping[str, Any],
     say: Callable[[str], None],
+    answering: str = "",
 ) -> None:
-    """Serve until told to end.
+    """Serve until told to end; `answering` is JSON that says how packages answer.
 
     Raises:
         GitopsError: nothing can be served so.
     """
     host, port = address(listen)
     with _folder(state) as folder:
-        made = None if plan is not None else plan_of(packages, logged=state is not None)
+        made = (
+            None
+            if plan is not None
+            else plan_of(packages, logged=state is not None, answering=answering)
+        )
 
         def prepare() -> None:
             if made is not None and not (folder / plans.NAME).exists():
@@ -114,15 +121,30 @@ def bench(
                 return future.result()
 
 
-def plan_of(folders: Sequence[Path], *, logged: bool) -> plans.Plan:
+class Answering(msgspec.Struct, forbid_unknown_fields=True):
+    """How packages answer; see `plan.Serve` and `plan.Served`."""
+
+    unknown_category: Literal["accept", "reject"] = "accept"
+    out_of_range: Literal["accept", "reject"] = "accept"
+    ignore: list[str] = []
+
+
+def plan_of(folders: Sequence[Path], *, logged: bool, answering: str = "") -> plans.Plan:
     """Each package is its model's champion.
 
     Raises:
         EvidenceError: a package is broken.
-        UsageError: two are of one model.
+        UsageError: two are of one model, or `answering` isn't the JSON of an `Answering`.
     """
     from gitops import package  # heavy, and of no use to who follows a plan
 
+    try:
+        said = msgspec.json.decode(answering or "{}", type=Answering)
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"the settings can't be read: {error}",
+            fix="write JSON with some of unknown_category, out_of_range and ignore",
+        ) from error
     models: dict[str, plans.Served] = {}
     for folder in folders:
         found = package.read(folder)
@@ -135,7 +157,8 @@ def plan_of(folders: Sequence[Path], *, logged: bool) -> plans.Plan:
         log = plans.Log(sample=1.0 if logged else 0.0)
         release = f"{name}@{found.digest[:12]}"
         variant = plans.Variant(release, "", folder.absolute(), found.digest)
-        models[name] = plans.Served(variant, serve=plans.Serve(log=log, workdir=Path.cwd()))
+        serve = plans.Serve(said.unknown_category, said.out_of_range, log, Path.cwd())
+        models[name] = plans.Served(variant, serve=serve, ignore=tuple(said.ignore))
     return plans.Plan(0, "local", "local", models)
 
 

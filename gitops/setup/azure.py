@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from gitops import trust
 from gitops.errors import UsageError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Plan, Setting
@@ -203,6 +204,18 @@ def _logins(config: Config, values: Mapping[str, str], place: AzureSettings) -> 
         yield "run this with --apply: the connection's issuer and subject are shown then"
 
 
+def _roles(config: Config) -> Iterator[str]:
+    """The connections of AWS, which only its own extension knows how to make."""
+    yield "install the extension AWS Toolkit for Azure DevOps (1.15 or newer) in the organisation"
+    made = wishes.provisioned(config, "aws")
+    for who, name in trust.azure_devops(config).items():
+        if made or who in (trust.CI, trust.READ):
+            role = (
+                f"roles.{who} of `gitops infra apply shared`" if made else "a role that trusts it"
+            )
+            yield f"make an AWS service connection {name} that uses OIDC, with {role}"
+
+
 def by_hand(
     config: Config,
     files: Sequence[str],
@@ -218,9 +231,12 @@ def by_hand(
             f"Azure DevOps knows no {who}: name an address or @project/team in gitops.yaml, or add"
             " that approver to the environment's approval check"
         )
+    if wishes.needs_aws(config):
+        yield from _roles(config)
     if wishes.needs_azure(config):
         yield from _logins(config, values, place)
-        for environment in wishes.deployed(config) if wishes.provisioned(config) else ():
+        provisioned = wishes.provisioned(config, "azure")
+        for environment in wishes.deployed(config) if provisioned else ():
             yield (
                 f"make a service connection {MARK}-{environment.name} by workload identity, as"
                 f" client_ids.{environment.name} of `gitops infra apply shared`"

@@ -233,16 +233,8 @@ def _in_the_way(place: GitHubSettings, config: Config) -> Iterator[str]:
 
 
 def subjects(config: Config, facts: Facts) -> tuple[tuple[str, str], ...]:
-    """Name and subject of every token that a cloud has to trust.
-
-    https://docs.github.com/en/actions/reference/security/oidc: a job with an environment has its
-    name in the subject, one without it the branch, or `pull_request`.
-    """
-    branches = [(one.name, f"ref:refs/heads/{one.branch}") for one in config.environments]
-    deploys = [(f"{one.name}-deploy", f"environment:{one.name}") for one in wishes.deployed(config)]
-    reads = wishes.reads_azure(config) or wishes.needs_aws(config)
-    found = [*([(_PULL_REQUEST, "pull_request")] if reads else []), *branches, *deploys]
-    return tuple((name, f"{facts.subject}:{what}") for name, what in found)
+    """Name and subject of every token that a cloud has to trust, by `wishes.trusts`."""
+    return tuple((one.name, f"{facts.subject}:{one.subject}") for one in wishes.trusts(config))
 
 
 def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]:
@@ -266,10 +258,11 @@ def by_hand(config: Config, facts: Facts, unset: Sequence[str]) -> Iterator[str]
                 " below don't apply; read one from a token of each job"
             )
         if wishes.provisioned(config):
+            who, reader = wishes.identities(config)
             yield (
                 "gitops infra apply shared makes the identities that trust this repository's jobs:"
-                f" --set AZURE_CLIENT_ID=... (ci), --set {wishes.AZURE_READER}=... (read) and"
-                " --set ENV:AZURE_CLIENT_ID=... (each other)"
+                f" --set {who}=... (ci), --set {reader}=... (read) and"
+                f" --set ENV:{who}=... (each other)"
             )
         for name, subject in () if wishes.provisioned(config) else subjects(config, facts):
             yield _trust(config, facts, name, subject)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitops import trust
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -22,21 +24,51 @@ AWS = ("AWS_ROLE_ARN", "AWS_READ_ROLE_ARN", "AWS_REGION")
 AUDIENCE = "api://AzureADTokenExchange"
 
 
+@dataclass(frozen=True)
+class Trust:
+    """What a login rests on: `whose` it is (an identity of `trust`), a name for it, and how the
+    subject of its tokens ends, after the repository."""
+
+    whose: str
+    name: str
+    subject: str
+
+
+def trusts(config: Config) -> tuple[Trust, ...]:
+    """All that clouds have to trust of a repository on GitHub: what its workflows present."""
+    said = trust.github(config)
+    names = [one.name for one in config.environments]
+    reads = reads_azure(config) or needs_aws(config)
+    return (
+        *([Trust(trust.READ, "pull-request", said[trust.READ][0])] if reads else []),
+        *(Trust(trust.CI, *one) for one in zip(names, said[trust.CI], strict=True)),
+        *(Trust(one.name, f"{one.name}-deploy", said[one.name][0]) for one in deployed(config)),
+    )
+
+
 def needs_azure(config: Config) -> bool:
     """Whether a workflow logs in to Azure: for the storage, a model's target, infrastructure."""
     targets = {model.deploy.target for model in config.models.values()}
     azure = config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
-    return azure or provisioned(config)
+    return azure or provisioned(config, "azure")
 
 
 def reads_azure(config: Config) -> bool:
     """Whether jobs of pull requests log in to Azure."""
-    return config.storage.kind == "azure" or provisioned(config)
+    return config.storage.kind == "azure" or provisioned(config, "azure")
 
 
-def provisioned(config: Config) -> bool:
-    """Whether infrastructure is declared, which has an identity for each environment."""
-    return config.infrastructure is not None and config.infrastructure.in_cloud
+def provisioned(config: Config, provider: str | None = None) -> bool:
+    """Whether infrastructure is declared (of a provider), which has an identity for each place."""
+    declared = config.infrastructure
+    if declared is None or not declared.in_cloud:
+        return False
+    return provider in (None, declared.provider)
+
+
+def identities(config: Config) -> tuple[str, str]:
+    """The variables of who jobs log in as where infrastructure is: usually, and if they read."""
+    return (AWS[0], AWS[1]) if provisioned(config, "aws") else (AZURE[0], AZURE_READER)
 
 
 def deployed(config: Config) -> tuple[Environment, ...]:
@@ -46,7 +78,8 @@ def deployed(config: Config) -> tuple[Environment, ...]:
 
 def needs_aws(config: Config) -> bool:
     """Whether a workflow has to log in to Amazon; a store of one's own takes no such identity."""
-    return config.storage.kind == "s3" and config.storage.endpoint is None
+    stored = config.storage.kind == "s3" and config.storage.endpoint is None
+    return stored or provisioned(config, "aws")
 
 
 def variables(config: Config) -> tuple[str, ...]:

@@ -49,6 +49,17 @@ main()
 """
 
 
+each_write = pytest.mark.parametrize(
+    "when",
+    [
+        pytest.param(
+            "before", marks=pytest.mark.extended("the kill after the write before is near")
+        ),
+        "after",
+    ],
+)
+
+
 @pytest.fixture
 def ahead(machine: Machine, better: Made) -> Machine:
     """Staging runs v1.0.0, and v1.1.0 is assigned to it."""
@@ -92,7 +103,7 @@ def sound(machine: Machine, environment: str, release: str) -> None:
     assert machine.state(environment).under_way() == {}
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@each_write
 def test_killed_at_any_write_of_a_first_deployment(machine: Machine, when: str) -> None:
     records = machine.line.refs()["refs/heads/gitops/records"]
     number = 1
@@ -107,7 +118,7 @@ def test_killed_at_any_write_of_a_first_deployment(machine: Machine, when: str) 
     sound(machine, "staging", "demo@v1.0.0")
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@each_write
 def test_killed_at_any_write_of_a_swap(ahead: Machine, when: str) -> None:
     number, versions = 1, ["demo@v1.0.0", "demo@v1.1.0"]
     refs, folder = ahead.line.refs(), ahead.state("staging").folder
@@ -382,7 +393,7 @@ def rolled_back(machine: Machine) -> None:
     assert held == ["refs/tags/hold/production/1"]
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@each_write
 def test_killed_over_and_over_a_rollout_comes_to_its_end(releasing: Machine, when: str) -> None:
     number = 1
     with in_use(releasing, "production") as seen:

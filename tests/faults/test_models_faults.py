@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.functional
 
-# Kills itself before or after a step.
+# Kills itself before or after a step, or half-way: tracked, and not pushed.
 SCRIPT = """
 import os, signal, sys
 from gitops import dvc, git
@@ -29,7 +29,7 @@ step = getattr(place, name)
 def struck(*arguments, **more):
     if when == "before":
         os.kill(os.getpid(), signal.SIGKILL)
-    step(*arguments, **more)
+    step(*arguments, **({"push": False} if when == "half" else more))
     os.kill(os.getpid(), signal.SIGKILL)
 
 setattr(place, name, struck)
@@ -38,8 +38,8 @@ main()
 """
 
 STRIKES = [
+    ("dvc", "add", "half", False),
     ("dvc", "add", "after", False),
-    ("dvc", "push", "after", False),
     ("apply", "apply", "after", True),
     ("git", "commit", "before", True),
 ]

@@ -595,6 +595,7 @@ def test_act_gets_the_emitted_file(
 # ---------------------------------------------------------------- the shipped workflows
 
 
+@pytest.mark.extended("real training four times over; each of its jobs has tests of its own")
 def test_a_pull_request_of_a_real_project(
     gitops: Gitops, git: Command, repository: Repository
 ) -> None:

@@ -15,7 +15,10 @@ from gitops.validate.model import Task
 from gitops.validate.sql import Embedded, Spark, measure, spark_session
 from tests.unit.validate.sql_cases import METRICS, ODD, agrees, made, same, written
 
-pytestmark = pytest.mark.functional
+pytestmark = [
+    pytest.mark.functional,
+    pytest.mark.extended("a Java machine; the same statements run on the embedded engine"),
+]
 pytest.importorskip("pyspark", reason="pyspark is not installed (the extra `spark`)")
 if not os.environ.get("JAVA_HOME") and shutil.which("java") is None:
     pytest.skip("there is no Java runtime", allow_module_level=True)

@@ -51,6 +51,7 @@ def states(answer: dict[str, Any]) -> dict[str, str]:
     return {one["model"]: one["state"] for one in answer["models"]}
 
 
+@pytest.mark.extended("real training of three models; each of its steps has tests of its own")
 def test_three_models_of_three_tasks_live_in_one_repository(
     repository: Repository, gitops: Gitops, git: Command, dvc: Command, tmp_path: Path
 ) -> None:

@@ -286,6 +286,8 @@ def stopped(
             if (slow_git / "reached").exists():
                 break
             time.sleep(0.1)
+        else:
+            pytest.fail("git was never started")
         process.send_signal(number)
         (slow_git / "go").touch()
         said, _ = process.communicate(timeout=60)

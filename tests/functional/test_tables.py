@@ -107,9 +107,11 @@ def of_deliveries(root: Path, metrics: dict[str, float]) -> None:
     assert train.max() < test.min()  # type: ignore[operator]
 
 
+LONG = pytest.mark.extended("real training of one more task; another table stays")
+REGRESSION = ("progression.parquet", "regression", of_regression)
 CASES: list[Any] = [
-    pytest.param(progression, "progression.parquet", "regression", of_regression, id="regression"),
-    pytest.param(crops, "crops.csv", "multiclass", of_crops, id="multiclass"),
+    pytest.param(progression, *REGRESSION, id="regression", marks=LONG),
+    pytest.param(crops, "crops.csv", "multiclass", of_crops, id="multiclass", marks=LONG),
     pytest.param(deliveries, "deliveries.csv", "binary", of_deliveries, id="dates-and-gaps"),
 ]
 

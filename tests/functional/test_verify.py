@@ -50,6 +50,7 @@ def spoil(path: Path) -> None:
     path.chmod(mode)
 
 
+@pytest.mark.extended("real training five times over; the tests below verify stages that copy")
 def test_a_real_project_verifies_twice_and_fails_once_its_seed_is_gone(
     repository: Repository, gitops: Gitops, git: Command
 ) -> None:

@@ -26,6 +26,10 @@ LAYOUTS = {
     "single": "models:\n  late: {task: binary%s}\n",
     "several": "models:\n  late: {task: binary, path: a%s}\n  fares: {task: regression, path: b}\n",
 }
+WORKSPACES = (
+    "targets: {azureml: {workspaces: {staging: {name: flights-s, resource_group: flights-s},"
+    " production: {name: flights-p, resource_group: flights-p}}}}\n"
+)
 TARGETS = {
     "local": ("", ""),
     "own": (
@@ -33,7 +37,13 @@ TARGETS = {
         "runners:\n  default: {labels: [self-hosted, linux], pool: lab}\n"
         "  reproduce: {labels: [self-hosted, gpu], pool: lab, demands: [gpu, cuda -equals 12]}\n",
     ),
-    "azureml": (", deploy: {target: azureml}", ""),
+    "azureml": (", deploy: {target: azureml}", WORKSPACES),
+}
+TABLE = "data: data/flights.parquet"
+SOURCES = {
+    "sql": "{kind: sql, url_env: FLIGHTS_DB, table: flights, schedule: 17 3 * * *, login: azure}",
+    "blob": "{kind: files, path: azure://landing/flights, event: flights-landed}",
+    "s3": "{kind: files, path: s3://landing/flights, schedule: 7 1 * * MON}",
 }
 STORAGES = {
     "folder": "",
@@ -42,6 +52,7 @@ STORAGES = {
     "azure": "storage: {remote: azure://data/flights}\n",
     "account": "storage: {remote: azure://data/flights, account: flightsml}\n",
 }
+PROVISIONED = (("azure", "azure"), ("aws", "s3"))
 NIGHTLY = """\
 version: 1
 about: Look at everything once a night.
@@ -79,10 +90,13 @@ def combinations() -> Iterator[tuple[str, str]]:
         of_model, runners = TARGETS[target]
         models = LAYOUTS[layout] % of_model
         yield f"{layout}-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{runners}{models}"
-    for target in ("local", "own"):
-        more = f"infrastructure: {{provider: azure, id: k7q2m9xd}}\n{TARGETS[target][1]}"
+    for target, (provider, storage) in product(("local", "own"), PROVISIONED):
+        more = f"infrastructure: {{provider: {provider}, id: k7q2m9xd}}\n{TARGETS[target][1]}"
         models = LAYOUTS["single"] % ""
-        yield f"provisioned-{target}-azure", f"{HEAD}{STORAGES['azure']}{more}{models}"
+        yield f"provisioned-{target}-{storage}", f"{HEAD}{STORAGES[storage]}{more}{models}"
+    for source, storage in product(SOURCES, ("s3", "azure")):
+        models = LAYOUTS["several"] % f", {TABLE}, source: {SOURCES[source]}"
+        yield f"sourced-local-{source}-{storage}", f"{HEAD}{STORAGES[storage]}{models}"
 
 
 @pytest.fixture(scope="module")
@@ -110,21 +124,27 @@ def every(generated: dict[str, Texts], tmp_path_factory: pytest.TempPathFactory)
 
 
 def test_every_combination_is_there(generated: dict[str, Texts]) -> None:
-    assert len(generated) == 32
+    assert len(generated) == 40
     for name, made in generated.items():
-        assert len(made) == (14 if "provisioned" in name else 12), name
+        assert len(made) == (14 if name.startswith(("provisioned", "sourced")) else 12), name
         deploys = "deploy-production:" in made[".github/workflows/deploy.yml"]
         assert deploys == ("local" not in name), name
         refused = "no hosted runner reaches" in made[".github/workflows/build.yml"]
         assert refused == ("folder" in name and "own" not in name), name
 
 
-@pytest.mark.parametrize("validator", validators.ALL)
+SLOW = pytest.mark.extended("it takes half a minute; the others look at the same files")
+
+
+@pytest.mark.parametrize(
+    "validator",
+    [pytest.param(one, marks=SLOW if one == "checkov" else ()) for one in validators.ALL],
+)
 def test_no_finding(every: Path, validator: str) -> None:
     found = validators.ALL[validator](every)
     if validator == "checkov":
         # What is promoted, or looked at, is said by hand; nothing of it goes into a build.
-        named = ("promote.yml", "rollback.yml", "nightly.yml")
+        named = ("promote.yml", "rollback.yml", "nightly.yml", "ingest.yml")
         found = [one for one in found if not ("CKV_GHA_7" in one and any(n in one for n in named))]
     assert found == []
 
@@ -142,6 +162,7 @@ CHECKOUT = "actions/checkout@3d3c42e5aac5ba805825da76410c181273ba90b1"
 PULL, DEPLOY = ".github/workflows/pull-request.yml", ".github/workflows/deploy.yml"
 BUILD = ".github/workflows/build.yml"
 A_PULL, A_DEPLOY = ".azure-pipelines/pull-request.yml", ".azure-pipelines/deploy.yml"
+A_INFRA = ".azure-pipelines/infrastructure.yml"
 A_BUILD, A_PROMOTE = ".azure-pipelines/build.yml", ".azure-pipelines/promote.yml"
 # Combination, file, what is replaced (once) by what, and what is found.
 MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
@@ -183,6 +204,7 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
         (A_BUILD, "AzureCLI@2", "AzureCLY@2", "Value is not accepted"),
         (A_BUILD, "scriptType: bash", "scriptKind: bash", "Unexpected property scriptKind"),
         (A_PULL, "artifact: gate", "artefact: gate", "Unexpected property artefact"),
+        (A_INFRA, "awsCredentials:", "awsCredential:", "Unexpected property awsCredential"),
     ],
     "checkov": [
         (PULL, "permissions: {}\n", "permissions: write-all\n", "CKV2_GHA_1"),
@@ -223,10 +245,10 @@ MUTATIONS: dict[str, list[tuple[str, str, str, str]]] = {
 def test_each_validator_fires(generated: dict[str, Texts], tmp_path: Path, validator: str) -> None:
     texts = []
     for path, before, after, _ in MUTATIONS[validator]:
-        text = generated["single-azureml-azure"][path]
-        if before not in text:
-            text = generated["several-azureml-azure"][path]
-        assert before in text, (path, before)
+        names = ("single-azureml-azure", "several-azureml-azure", "provisioned-local-s3")
+        found = [generated[name].get(path, "") for name in names]
+        text = next((one for one in found if before in one), "")
+        assert text, (path, before)
         texts.append((path, text.replace(before, after, 1)))
     files = placed(texts, tmp_path)
     found = validators.ALL[validator](tmp_path)
@@ -311,8 +333,8 @@ def value(text: object) -> str:
 
 def env(step: dict[str, Any]) -> dict[str, str]:
     named = {"GITHUB_TOKEN": "TOKEN", "SYSTEM_ACCESSTOKEN": "TOKEN"}
-    # Whom a task has logged in as, Azure tells the command itself.
-    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")
+    # Whom a task has logged in as, Azure tells the command itself; a region is GitHub's action's.
+    told = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID", "AWS_REGION")
     given = {name: one for name, one in step.get("env", {}).items() if name not in told}
     return {named.get(name, name): value(one) for name, one in given.items()}
 
@@ -482,6 +504,35 @@ def test_every_command_is_one_of_ours(generated: dict[str, Texts]) -> None:
         assert name in known.commands, line
         with typer.Context(known) as context:
             known.commands[name].make_context(name, words, parent=context)
+
+
+def test_what_lets_in_to_a_database_is_behind_the_first_environment(
+    generated: dict[str, Texts],
+) -> None:
+    """By its name, in the one step that needs it; with the triggers that the source declares."""
+    made = generated["sourced-local-sql-azure"]
+    ours = YAML(typ="safe").load(made[".github/workflows/ingest.yml"])
+    assert [one["cron"] for one in ours["on"]["schedule"]] == ["17 3 * * *"]
+    assert "repository_dispatch" not in ours["on"]
+    (job,) = ours["jobs"].values()
+    assert job["environment"] == "dev"
+    assert job["permissions"] == {
+        "contents": "write",
+        "pull-requests": "write",
+        "id-token": "write",
+    }
+    secret = "${{ secrets.FLIGHTS_DB }}"
+    assert [one["env"]["FLIGHTS_DB"] for one in job["steps"] if "env" in one] == [secret]
+    theirs = made[".azure-pipelines/ingest.yml"]
+    assert "FLIGHTS_DB: $(FLIGHTS_DB)" in theirs
+    assert "deployment: ingest_dev" in theirs
+    landed = generated["sourced-local-blob-s3"]
+    ours = YAML(typ="safe").load(landed[".github/workflows/ingest.yml"])
+    assert ours["on"]["repository_dispatch"] == {"types": ["flights-landed"]}
+    assert "schedule" not in ours["on"]
+    assert "webhook: flights_landed" in landed[".azure-pipelines/ingest.yml"]
+    others = (one for name, made in generated.items() for one in made if "sourced" not in name)
+    assert not [path for path in others if "ingest" in path]
 
 
 # ---------------------------------------------------------------- our own

@@ -20,8 +20,8 @@ from gitops.scaffold.render import tool_file
 TRAIN = "from sklearn.svm import SVC\nSVC().fit(1, 2)\n"
 BY_HAND = "on: push\njobs: {}\n"
 GITOPS_YAML = "version: 1\nproject: mine\nmodels: {late: {task: regression}}\n"
-# Where no infrastructure is declared.
-WORKFLOWS = tuple(name for name in pipelines.names() if name != "infrastructure")
+# Where neither infrastructure nor a source of a table is declared.
+WORKFLOWS = tuple(name for name in pipelines.names() if name not in ("infrastructure", "ingest"))
 
 
 @pytest.fixture(autouse=True)

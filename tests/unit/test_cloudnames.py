@@ -31,8 +31,29 @@ GRAMMARS = {
     "databricks": r"[a-zA-Z0-9_-]{3,64}",
     "grafana": r"[a-zA-Z][a-zA-Z0-9-]{0,21}[a-zA-Z0-9]",
     "budget": r"[a-zA-Z0-9_-]{1,63}",
+    "online_endpoint": r"(?!.*--)[a-zA-Z][a-zA-Z0-9-]{1,30}[a-zA-Z0-9]",
     "alerts": r"[^<>*%&:\\?+/]{0,259}[^<>*%&:\\?+/ .]",
+    "bucket": r"(?!xn--|sthree-|amzn-s3-demo-)(?!.*(?:--|-s3alias$|[.]mrap$))"
+    r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]",
+    "repository": r"(?=.{2,256}$)[a-z0-9]+([._/-][a-z0-9]+)*",
+    "role": r"[\w+=,.@-]{1,64}",
+    "log_group": r"(?!aws/)[.\-_/#A-Za-z0-9]{1,512}",
+    "alarm": r"[\x20-\x7e]{1,255}",
+    "topic": r"[A-Za-z0-9_-]{1,256}",
+    "cost_budget": r"(?!.*/action/)[^:\\]{1,100}",
+    "cluster": r"[0-9A-Za-z][A-Za-z0-9\-_]{0,99}",
+    "endpoint": r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}",
+    "vpc": r"[\w .:/=+@-]{0,256}",
 }
+# What is put around a name, and must fit the service's grammar with it.
+AROUND = {
+    "repository": "{}/" + "p" * names.LENGTH + "/" + "m" * names.LENGTH,
+    "role": "{}-workload",
+    "log_group": "/gitops/{}",
+    "alarm": "{}-" + "a" * 31,
+    "endpoint": "{}-" + "m" * names.LENGTH,
+}
+REFUSED = "microsoft|windows|login|sthree-|amzn-s3-demo-"
 IDS = st.text("bcdfghjkmnpqrstvwxz23456789", min_size=4, max_size=16)
 NAMES = st.from_regex(names.PATTERN, fullmatch=True).filter(lambda one: len(one) <= names.LENGTH)
 
@@ -48,9 +69,9 @@ def test_a_name_is_within_the_limits_or_refused_for_a_word(
     try:
         name = derive(kind, prefix, environment, identity)
     except ValueError as error:
-        assert re.search("microsoft|windows|login", str(error))
+        assert re.search(REFUSED, str(error))
         return
-    assert re.fullmatch(GRAMMARS[kind], name)
+    assert re.fullmatch(GRAMMARS[kind], AROUND.get(kind, "{}").format(name))
     assert RULES[kind].shortest <= len(name) <= RULES[kind].longest
     assert name == derive(kind, prefix, environment, identity)
 
@@ -60,7 +81,7 @@ def test_a_name_is_within_the_limits_or_refused_for_a_word(
 def test_the_longest_names_of_ours_fit_at_every_length(kind: str, length: int) -> None:
     for prefix, environment in (("p" * length, "e" * 32), ("p" * 32, "e" * length)):
         name = derive(kind, prefix, environment, "k7q2m9xd")
-        assert re.fullmatch(GRAMMARS[kind], name)
+        assert re.fullmatch(GRAMMARS[kind], AROUND.get(kind, "{}").format(name))
     # What is cut is filled up to the limit: nothing is thrown away for nothing.
     full = derive(kind, "p" * 300, "e" * 300, "k7q2m9xd")
     assert len(full) == RULES[kind].longest
@@ -70,7 +91,7 @@ def test_the_longest_names_of_ours_fit_at_every_length(kind: str, length: int) -
 def test_two_environments_never_share_a_name(
     kind: str, prefix: str, one: str, other: str, identity: str
 ) -> None:
-    if one != other and not re.search("microsoft|windows|login", prefix + one + other):
+    if one != other and not re.search(REFUSED, prefix + one + other):
         first, second = (derive(kind, prefix, each, identity) for each in (one, other))
         assert first.casefold() != second.casefold()
 
@@ -97,12 +118,46 @@ def test_any_text_makes_a_name(prefix: str, name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("prefix", "kind"),
-    [("micro-soft", "storage"), ("windows-sales", "vault"), ("login", "registry")],
+    ("prefix", "name"),
+    [
+        ("Flüge", "fluge-dev-zxhzf6"),
+        ("日本", "ml-dev-zxhzf6"),
+        ("a..b--c", "a-b-c-dev-zxhzf6"),
+        ("xn--80ak6aa92e", "xn-80ak6aa92e-dev-zxhzf6"),
+        ("windows-login", "windows-login-dev-zxhzf6"),
+    ],
 )
-def test_a_word_that_azure_keeps_is_refused(prefix: str, kind: str) -> None:
-    with pytest.raises(ValueError, match="which Azure refuses"):
+def test_any_text_makes_a_bucket(prefix: str, name: str) -> None:
+    assert derive("bucket", prefix, "dev", "k7q2m9xd") == name
+
+
+@pytest.mark.parametrize(
+    ("prefix", "kind", "cloud"),
+    [
+        ("micro-soft", "storage", "Azure"),
+        ("windows-sales", "vault", "Azure"),
+        ("login", "registry", "Azure"),
+        ("sthree", "bucket", "AWS"),
+        ("amzn-s3-demo", "bucket", "AWS"),
+    ],
+)
+def test_a_word_that_a_cloud_keeps_is_refused(prefix: str, kind: str, cloud: str) -> None:
+    with pytest.raises(ValueError, match=f"which {cloud} refuses"):
         derive(kind, prefix, "dev", "k7q2m9xd")
+
+
+@pytest.mark.parametrize("provider", ["azure", "aws"])
+def test_a_provider_has_its_own_names(provider: str) -> None:
+    declared = config.Config.model_validate(
+        {
+            "version": 1,
+            "project": "flights",
+            "infrastructure": {"provider": provider, "id": "k7q2m9xd"},
+            "models": {"late": {"task": "binary"}},
+        }
+    )
+    kinds = {kind for kind, rule in RULES.items() if rule.provider == provider}
+    assert cloudnames.of(declared, "dev").keys() == kinds
 
 
 def test_a_collision_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,7 +150,8 @@ ACCEPTED = [
     model("predict: python -m flights.predict {input} '{output}'"),
     model("reproduce: {level: predictions, tolerance: 1e-3}"),
     model("reproduce: {tolerance: 1}"),
-    model("deploy: {target: iotedge}"),
+    model("deploy: {target: iotedge}")
+    + "targets: {iotedge: {hubs: {staging: flights-staging, production: flights-live}}}\n",
     model("framework: custom"),
     model(f"{WRAP}}}"),
     model(f"{WRAP}, command: make train, deps: [train.py], id: n, features: [a, b], slices: [a]}}"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitops import config
+from gitops.config_infrastructure import Components
 from gitops.errors import ConfigError
 
 HEAD = """\
@@ -61,11 +62,67 @@ def test_this_machine_needs_nothing() -> None:
     assert not found.in_cloud
 
 
+AWS = """\
+infrastructure:
+  provider: aws
+  id: k7q2m9xd
+  components:
+    eks: {size: t3.xlarge, gpu: {size: g4dn.xlarge}}
+    sagemaker: {}
+    alerts: {emails: [ml@example.org]}
+    budget: {amount: 200, emails: [ml@example.org]}
+"""
+
+
+@pytest.mark.parametrize(
+    ("provider", "generator", "region"),
+    [("azure", "terraform-azure", "westeurope"), ("aws", "terraform-aws", "eu-west-1")],
+)
+def test_defaults_follow_the_provider(provider: str, generator: str, region: str) -> None:
+    found = parse(f"infrastructure: {{provider: {provider}, id: k7q2m9xd}}\n").infrastructure
+    assert found is not None
+    assert (found.generator, found.region) == (generator, region)
+
+
+@pytest.mark.parametrize("region", ["eu-west-1", "ap-southeast-2", "us-gov-west-1", "il-central-1"])
+def test_regions_of_aws(region: str) -> None:
+    found = parse(AWS + f"  region: {region}\n").infrastructure
+    assert found is not None
+    assert found.region == region
+
+
+def test_components_of_a_provider() -> None:
+    assert Components.of("aws") == ("eks", "sagemaker", "alerts", "budget")
+    assert "aks" in Components.of("azure")
+    assert "eks" not in Components.of("azure")
+    assert {*Components.of("azure"), *Components.of("aws")} == {*Components.model_fields}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "message", "fix"),
+    [
+        (AWS + "  region: westeurope\n", 12, "which is none of aws", "as eu-west-1"),
+        (FULL.replace("northeurope", "eu-west-1"), 7, "none of azure", "as westeurope"),
+        (AWS + "  generator: terraform-azure\n", 12, "isn't for aws", "write terraform-aws"),
+        (FULL + "  generator: terraform-aws\n", 18, "isn't for azure", "or bicep-azure"),
+        (AWS.replace("sagemaker", "azureml"), 9, "components.azureml isn't on aws", "sagemaker"),
+        (FULL.replace("iot:", "sagemaker:"), 12, "sagemaker isn't on azure", "there are azureml"),
+        (AWS.replace("t3.xlarge", "Standard_D2s_v5"), 8, "a size is as t3.large", "t3.large"),
+        (AWS + "  prefix: sthree\n", 12, "AWS refuses", "another `prefix:`"),
+    ],
+)
+def test_what_a_provider_does_not_have_is_refused(
+    text: str, line: int, message: str, fix: str
+) -> None:
+    test_what_is_refused(text, line, message, fix)
+
+
 @pytest.mark.parametrize(
     ("text", "line", "message", "fix"),
     [
         ("infrastructure: {provider: azure}\n", 4, "id is missing", "write id: "),
-        ("infrastructure: {provider: aws}\n", 4, "provider", "azure, local"),
+        ("infrastructure: {provider: gcp}\n", 4, "provider", "azure, aws, local"),
+        ("infrastructure: {provider: aws}\n", 4, "id is missing", "write id: "),
         ("infrastructure: {id: k7q2m9xd}\n", 4, "provider is missing", "add `provider: azure`"),
         ("infrastructure: {provider: azure, id: K7}\n", 4, "an id has", "write"),
         (FULL.replace("northeurope", "North Europe"), 7, "its short name", "westeurope"),

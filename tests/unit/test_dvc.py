@@ -24,18 +24,17 @@ stages:
 """
 
 
-@pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
-    folder, storage = tmp_path / "repo", tmp_path / "storage"
-    storage.mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built and pushed repository; tests work on copies of it."""
+    top = tmp_path_factory.mktemp("made")
+    folder = top / "repo"
+    (top / "storage").mkdir()
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (folder / ".dvc" / "config").write_text(
         "[core]\n    analytics = false\n    remote = storage\n"
-        f"['remote \"storage\"']\n    url = {storage}\n    verify = true\n"
+        "['remote \"storage\"']\n    url = ../../storage\n    verify = true\n"
     )
     (folder / "dvc.yaml").write_text(PIPELINE)
     (folder / "table.csv").write_text("a,b\n1,2\n")
@@ -44,7 +43,13 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert dvc.repro(folder, [], lambda line: None) == 0
     dvc.push(folder)
     git.commit(folder, "First")
-    return folder
+    return top
+
+
+@pytest.fixture
+def repo(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return tmp_path / "repo"
 
 
 @pytest.fixture
@@ -87,6 +92,23 @@ def test_what_would_run_is_told_without_the_data(clone: Path) -> None:
     pipeline.write_text(pipeline.read_text().replace("write_text('1')", "write_text('2')"))
     assert dvc.would_run(clone, []) == ("two",)
     assert not (clone / "out").exists()
+
+
+def stored(repo: Path, path: str) -> bool:
+    md5 = dvc.file_md5(repo / path)
+    return (repo.parent / "storage" / "files" / "md5" / md5[:2] / md5[2:]).is_file()
+
+
+def test_what_is_to_be_pushed_first_is_and_what_can_t_be_is_said(repo: Path) -> None:
+    shutil.rmtree(repo.parent / "storage")
+    (repo.parent / "storage").mkdir()
+    assert dvc.stale(repo, [], push=["table.csv"]) == {}
+    assert stored(repo, "table.csv")
+    with pytest.raises(ToolError, match=r"dvc push --quiet --with-deps nowhere && dvc status"):
+        dvc.stale(repo, [], push=["nowhere"])
+    (repo / "more.csv").write_text("c\n3\n")
+    dvc.add(repo, "more.csv", push=True)
+    assert stored(repo, "more.csv")
 
 
 def test_a_missing_storage_folder_is_said_with_the_fix(repo: Path) -> None:
@@ -138,7 +160,7 @@ def test_the_environment_may_name_the_service(
     with socket.create_server(("127.0.0.1", 0)) as server:
         address = f"127.0.0.1:{server.getsockname()[1]}"
     config = repo / ".dvc" / "config"
-    config.write_text(config.read_text().replace(str(repo.parent / "storage"), url))
+    config.write_text(config.read_text().replace("../../storage", url))
     monkeypatch.setenv(variable, value.format(address))
     with pytest.raises(ToolError, match=f"{address}.* gave no answer"):
         dvcremote.preflight(repo)
@@ -147,7 +169,7 @@ def test_the_environment_may_name_the_service(
 def test_a_password_in_the_url_is_not_shown(repo: Path) -> None:
     config = repo / ".dvc" / "config"
     secret = "ssh://someone:hidden@127.0.0.1:1/x"
-    config.write_text(config.read_text().replace(str(repo.parent / "storage"), secret))
+    config.write_text(config.read_text().replace("../../storage", secret))
     with pytest.raises(ToolError, match=r"ssh://127\.0\.0\.1:1") as error:
         dvcremote.preflight(repo)
     assert "hidden" not in str(error.value)

@@ -115,6 +115,7 @@ def test_a_plan_changes_nothing(fake: Fake) -> None:
     answer = json.loads(done.stdout)
     assert answer["changes"] == {"create": 1, "update": 1, "delete": 0}
     assert answer["done"] is False
+    assert answer["cost"]["at_least"] == 0.0  # the core is paid per use
     assert fake.kinds == ["init", "plan", "show"]
     for call in fake.calls:
         assert call["cwd"] == str(fake.root / "infrastructure" / "environments" / "dev")
@@ -254,6 +255,49 @@ def test_a_person_logs_in_by_the_azure_cli(tmp_path: Path, monkeypatch: pytest.M
     found = terraform.login({})
     assert found["ARM_SUBSCRIPTION_ID"] == SUBSCRIPTION
     assert "ARM_USE_OIDC" not in found
+
+
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_WEB_IDENTITY_TOKEN_FILE"])
+def test_on_aws_a_job_has_its_login(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "aws", "#!/bin/sh\nexit 1\n")
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    assert terraform.login_aws({name: "x"}) == {"TF_IN_AUTOMATION": "1", "TF_INPUT": "0"}
+    with pytest.raises(ToolError) as refused:
+        terraform.login_aws({})
+    assert "aws sso login" in (refused.value.fix or "")
+
+
+@pytest.mark.parametrize("script", [None, "#!/bin/sh\nexit 0\n"], ids=["missing", "logged in"])
+def test_on_aws_terraform_finds_the_login_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, script: str | None
+) -> None:
+    if script:
+        program(tmp_path / "aws", script)
+    monkeypatch.setenv("PATH", str(tmp_path) if script is None else f"{tmp_path}:/usr/bin:/bin")
+    assert "ARM_SUBSCRIPTION_ID" not in terraform.login_aws({})
+
+
+def test_an_environment_on_aws_is_planned_and_applied(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = CONFIG.replace("azure", "aws")
+    (fake.root / "gitops.yaml").write_text(text)
+    for file in infrastructure.rendered(config.load(fake.root)):
+        (fake.root / file.path).parent.mkdir(parents=True, exist_ok=True)
+        (fake.root / file.path).write_bytes(file.content)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a-key")
+    assert run("apply", "dev", "--yes").exit_code == 0
+    assert fake.kinds == ["init", "plan", "show", "apply"]
+    assert run("plan", "shared").exit_code == 0
+    env = fake.calls[-1]["env"]
+    assert isinstance(env, dict)
+    assert env["TF_VAR_github_subject"] == "repo:OWNER/flights"
+    assert "ARM_USE_OIDC" not in env
+    done = run("plan", "dev", "--tool", "tofu")
+    assert isinstance(done.exception, GitopsError)
+    assert "tofu, 1.10" in done.exception.fix
 
 
 @pytest.mark.parametrize("script", [None, "#!/bin/sh\nexit 1\n"], ids=["missing", "logged out"])

@@ -19,18 +19,17 @@ stages:
 """
 
 
-@pytest.fixture
-def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for role in ("AUTHOR", "COMMITTER"):
-        monkeypatch.setenv(f"GIT_{role}_NAME", "Test")
-        monkeypatch.setenv(f"GIT_{role}_EMAIL", "test@example.org")
-    folder, storage = tmp_path / "repo", tmp_path / "storage"
-    storage.mkdir()
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A built and pushed repository; tests work on copies of it."""
+    top = tmp_path_factory.mktemp("made")
+    folder = top / "repo"
+    (top / "storage").mkdir()
     (folder / ".dvc").mkdir(parents=True)
     (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
     (folder / ".dvc" / "config").write_text(
         "[core]\n    analytics = false\n    remote = storage\n"
-        f"['remote \"storage\"']\n    url = {storage}\n    verify = true\n"
+        "['remote \"storage\"']\n    url = ../../storage\n    verify = true\n"
     )
     (folder / "model").mkdir()
     (folder / "model" / "dvc.yaml").write_text(PIPELINE)
@@ -40,7 +39,13 @@ def repo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     assert dvc.repro(folder, ["model/dvc.yaml"], lambda line: None) == 0
     dvc.push(folder, ["model/dvc.yaml"])
     git.commit(folder, "First")
-    return folder
+    return top
+
+
+@pytest.fixture
+def repo(made: Path, tmp_path: Path) -> Path:
+    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return tmp_path / "repo"
 
 
 @pytest.fixture

@@ -22,6 +22,10 @@ ENVIRONMENTS = """\
   - {name: staging, branch: release/staging}
   - {name: production, branch: release/production}
 """
+WORKSPACES = (
+    "targets: {azureml: {workspaces: {staging: {name: flights-s, resource_group: flights-s},"
+    " production: {name: flights-p, resource_group: flights-p}}}}\n"
+)
 PLAIN = f"""\
 version: 1
 project: flights
@@ -41,7 +45,7 @@ runners:
 models:
   late: {{task: binary, path: models/late, deploy: {{target: azureml}}}}
   fares: {{task: regression, path: models/fares}}
-"""
+{WORKSPACES}"""
 PLATFORMS: tuple[Platform, ...] = ("github", "azure", "local")
 Load = Callable[[str], config.Config]
 
@@ -183,7 +187,7 @@ def test_only_a_machine_that_can_deploys(load: Load, platform: Platform) -> None
         hosted
         == [*recorded, "deploy-staging", "deploy-production"][: 4 * (platform == "local") or 2]
     )
-    cloud = PLAIN.replace("binary", "binary, deploy: {target: azureml}")
+    cloud = PLAIN.replace("binary", "binary, deploy: {target: azureml}") + WORKSPACES
     places = ("staging", "production")
     following = [f"{job}-{place}" for job in ("images", "deploy") for place in places]
     assert jobs(load, cloud, "deploy", platform)[2:] == following
@@ -233,7 +237,7 @@ def test_nothing_from_outside_runs_on_a_machine_of_ones_own(load: Load) -> None:
 def test_a_login_where_something_needs_it(
     load: Load, storage: str, target: str, clouds: set[str]
 ) -> None:
-    text = f"{PLAIN}storage: {{remote: {storage}}}\n"
+    text = f"{PLAIN}{WORKSPACES}storage: {{remote: {storage}}}\n"
     text = text.replace("binary", f"binary, deploy: {{target: {target}}}")
     if target == "local":
         text += "runners: {deploy: {labels: [self-hosted]}}\n"

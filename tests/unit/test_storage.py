@@ -15,6 +15,12 @@ from gitops.errors import EvidenceError, ToolError
 from tests.unit.stored_repo import FILES, StoredRepo, listing_of, md5_of
 
 on_each_remote = pytest.mark.parametrize("stored", ["folder", "s3", "azure"], indirect=True)
+LONG = pytest.mark.extended("a whole remote of this kind is looked at by another test")
+on_a_folder_and_others_too = pytest.mark.parametrize(
+    "stored",
+    ["folder", pytest.param("s3", marks=LONG), pytest.param("azure", marks=LONG)],
+    indirect=True,
+)
 on_s3 = pytest.mark.parametrize("stored", ["s3"], indirect=True)
 
 BYTES = FILES["models/package"]["model.onnx"]
@@ -109,7 +115,7 @@ def test_a_whole_remote(stored: StoredRepo) -> None:
     assert not (stored.root / ".dvc" / "cache").exists()
 
 
-@on_each_remote
+@on_a_folder_and_others_too
 def test_each_fault_is_named(stored: StoredRepo) -> None:
     commit = stored.built()
     path = "models/package/model.onnx"
@@ -137,7 +143,7 @@ def test_each_fault_is_named(stored: StoredRepo) -> None:
     assert stored.wrong(commit) == [("models/package", "missing")]
 
 
-@on_each_remote
+@on_a_folder_and_others_too
 def test_a_folder_whose_files_do_not_add_up_is_hashed(stored: StoredRepo) -> None:
     commit = stored.built()
     stored.put(md5_of(b"1\n"), b"1")

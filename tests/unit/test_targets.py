@@ -39,7 +39,7 @@ def test_machines_of_ones_own_need_no_files() -> None:
 
 
 def test_any_other_target_needs_the_image() -> None:
-    assert "deploy/Containerfile" in files("  late: {task: binary, deploy: {target: azureml}}\n")
+    assert "deploy/Containerfile" in files("  late: {task: binary, deploy: {target: iotedge}}\n")
 
 
 def test_files_are_the_users() -> None:
@@ -84,7 +84,7 @@ def test_what_the_user_changed_in_them_is_kept(made: Scaffold) -> None:
     mine = file.read_text().replace("EXPOSE 8080", "EXPOSE 8080 9090")
     file.write_text(mine)
     commit(made)
-    provision.target(made.root, "azureml", None)
+    provision.target(made.root, "iotedge", None)
     assert file.read_text() == mine
 
 

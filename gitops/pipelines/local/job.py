@@ -195,7 +195,7 @@ def elsewhere(run: Run, job: Job, step: Step) -> str | None:
     """Why a step can only be run on a forge, or isn't in a rehearsal; None if it can."""
     if step.use == "test-results":
         return ""  # a page of a platform's
-    if step.use == "terraform":
+    if step.use in ("terraform", "az-ml"):
         return ""  # this machine's own
     if step.use == "attest":
         return f"{_FOREIGN}: it signs"

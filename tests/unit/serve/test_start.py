@@ -17,7 +17,7 @@ from gitops.serve import bench, require_extra, supervisor
 from gitops.serve.load import Taken
 from gitops.serve.options import Options, parse
 from gitops.serve.start import address
-from tests.serving import PACKAGES, serving
+from tests.serving import PACKAGES, ROW, serving
 
 CHAMPION = PACKAGES / "binary" / "package"
 ONNX = CHAMPION / "model.onnx"
@@ -140,3 +140,34 @@ def test_the_limit_of_open_files_is_raised_as_far_as_it_goes(
     assert supervisor.raise_limit(2000) == 2000
     assert supervisor.raise_limit(12_000) == 4096 - 256
     assert told == [(2256, 4096), (4096, 4096)]
+
+
+def test_packages_answer_as_the_settings_say_and_tell_status_and_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container, whose command can't be changed: by the environment."""
+    monkeypatch.setenv("GITOPS_SERVE_IN_BODY", "true")
+    settings = {"out_of_range": "reject", "ignore": ["gone"]}
+    monkeypatch.setenv("GITOPS_SERVE_SETTINGS", json.dumps(settings))
+    with serving(tmp_path, CHAMPION) as server:
+        path = "/models/binary/predict"
+        good = server.post(path, {"row": {**ROW, "gone": 1}})
+        assert good.status == 200, good.body
+        assert good.json["ms"] > 0
+        far = server.post(path, {"row": {**ROW, "distance": 1e9}})
+        assert far.status == 422
+        assert far.json["error"]["status"] == 422
+        assert far.json["error"]["ms"] > 0
+
+
+def test_without_being_told_to_nothing_of_it_is_in_the_body(tmp_path: Path) -> None:
+    with serving(tmp_path, CHAMPION) as server:
+        path = "/models/binary/predict"
+        assert "ms" not in server.post(path, {"row": ROW}).json
+        assert not {"status", "ms"} & set(server.post(path, {"row": {}}).json["error"])
+
+
+def test_settings_that_are_none_are_refused() -> None:
+    done = gitops(CHAMPION, "--settings", '{"ignored": []}', "--listen", "127.0.0.1:0")
+    assert done.returncode == 2
+    assert "the settings can't be read" in done.stderr

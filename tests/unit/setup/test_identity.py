@@ -59,7 +59,10 @@ def test_which_variables_the_workflows_read(
 ) -> None:
     assert wishes.variables(configured(storage=storage)) == names
     serving = {"late": {"task": "binary", "deploy": {"target": "azureml"}}}
-    found = wishes.variables(configured(storage=storage, models=serving))
+    place = {"name": "flights", "resource_group": "flights"}
+    spaces = {one.name: place for one in configured().environments[1:]}
+    targets = {"azureml": {"workspaces": spaces}}
+    found = wishes.variables(configured(storage=storage, models=serving, targets=targets))
     assert set(found) == {*wishes.AZURE, *names}
 
 

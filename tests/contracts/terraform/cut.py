@@ -1,10 +1,11 @@
-"""Cut gitops/infra/azurerm.json out of the provider's schema, for the types that templates use.
+"""Cut gitops/infra/PROVIDER.json out of the provider's schema, for the types that templates use.
 
-The schema is in the jsii assembly of `cdktf-cdktf-provider-azurerm` (PyPI), which was generated
+The schema is in the jsii assembly of `cdktf-cdktf-provider-PROVIDER` (PyPI), which was generated
 from the provider's own `terraform providers schema`:
 
-    pip download --no-deps cdktf-cdktf-provider-azurerm==14.23.1
-    python tests/contracts/azurerm/cut.py cdktf_cdktf_provider_azurerm-14.23.1-py3-none-any.whl
+    pip download --no-deps cdktf-cdktf-provider-azurerm==14.23.1 cdktf-cdktf-provider-aws==21.22.1
+    python tests/contracts/terraform/cut.py azurerm WHEEL
+    python tests/contracts/terraform/cut.py aws WHEEL
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[3]
-TEMPLATES = PROJECT / "generators" / "terraform-azure" / "template"
-TARGET = PROJECT / "gitops" / "infra" / "azurerm.json"
-_DOCS = re.compile(r"azurerm/([\d.]+)/docs/(?:resources|data-sources)/\w+#(\w+)")
+GENERATORS = {"azurerm": "terraform-azure", "aws": "terraform-aws"}
+_DOCS = re.compile(r"\w+/([\d.]+)/docs/(?:resources|data-sources)/\w+#(\w+)")
 _BESIDE = {"timeouts"}  # of every resource
 
 
-def used() -> set[tuple[str, str]]:
-    """(resource or data, type) of every block in the templates."""
-    text = "\n".join(path.read_text("utf-8") for path in sorted(TEMPLATES.rglob("*.tf.j2")))
-    return set(re.findall(r'^(resource|data) "(azurerm_\w+)"', text, re.MULTILINE))
+def used(provider: str) -> set[tuple[str, str]]:
+    """(resource or data, type) of every block in the provider's templates."""
+    templates = PROJECT / "generators" / GENERATORS[provider] / "template"
+    text = "\n".join(path.read_text("utf-8") for path in sorted(templates.rglob("*.tf.j2")))
+    return set(re.findall(rf'^(resource|data) "({provider}_\w+)"', text, re.MULTILINE))
 
 
 def assembly(wheel: Path) -> dict[str, Any]:
@@ -64,7 +65,7 @@ def snake(name: str) -> str:
 def config_of(types: dict[str, Any], kind: str, name: str) -> str:
     """The type that describes a resource's arguments: the generator's names don't tell."""
     place = {"resource": "resources", "data": "data-sources"}[kind]
-    link = f"/docs/{place}/{name.removeprefix('azurerm_')}#"
+    link = f"/docs/{place}/{name.partition('_')[2]}#"
     for fqn, one in types.items():
         top = "cdktf.TerraformMetaArguments" in one.get("interfaces", [])
         if top and link in json.dumps(one.get("properties", [])[:1]):
@@ -84,22 +85,23 @@ def cut(types: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
     return found
 
 
-def main(wheel: Path) -> None:
+def main(provider: str, wheel: Path) -> None:
     whole = assembly(wheel)
     version = _DOCS.search(json.dumps(whole["types"]))
     assert version is not None
     kinds: dict[str, dict[str, Any]] = {"data": {}, "resource": {}}
-    for kind, name in sorted(used()):
+    for kind, name in sorted(used(provider)):
         kinds[kind][name] = cut(whole["types"], kind, name)
-    source = f"cdktf-cdktf-provider-azurerm {whole['version']}"
-    head = {"provider": "azurerm", "version": version[1], "source": source}
+    source = f"cdktf-cdktf-provider-{provider} {whole['version']}"
+    head = {"provider": provider, "version": version[1], "source": source}
     lines = [f" {json.dumps(key)}: {json.dumps(value)}," for key, value in head.items()]
     for kind, types in kinds.items():
         rows = [f"  {json.dumps(name)}: {json.dumps(one)}" for name, one in types.items()]
         end = "," if kind == "data" else ""
         lines.append(f' "{kind}": {{\n' + ",\n".join(rows) + f"\n }}{end}")
-    TARGET.write_text("{\n" + "\n".join(lines) + "\n}\n", "utf-8")
+    target = PROJECT / "gitops" / "infra" / f"{provider}.json"
+    target.write_text("{\n" + "\n".join(lines) + "\n}\n", "utf-8")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(sys.argv[1], Path(sys.argv[2]))

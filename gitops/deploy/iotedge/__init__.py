@@ -1,0 +1,1 @@
+"""The target `iotedge`: devices that an IoT hub tells what to run."""
