@@ -152,7 +152,10 @@ class Reconciler:
         last = self.failed.get(model)
         if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
             raise last.error
-        self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
+        if self.course and served and found.kind in ("swap", "roll_out"):
+            self.say(f"{wanted.release.name}: tested aside, then for the place to bring to traffic")
+        else:
+            self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
         started = record.now()
         try:
             self._change(desired, wanted, served, under, found, serve)

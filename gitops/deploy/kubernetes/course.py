@@ -54,7 +54,7 @@ def handed_over(
     """Wait until the controller is at it; of a first version, which has no steps, until it answers.
 
     Raises:
-        EvidenceError: it has given it up; what was served before still is.
+        EvidenceError: it has given up a first version.
         ToolError: it doesn't notice it, or a pod can't start.
     """
     deadline = time.monotonic() + _PATIENCE
@@ -63,10 +63,10 @@ def handed_over(
         found = told(live, generation_)
         if found.state == "healthy":
             return
+        if found.state != "unnoticed" and live and live["status"].get("stableRS"):
+            return  # what comes of it is for whoever watches it
         if found.state == "aborted":
-            raise EvidenceError(found.why, fix="what ran goes on running")
-        if found.state == "under_way" and live and live["status"].get("stableRS"):
-            return
+            raise EvidenceError(found.why, fix="kubectl argo rollouts get rollout says more")
         for one in pods():
             require_started(one)
         if time.monotonic() > deadline:

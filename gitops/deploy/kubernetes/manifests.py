@@ -109,7 +109,8 @@ def rolled_out(live: Json) -> bool:
     told = live.get("status", {})
     wanted = live["spec"].get("replicas", 1)
     counts = [told.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
-    current = told.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+    # A Rollout has it as a text.
+    current = int(told.get("observedGeneration") or 0) >= live["metadata"].get("generation", 0)
     return bool(current) and all(count == wanted for count in counts)
 
 
