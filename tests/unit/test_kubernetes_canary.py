@@ -11,7 +11,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -281,8 +281,8 @@ def test_a_first_version_is_waited_for_and_a_later_one_only_noticed() -> None:
     course.handed_over(lambda: next(looks), 4, list, lambda _: None)
     assert next(looks, "all seen") == "all seen"
     for phase in ("Progressing", "Degraded"):
-        one = live(phase, stableRS="abc")
-        course.handed_over(lambda one=one: one, 4, list, lambda _: None)
+        noticed = partial(live, phase, stableRS="abc")
+        course.handed_over(noticed, 4, list, lambda _: None)
     with pytest.raises(EvidenceError, match="given it up"):
         course.handed_over(lambda: live("Degraded"), 4, list, lambda _: None)
 
