@@ -192,6 +192,17 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
     assert read.named("resource")["s"].looped
 
 
+def test_both_languages_are_looked_at_where_both_are_there(tmp_path: Path) -> None:
+    """As where one of Terraform's files was changed by hand, and kept, before Bicep took over."""
+    top = lay(ALL["core"], tmp_path)
+    (top / "shared" / "mine.tf").write_text('resource "azurerm_storage_queue" "this" {}\n')
+    store = top / "shared" / "store.bicep"
+    store.write_text(store.read_text().replace("'TLS1_2'", "'TLS1_0'"))
+    assert any("CKV_AZURE_44" in one for one in findings(top, "security"))
+    names = [one.name for one in check.run(top, ["format", "syntax", "arguments"])]
+    assert names == ["format", "syntax", "arguments", "syntax", "arguments"]
+
+
 # ---------------------------------------------------------------- what is in the files
 
 
