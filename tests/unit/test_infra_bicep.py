@@ -18,6 +18,8 @@ from tests.unit.test_infrastructure import (
     COMBINATIONS,
     DEVOPS,
     GUID,
+    ODD,
+    ODD_BRANCH,
     SECRETS,
     _checkov,
     files,
@@ -211,6 +213,15 @@ def test_no_secret_and_no_subscription_in_any_file(name: str) -> None:
     known = re.compile("|".join([*ROLES.values(), DEVOPS]))
     for path, content in files(ALL[name]).items():
         assert not SECRETS.search(known.sub("", content.decode())), path
+
+
+def test_any_branch_is_trusted_by_its_very_name(tmp_path: Path) -> None:
+    top = lay(as_bicep(ODD), tmp_path)
+    read = bicep.read(top / "shared" / "main.bicepparam").named("var")["environments"]
+    assert read.value is not None
+    (branch,) = (one.get("branch") for one in read.value.items)
+    assert branch is not None
+    assert (branch.kind, branch.text) == ("text", ODD_BRANCH)
 
 
 def test_roles_are_what_azure_calls_them() -> None:

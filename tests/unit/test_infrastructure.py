@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -376,6 +378,23 @@ def test_what_is_trusted_is_what_setup_and_workflows_say(name: str) -> None:
         for job in pipeline.jobs:
             if job.environment and any(step.logins for step in job.steps):
                 assert f"repo:OWNER/NAME:environment:{job.environment}" in said
+
+
+# A name that git takes, and that each language would read as something else.
+ODD_BRANCH = """it's-"${var.x}"-%{if}-$(id)-ü"""
+ODD = HEAD + f"environments: [{{name: dev, branch: {json.dumps(ODD_BRANCH)}}}]\n"
+
+
+def test_any_branch_is_trusted_by_its_very_name(tmp_path: Path) -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform isn't installed, which evaluates it")
+    made = files(ODD)["infrastructure/shared/identities.tf"].decode()
+    (block,) = re.findall(r"^locals \{\n.*?^\}\n", made, re.DOTALL | re.MULTILINE)
+    output = 'output "branches" {\n  value = local.branches\n}\n'
+    (tmp_path / "main.tf").write_text(block + output)
+    for words in (["init"], ["apply", "-auto-approve"], ["output", "-json", "branches"]):
+        done = subprocess.run(["terraform", *words], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout) == {"dev": ODD_BRANCH}
 
 
 def test_setup_takes_an_identity_for_each_environment() -> None:
