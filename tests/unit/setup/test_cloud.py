@@ -26,8 +26,8 @@ from gitops.setup.cloud import Token
 from gitops.setup.rights import Right, identities, rights
 from tests import az_world as az
 from tests.az_world import SUBSCRIPTION, Az, World
-from tests.unit.test_infra_parity import bicep_roles
 from tests.unit.setup.conftest import OnAzure, OnGitHub, configured
+from tests.unit.test_infra_parity import bicep_roles
 
 HEAD = """\
 version: 1
