@@ -621,3 +621,15 @@ def test_add_waits_for_a_repository_in_sync(made: Scaffold) -> None:
     (made.root / ".gitops" / "gitops.schema.json").write_text("{}")
     with pytest.raises(AnswerNo, match="isn't in sync"):
         provision.add(made.root, {})
+
+
+def test_a_task_that_needs_two_clouds_is_refused_where_it_can_log_in_to_one() -> None:
+    text = HEAD.replace("{task: binary}", "{task: binary, deploy: {target: azureml}}")
+    text += "  components: {azureml: {}}\nstorage: {remote: s3://bucket/flights}\n"
+    with pytest.raises(ConfigError, match="needs aws and azure") as refused:
+        dict(pipelines.render(parse(text)))
+    assert "ci: [github]" in str(refused.value.fix)
+    made = dict(pipelines.render(parse(text.replace("[github, azure]", "[github]"))))
+    deploy = made[".github/workflows/deploy.yml"].decode()
+    assert "aws-actions/configure-aws-credentials" in deploy
+    assert "azure/login" in deploy
