@@ -287,8 +287,8 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _task(step, "PublishTestResults@2", inputs)
     if len(step.logins) > 1:
         raise ConfigError(
-            f"{step.name!r} needs {' and '.join(step.logins)}, and a task of Azure Pipelines logs in"
-            " to one cloud",
+            f"{step.name!r} needs {' and '.join(step.logins)}, and a task of Azure Pipelines logs"
+            " in to one cloud",
             fix="let storage, sources and targets be in one cloud, or write `ci: [github]`",
         )
     if "azure" in step.logins:
