@@ -39,7 +39,9 @@ def test_machines_of_ones_own_need_no_files() -> None:
 
 
 def test_any_other_target_needs_the_image() -> None:
-    assert "deploy/Containerfile" in files("  late: {task: binary, deploy: {target: iotedge}}\n")
+    text = "  late: {task: binary, deploy: {target: iotedge}}\n"
+    text += "targets: {iotedge: {hubs: {staging: hub-staging, production: hub-production}}}\n"
+    assert "deploy/Containerfile" in files(text)
 
 
 def test_files_are_the_users() -> None:
@@ -83,6 +85,9 @@ def test_what_the_user_changed_in_them_is_kept(made: Scaffold) -> None:
     file = made.root / "deploy" / "Containerfile"
     mine = file.read_text().replace("EXPOSE 8080", "EXPOSE 8080 9090")
     file.write_text(mine)
+    hubs = {"staging": "hub-staging", "production": "hub-production"}
+    yamlfile.edit(made.root / config.FILE, {("targets",): {"iotedge": {"hubs": hubs}}})
+    sync.sync(made.root)
     commit(made)
     provision.target(made.root, "iotedge", None)
     assert file.read_text() == mine
