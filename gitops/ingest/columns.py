@@ -127,7 +127,7 @@ class Columns:
         scale = max((-int(one.exponent) for one in parts), default=0)
         self._scales[at] = max(self._scales[at], scale)
         whole = max((len(one.digits) + int(one.exponent) for one in parts), default=0)
-        self._wholes[at] = max(self._wholes[at], whole)
+        self._wholes[at] = max(self._wholes[at], whole)  # 0 or more: 0.001 has none
         if self._wholes[at] + self._scales[at] > _DIGITS:
             raise _refused(self.names[at], f"exact numbers of more than {_DIGITS} digits")
         exact = [None if v is None else Decimal(v) for v in values]
