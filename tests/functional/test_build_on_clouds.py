@@ -141,7 +141,7 @@ def test_a_job_whose_program_does_not_come_up_is_told_with_where_to_read(cloud: 
     broken = bad.replace("--hash=sha256:", "--hash=sha256:0", 1)
     (place.root / ".gitops" / "tool" / "requirements.txt").write_text(broken)
     place.change(note="third")
-    with pytest.raises(ToolError, match="without a result: .*(Failed|FAILED)") as caught:
+    with pytest.raises(ToolError, match=r"without a result: .*(Failed|FAILED)") as caught:
         place.build()
     assert LOGS[kind] in caught.value.fix
     bundles = cloud.state / "bundles"

@@ -226,8 +226,8 @@ def test_a_query_that_no_table_comes_of(
 def test_a_table_is_quoted_as_its_database_does(top: psycopg.Connection, tmp_path: Path) -> None:
     for name in ("a%b", 'quo"ted', "select", "Zoë"):
         quoted = '"' + name.replace('"', '""') + '"'
-        top.execute(f"create table {quoted} as select 1 as n")  # type: ignore[arg-type]
-        top.execute(f"grant select on {quoted} to public")  # type: ignore[arg-type]
+        top.execute(f"create table {quoted} as select 1 as n")
+        top.execute(f"grant select on {quoted} to public")
         assert take(tmp_path, table=name).rows == 1
 
 
