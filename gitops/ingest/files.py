@@ -52,14 +52,15 @@ class _Place:
         self.fs.invalidate_cache()
         base = self.top
         if self.pattern:
-            found = self.fs.glob(f"{glob.escape(self.top)}/{self.pattern}", detail=True)
+            found = self.fs.glob(posixpath.join(glob.escape(base), self.pattern), detail=True)
         elif self.fs.isfile(self.top):
             base = posixpath.dirname(self.top)
             found = {self.top: self.fs.info(self.top)}
         else:
             found = self.fs.find(self.top, detail=True)
-        if marker and self.fs.isfile(f"{base}/{marker}"):
-            found[f"{base}/{marker}"] = self.fs.info(f"{base}/{marker}")
+        last = posixpath.join(base, marker or "")
+        if marker and self.fs.isfile(last):
+            found[last] = self.fs.info(last)
         listed = {
             posixpath.relpath(path, base): _File(path, int(info["size"]), _stamp(info))
             for path, info in found.items()
@@ -133,8 +134,8 @@ def _split(path: str) -> tuple[str, str]:
     sign = _GLOB.search(path)
     if sign is None:
         return path.rstrip("/"), ""
-    top, _, rest = path[: sign.start()].rpartition("/")
-    return top, rest + path[sign.start() :]
+    top, slash, rest = path[: sign.start()].rpartition("/")
+    return top or slash, rest + path[sign.start() :]
 
 
 @contextmanager

@@ -84,6 +84,8 @@ def update(
             fix=f"add `data: data/FILE.csv` under models: {known}: in gitops.yaml",
         )
     target = root / model.path / model.data
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.unlink(missing_ok=True)  # of a killed run; git would count it as a change
     if branch or commit:
         _require_committable(root, branch)
     _require_alike(file, target)
@@ -106,7 +108,6 @@ def update(
         )
     if branch:
         git.switch_new(root, branch)
-    temporary = target.with_name(f".{target.name}.part")
     shutil.copyfile(file, temporary)
     temporary.replace(target)
     note = None if origin is None else _noted(origin, target)
