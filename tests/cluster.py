@@ -4,8 +4,8 @@ What is real: kustomize, the documents, every server (a process of `gitops serve
 pod, which follows the plan that its ConfigMap has), what is asked inside of pods, versions of
 objects, and the order of a rolling update: new pods first, old ones go when those are ready.
 
-What isn't: there's no scheduler, no network between pods, no admission, no probe but readiness;
-applying replaces whole parts of an object; nothing happens but when `kubectl` is called.
+What isn't: there's no scheduler, no network between pods, no admission, no probe once a pod is
+ready; applying replaces whole parts of an object; nothing happens but when `kubectl` is called.
 """
 
 from __future__ import annotations
@@ -254,12 +254,14 @@ def _kubelet(folder: Path, objects: dict[str, Json], pod: Json) -> None:
                 subprocess.run([sys.executable, *words], check=True)
         _start(home, pod, server)
     port = int((home / "port").read_text())
-    ready = False
-    with (
-        suppress(OSError),
-        urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5) as answer,
-    ):
-        ready = answer.status == 200
+    # As with a threshold of failures: one answer that is late takes no pod out of the service.
+    ready = _is_ready(pod) and _is_alive(int(pod["process"]))
+    if not ready:
+        with (
+            suppress(OSError),
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/health/ready", timeout=5) as told,
+        ):
+            ready = told.status == 200
     pod["status"] = {
         "containerStatuses": [{"name": "server", "state": {"running": {}}}],
         "conditions": [{"type": "Ready", "status": str(ready)}],
@@ -289,6 +291,13 @@ def _start(home: Path, pod: Json, server: Json) -> None:
 def _is_ready(pod: Json) -> bool:
     conditions = pod.get("status", {}).get("conditions", [])
     return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def _is_alive(process: int) -> bool:
+    with suppress(ProcessLookupError):
+        os.kill(process, 0)
+        return True
+    return False
 
 
 def _end(process: int) -> None:

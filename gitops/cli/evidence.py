@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass
 class Gathered:
-    """What was read so far of one rollout; a position is what `read` of the log gives."""
+    """What was read so far of one rollout, which began at `since`; a position is what `read` of the
+    log gives."""
 
     salt: str
+    since: dict[str, Any]
     lines: list[Prediction] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     at: dict[str, Any] = field(default_factory=dict)
@@ -63,10 +65,10 @@ class Evidence:
 
     def _gathered(self, model: str, under: Under) -> Gathered:
         known = self._known.get(model)
-        if known is None or known.salt != under.release.assignment:
+        if known is None or (known.salt, known.since) != (under.release.assignment, under.since):
             from gitops.serve.segments import Position
 
-            known = Gathered(under.release.assignment)
+            known = Gathered(under.release.assignment, under.since)
             known.at = {
                 kind: Position({name: int(size) for name, size in offsets.items()})
                 for kind, offsets in under.since.items()

@@ -200,7 +200,7 @@ class Reconciler:
         served = decide.loaded(served, variant, serve)
         self.apply(release.model, served)
         self._test(self.target, wanted, variant)
-        self.verdict(release.model, under)  # can it be judged at all? Better now than with traffic
+        self.judge(release.model, under)  # can it be judged at all? Better now than with traffic
         under = replace(under, phase="stepping", since=self.target.mark(release.model))
         self.state.put_under_way(release.model, under)
         self.apply(release.model, decide.stepped(served, under))

@@ -5,6 +5,7 @@
     copy FROM TO        a package, out of its image into the folder that servers read
     state STATE         what each worker says of itself, as one JSON document
     ask PORT PATH       a question to the server: the body on stdin, status and body as JSON
+    sizes STATE         bytes of whole lines in each file of the logs, by path
     log STATE           new bytes of the logs: offsets by path on stdin, a JSON line for each piece
 
 These words are a protocol between versions: a pod may be older than whoever deploys.
@@ -62,9 +63,21 @@ def ask(port: int, path: str, body: bytes) -> dict[str, Any]:
         connection.close()
 
 
+def sizes(state: Path) -> dict[str, int]:
+    """How many bytes each log has, up to the end of its last whole line."""
+    found = {}
+    for path in _files(state):
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            start = file.seek(max(0, size - PIECE))
+            end = file.read().rfind(b"\n") + 1
+        found[path.relative_to(state).as_posix()] = start + end if end else 0
+    return found
+
+
 def log(state: Path, offsets: Mapping[str, int]) -> Iterator[dict[str, Any]]:
     """Whole lines of the prediction logs and labels behind `offsets`, by path below the state."""
-    for path in sorted([*state.glob("log/*/*.jsonl"), *state.glob("labels/*.jsonl")]):
+    for path in _files(state):
         name = path.relative_to(state).as_posix()
         at = int(offsets.get(name, 0))
         with path.open("rb") as file:
@@ -80,6 +93,11 @@ def log(state: Path, offsets: Mapping[str, int]) -> Iterator[dict[str, Any]]:
                 file.seek(at)
 
 
+def _files(state: Path) -> list[Path]:
+    """The segments of the prediction logs and labels."""
+    return sorted([*state.glob("log/*/*.jsonl"), *state.glob("labels/*.jsonl")])
+
+
 def main(words: list[str]) -> int:
     """The exit code: 2 for words that it doesn't know."""
     what, *rest = words or [""]
@@ -89,6 +107,8 @@ def main(words: list[str]) -> int:
         _say({"workers": workers(Path(rest[0]))})
     elif what == "ask" and len(rest) == 2:
         _say(ask(int(rest[0]), rest[1], sys.stdin.buffer.read()))
+    elif what == "sizes" and len(rest) == 1:
+        _say(sizes(Path(rest[0])))
     elif what == "log" and len(rest) == 1:
         for piece in log(Path(rest[0]), json.load(sys.stdin)):
             _say(piece)

@@ -1,7 +1,9 @@
 """The prediction logs of many pods, in one state folder.
 
 Every pod counts its own segments, so a name alone could be two pods': what stands for the process
-in a segment's name gets the pod's number before it. Bytes are only ever added.
+in a segment's name gets the pod's number before it. Bytes are only ever added. What was logged
+before a rollout is no evidence of it, and isn't brought: a hole stands for it, so that offsets are
+right.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from gitops.errors import ToolError
@@ -34,6 +37,24 @@ def offsets(state: Path, uid: str) -> dict[str, int]:
             name = f"{match[1]}{match[2][_DIGITS:]}{match[3]}"
             found[(path.parent / name).relative_to(state).as_posix()] = path.stat().st_size
     return found
+
+
+def skip(state: Path, sizes: Mapping[str, int]) -> None:
+    """Files that aren't here yet begin with a hole of this size; paths are those of this folder."""
+    for name, size in sizes.items():
+        path = state / name
+        if not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            path.touch()
+            os.truncate(path, size)
+
+
+def here(state: Path, uid: str, sizes: Mapping[str, int]) -> dict[str, int]:
+    """What a pod says of its files, by their paths in this folder. Raises ToolError as `add`."""
+    return {
+        _place(state, uid, name).relative_to(state).as_posix(): int(size)
+        for name, size in sizes.items()
+    }
 
 
 def add(state: Path, uid: str, told: str) -> int:

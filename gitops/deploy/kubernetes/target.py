@@ -192,18 +192,32 @@ class Kubernetes:
             beside.stop()
 
     def mark(self, model: str) -> Json:
-        self.collect(model)
-        folders = {"log": self.state.folder / "log" / model, "labels": self.state.folder / "labels"}
+        found: dict[str, int] = {}
+        for name, uid in self._logging():
+            told = json.loads(self.kubectl.inside(name, "sizes", manifests.STATE))
+            found |= logs.here(self.state.folder, uid, told)
+        folders = {"log": f"log/{model}/", "labels": "labels/"}
         return {
-            kind: {path.name: path.stat().st_size for path in folder.glob("*.jsonl")}
+            kind: {
+                path.removeprefix(folder): size
+                for path, size in found.items()
+                if path.startswith(folder)
+            }
             for kind, folder in folders.items()
         }
 
+    def _logging(self) -> list[tuple[str, str]]:
+        """Name and uid of each pod that may have logged."""
+        metas = [one["metadata"] for one in self._pods() if _running(one)]
+        return [(one["name"], one["uid"]) for one in metas]
+
     def collect(self, model: str) -> None:
-        for pod in self._pods():
-            name, uid = pod["metadata"]["name"], pod["metadata"]["uid"]
-            if not _running(pod):
-                continue
+        under = self.state.under_way().get(model)
+        for kind, before in (under.since if under else {}).items():
+            folder = f"log/{model}" if kind == "log" else kind
+            skipped = {f"{folder}/{name}": int(size) for name, size in before.items()}
+            logs.skip(self.state.folder, skipped)
+        for name, uid in self._logging():
             known = json.dumps(logs.offsets(self.state.folder, uid))
             told = self.kubectl.inside(name, "log", manifests.STATE, input=known)
             logs.add(self.state.folder, uid, told)

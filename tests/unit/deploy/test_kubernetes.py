@@ -48,6 +48,18 @@ def test_the_same_name_in_two_pods_is_two_files_and_only_new_lines_come(tmp_path
     assert len(segments.listing(state / "log" / "late")) == 2
 
 
+def test_what_was_logged_before_is_not_brought(tmp_path: Path) -> None:
+    state, folder = tmp_path / "state", pod(tmp_path / "1", "old\n", "old\n", "half")
+    before = logs.here(state, "u", inside.sizes(folder))
+    assert list(before.values()) == [8]
+    logs.skip(state, before)
+    pod(folder, " a line\n", "new\n")
+    assert collected(state, "u", folder) == len("half a line\nnew\n")
+    (found,) = (state / "log" / "late").iterdir()
+    assert found.read_bytes() == bytes(8) + b"half a line\nnew\n"
+    assert found.relative_to(state).as_posix() in before
+
+
 def test_a_line_longer_than_a_piece_comes_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
