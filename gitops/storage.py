@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from gitops import dvclock, dvcremote, dvcstore, git, objects
+from gitops import dvclock, dvcremote, dvcstore, git, objects, whole
 from gitops.errors import EvidenceError, Where
 
 if TYPE_CHECKING:
@@ -322,9 +322,7 @@ class _Memory:
                 for md5 in disproven:
                     mine.pop(md5, None)
                 known[self.remote] = dict(list(mine.items())[-_REMEMBERED:])
-                half = self.file.with_suffix(".half")
-                half.write_text(json.dumps(known))
-                half.replace(self.file)
+                whole.write(self.file, json.dumps(known))
 
     def _all(self) -> dict[str, dict[str, str]]:
         try:

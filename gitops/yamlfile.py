@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
-import stat
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import yamledit, yamlnodes
+from gitops import whole, yamledit, yamlnodes
 from gitops.errors import ConfigError, Where
 from gitops.yamledit import REMOVE as REMOVE
 from gitops.yamlnodes import Place as Place
@@ -69,26 +66,8 @@ def edit(path: Path, changes: Mapping[Place, object]) -> bool:
     changed = yamledit.apply(text, path, changes)
     if changed == text:
         return False
-    write(path.resolve(), changed)
+    whole.write(path.resolve(), changed)
     return True
-
-
-def write(path: Path, text: str) -> None:
-    """Write beside the file and swap: a reader, or a crash, sees the old or the new one.
-
-    The folder is made if it isn't there.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else 0o644
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(text.encode())
-        Path(name).chmod(mode)
-        Path(name).replace(path)
-    except BaseException:
-        Path(name).unlink()
-        raise
 
 
 def dump(data: Mapping[str, object], header: str = "") -> str:

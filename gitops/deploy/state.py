@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitops import signature
+from gitops import signature, whole
 from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
@@ -121,7 +121,7 @@ class State:
         """Put a document here as the place keeps it. Raises as `write`."""
         path = self.folder / name
         try:
-            _put(path, text)
+            whole.write(path, text, durable=True)
         except OSError as error:
             reserve = self.folder / _RESERVE
             if reserve.exists():  # the way back to the champion must not need room that isn't there
@@ -196,28 +196,3 @@ def remove(folder: Path) -> None:
     aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
     folder.rename(aside)
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _put(path: Path, text: str) -> None:
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with half.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        half.replace(path)
-        _sync(path.parent)
-    except OSError:
-        with suppress(OSError):
-            half.unlink(missing_ok=True)
-        raise
-
-
-def _sync(folder: Path) -> None:
-    """A rename is on the disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import yamlfile
+from gitops import whole, yamlfile
 from gitops.errors import ConfigError, Where
 from gitops.git import elsewhere
 from gitops.pipelines import definition
@@ -151,7 +151,7 @@ def apply(root: Path, wanted: Iterable[Move], generated: Iterable[str]) -> tuple
         if source.path not in left:
             text = _rewritten(source, moves, {name: old[name].commit for name in moves})
             if text != source.text:
-                yamlfile.write(root / source.path, text)
+                whole.write(root / source.path, text)
                 written.append(source.path)
     return tuple(written)
 
@@ -173,7 +173,7 @@ def _write_own(root: Path, moves: Mapping[str, Move]) -> str:
         }
         yamlfile.edit(path, changes)
     else:
-        yamlfile.write(path, yamlfile.dump({"actions": dict(sorted(pins.items()))}, _HEADER))
+        whole.write(path, yamlfile.dump({"actions": dict(sorted(pins.items()))}, _HEADER))
     return definition.OWN_PINS.as_posix()
 
 

@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, cirun, contracts, dvc, git
+from gitops import __version__, cirun, contracts, dvc, git, whole
 from gitops.errors import Where
 from gitops.git import program
 from gitops.reproduce.fingerprint import Fingerprint
@@ -61,10 +61,7 @@ def write(
     }
     path = path_of(git.private(place.root), place.name, place.lock_digest())
     contracts.validate("build", document, Where(path))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(document, indent=2, ensure_ascii=False) + "\n", "utf-8")
-    temporary.replace(path)
+    whole.write(path, json.dumps(document, indent=2, ensure_ascii=False) + "\n")
     return path
 
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import package, uv
+from gitops import package, uv, whole
 from gitops.errors import EvidenceError, ToolError, UsageError
 from gitops.reproduce.model import Place, places
 from gitops.reproduce.revision import model_at
@@ -94,12 +94,10 @@ def write(frame: pl.DataFrame, path: Path) -> None:
             f"{path}: {path.suffix or 'no ending'} isn't a format that we write",
             fix=f"one of {', '.join(_WRITERS)}",
         )
-    temporary = path.with_name(f".{path.name}.part")
     try:
-        getattr(frame, writer)(temporary)
-        temporary.replace(path)
+        with whole.replacing(path) as half:
+            getattr(frame, writer)(half)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise ToolError(f"{path} can't be written: {error.strerror or error}") from error
 
 

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, dvc
+from gitops import __version__, dvc, whole
 
 # A file system may stamp two writes alike within its clock's grain: a file modified this shortly
 # before it was looked at is compared by content, not by its stamp.
@@ -92,10 +92,7 @@ class Note:
 
 def remember(place: Path, note: Note) -> None:
     """Write `note` down."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    temporary = place.with_suffix(".tmp")
-    temporary.write_text(json.dumps({"tool": __version__, **asdict(note)}), "utf-8")
-    temporary.replace(place)
+    whole.write(place, json.dumps({"tool": __version__, **asdict(note)}))
 
 
 def recall(place: Path) -> Note | None:

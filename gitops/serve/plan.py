@@ -6,13 +6,12 @@ The file is replaced as a whole, by renaming; whoever reads it sees one plan or 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitops import contracts
+from gitops import contracts, whole
 from gitops.errors import Where
 
 NAME = "serving.json"
@@ -143,6 +142,4 @@ def _variant(item: dict[str, Any]) -> Variant:
 
 def put(path: Path, document: object) -> None:
     """Write JSON under a temporary name, and rename it into place."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(json.dumps(document, indent=2) + "\n", "utf-8")
-    temporary.replace(path)
+    whole.write(path, json.dumps(document, indent=2) + "\n")

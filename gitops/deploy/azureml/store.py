@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from gitops import whole
 from gitops.deploy.azureml.az import Absent, Az, Lost
 from gitops.errors import AnswerNo, ToolError
 
@@ -91,13 +92,8 @@ class Store:
             path = folder / inside
             if path.exists() and path.stat().st_size == size:
                 continue
-            path.parent.mkdir(parents=True, exist_ok=True)
-            half = path.with_name(f".{path.name}.part")
-            try:
+            with suppress(Absent), whole.replacing(path) as half:
                 self._blob("download", "--name", name, "--file", str(half))
-            except Absent:
-                continue
-            half.replace(path)
 
     def labels(self) -> str:
         """Where labels are put."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import config as configuration
-from gitops import contracts, dvclock, dvcremote, git, mailbox, objects, storage
+from gitops import contracts, dvclock, dvcremote, git, mailbox, objects, storage, whole
 from gitops.errors import AnswerNo, EvidenceError, Where
 from gitops.git import write
 from gitops.mailbox import Job, Mailbox
@@ -121,7 +121,7 @@ def accept(
         before = {path: _bytes(root / path) for path in proven.files}
         try:
             for path, content in proven.files.items():
-                _replace(root / path, content)
+                whole.write(root / path, content)
             items = [item for item in tracked(models) if item.cached]
             say("restoring what the job has built")
             if lost := objects.bring(root, items):
@@ -132,12 +132,12 @@ def accept(
                 if old is None:
                     (root / path).unlink(missing_ok=True)
                 else:
-                    _replace(root / path, old)
+                    whole.write(root / path, old)
             raise
         for place in models:
             target = record.path_of(private, place.name, place.lock_digest())
             target.parent.mkdir(parents=True, exist_ok=True)
-            _replace(target, proven.records[place.name])
+            whole.write(target, proven.records[place.name])
         pushed = dvcremote.remote(root).url
         build.remember(root, models, private, config.models, pushed)
         outcome = Outcome(proven.models, pushed, None, ())
@@ -276,9 +276,3 @@ def _same(document: Mapping[str, Any], expected: Mapping[str, Any], where: Where
 
 def _bytes(path: Path) -> bytes | None:
     return path.read_bytes() if path.is_file() else None
-
-
-def _replace(path: Path, content: bytes) -> None:
-    half = path.with_name(f"{path.name}.half")
-    half.write_bytes(content)
-    half.replace(path)

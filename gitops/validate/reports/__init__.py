@@ -6,6 +6,7 @@ Everything is a pure function of verdicts: the same evidence gives the same byte
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from gitops import whole
 from gitops.errors import ToolError, Where
 from gitops.validate.model import Verdict
 from gitops.validate.reports import annotate, card, comment, console, html, junit, sarif
@@ -68,11 +69,8 @@ def write(
     done = []
     for name, text in {**files(verdicts, package_cards), **(more or {})}.items():
         path = folder / name
-        staged = path.with_name(f".{path.name}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            staged.write_bytes(text.encode())
-            staged.replace(path)
+            whole.write(path, text)
         except OSError as error:
             reason = f"the report can't be written: {error.strerror or error}"
             raise ToolError(
