@@ -125,6 +125,9 @@ def test_the_registry_is_the_declared_one_or_the_provisioned_one() -> None:
     assert registry(azure + "targets: {registry: ghcr.io/acme}\n") == "ghcr.io/acme"
     with pytest.raises(ConfigError, match="registry"):
         registry("")
+    for wrong in ("-v", "https://ghcr.io", "ghcr.io/Acme", "ghcr.io/acme/"):
+        with pytest.raises(ConfigError, match="a registry is a host"):
+            registry(f"targets: {{registry: '{wrong}'}}\n")
 
 
 def test_a_tag_is_made_from_the_packages_digest() -> None:
