@@ -82,7 +82,6 @@ class Setting:
 
         source, target = self.source(kind), self.target(kind, state)
         state = target.state  # which keeps its documents where the target does
-        state = target.state
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
         reconciler = Reconciler(names, state, target, source, book, judge, self.say, patience)
