@@ -40,6 +40,17 @@ Repository = Annotated[
 ]
 
 
+Address = Annotated[
+    str,
+    values.Text(
+        r"^https?://[A-Za-z0-9.-]+(?::[0-9]{1,5})?(?:/[A-Za-z0-9._/-]*)?$",
+        "an address starts with http:// or https:// and has no credentials",
+        ("http://prometheus-server.monitoring.svc.cluster.local",),
+        longest=300,
+    ),
+]
+
+
 class Kubernetes(Frozen):
     """How a cluster gets what it is to run; sizes and the like stand in deploy/kubernetes."""
 
@@ -62,6 +73,19 @@ class Kubernetes(Frozen):
         default=None, description="With pull: the address at which Argo CD reads the repository."
     )
     gpu: bool = Field(default=False, description="Whether pods need a machine with a GPU.")
+    canary: Literal["gitops", "argo-rollouts"] = Field(
+        default="gitops",
+        description="Who brings a new version to traffic: gitops, by its metric and guardrails; or"
+        " Argo Rollouts in the cluster, by shares of pods and the guardrails alone.",
+    )
+    prometheus: Address = Field(
+        default="http://prometheus-server.monitoring.svc.cluster.local",
+        description="With argo-rollouts: where the cluster's Prometheus answers.",
+    )
+    kserve: bool = Field(
+        default=False,
+        description="Whether servers are an InferenceService of KServe's (v1beta1).",
+    )
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -71,6 +95,12 @@ class Kubernetes(Frozen):
                 "write repository: https://github.com/acme/flights.git",
                 at="repository",
             )
+        if self.kserve and self.canary == "argo-rollouts":
+            raise values.wrong(
+                "is argo-rollouts, but KServe makes the servers' Deployment itself",
+                "remove canary, or kserve",
+                at="canary",
+            )
         return self
 
 
@@ -78,3 +108,12 @@ def namespace(declared: Kubernetes | None, project: str, environment: str) -> st
     """The namespace of an environment."""
     prefix = declared.namespace if declared and declared.namespace else project
     return f"{prefix}-{environment}"
+
+
+def workload(declared: Kubernetes | None) -> tuple[str, tuple[str, ...]]:
+    """The kind of object that servers are, and what kubectl calls it beside Deployments."""
+    if declared is not None and declared.kserve:
+        return "InferenceService", ("inferenceservices.serving.kserve.io",)
+    if declared is not None and declared.canary == "argo-rollouts":
+        return "Rollout", ("rollouts.argoproj.io",)
+    return "Deployment", ()

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from gitops import cloudnames, config_kubernetes
 from gitops.config_checks import Problem
+from gitops.config_serving import BUCKETS, SHADOW
 from gitops.config_values import shown
 from gitops.yamledit import dotted
 from gitops.yamlfile import Place
@@ -22,6 +23,7 @@ def problems(config: Config) -> Iterator[Problem]:
     yield from kubernetes(config)
     yield from azureml(config)
     yield from iotedge(config)
+    yield from argo_rollouts(config)
 
 
 def kubernetes(config: Config) -> Iterator[Problem]:
@@ -150,3 +152,29 @@ def iotedge(config: Config) -> Iterator[Problem]:
                 "remove steps; let an environment with a target condition of its own, as"
                 " tags.environment='canary', come before this one",
             )
+
+
+def argo_rollouts(config: Config) -> Iterator[Problem]:
+    """Why Argo Rollouts can't bring versions to traffic as environments say."""
+    models = [name for name, one in config.models.items() if one.deploy.target == "kubernetes"]
+    given = config.targets.kubernetes
+    if not models or given is None or given.canary != "argo-rollouts":
+        return
+    # Nothing is ever assigned to the first environment.
+    for at, each in enumerate(config.environments[1:], start=1):
+        rollout, place = each.rollout, ("environments", at, "rollout")
+        found = []
+        if SHADOW in rollout.steps:
+            why = "Argo Rollouts shares out pods, so none can be asked beside another"
+            found.append(("steps", why, "remove shadow"))
+        if rollout.steps and rollout.key is not None:
+            why = "Argo Rollouts shares out pods, so no key keeps its version"
+            found.append(("key", why, "remove key"))
+        if rollout.steps and rollout.guardrails.slow_ms / 1000 not in BUCKETS:
+            why = "what pods measure tells only these limits apart"
+            known = ", ".join(f"{1000 * one:g}" for one in BUCKETS)
+            found.append(("guardrails.slow_ms", why, f"write one of {known}"))
+        for name, why, fix in found:
+            here: Place = (*place, *name.split("."))
+            text = f"{dotted(here)}: {why} (targets.kubernetes.canary)"
+            yield Problem(here, text, f"{fix}, or let gitops do it: canary: gitops")

@@ -41,6 +41,7 @@ _PLURAL = {
     "poddisruptionbudgets": "poddisruptionbudget",
     "services": "service",
     "pods": "pod",
+    "rollouts.argoproj.io": "rollout",
 }
 
 
@@ -79,6 +80,10 @@ class Cluster:
         """Whether nothing can be pulled."""
         flag = self.folder / "no-pull"
         flag.touch() if broken else flag.unlink(missing_ok=True)
+
+    def analysed(self, said: str) -> None:
+        """What Argo Rollouts' analysis says of every canary from now on: passed or failed."""
+        (self.folder / "analysed").write_text(said)
 
     @property
     def calls(self) -> list[str]:
@@ -182,6 +187,8 @@ def _control(folder: Path, objects: dict[str, Json]) -> None:
         _follow(objects)
     for key in [one for one in objects if one.startswith("deployment/")]:
         _roll(folder, objects, objects[key])
+    for key in [one for one in objects if one.startswith("rollout/")]:
+        _share_out(folder, objects, objects[key])
     for key in [one for one in objects if one.startswith("pod/")]:
         pod = objects[key]
         owner = objects.get(str(pod["owner"]))
@@ -215,6 +222,33 @@ def _roll(folder: Path, objects: dict[str, Json], one: Json) -> None:
     }
 
 
+def _share_out(folder: Path, objects: dict[str, Json], one: Json) -> None:
+    """As Argo Rollouts: one new pod beside the old ones until the analysis has said something."""
+    stable = one.get("status", {}).get("stableRS", "")
+    one["spec"].setdefault("replicas", REPLICAS)
+    template = hashlib.sha256(json.dumps(one["spec"]["template"]).encode()).hexdigest()[:10]
+    file = folder / "analysed"
+    said = file.read_text() if file.exists() else ""
+    phase, message = "Progressing", "more replicas need to be updated"
+    if stable in ("", template) or said == "passed":
+        _roll(folder, objects, one)
+        counts = [one["status"][f"{name}Replicas"] for name in ("updated", "available")]
+        if counts == [one["spec"]["replicas"]] * 2:
+            phase, message, stable = "Healthy", "", template
+    else:
+        own = [each for each in objects.values() if each.get("owner") == _key(one)]
+        new = [each for each in own if each["template"] == template and "leaving" not in each]
+        if said == "failed":
+            phase, message = "Degraded", 'RolloutAborted: metric "errors" assessed Failed'
+            for each in new:
+                each["leaving"] = time.time() + 1.0
+        elif not new:
+            _pod(folder, objects, one, template)
+    observed = str(one["metadata"]["generation"])
+    told = {"phase": phase, "message": message, "stableRS": stable, "observedGeneration": observed}
+    one["status"] = {**one.get("status", {}), **told}
+
+
 def _pod(folder: Path, objects: dict[str, Json], one: Json, template: str) -> Json:
     number = len(list((folder / "pods").glob("*"))) if (folder / "pods").exists() else 0
     name = f"{one['metadata']['name']}-{template}-{number}"
@@ -231,7 +265,10 @@ def _kubelet(folder: Path, objects: dict[str, Json], pod: Json) -> None:
     (server,) = [one for one in spec["containers"] if one["name"] == "server"]
     (volume,) = [one for one in spec["volumes"] if one["name"] == "plan"]
     space = pod["metadata"]["namespace"]
-    text = objects[f"configmap/{space}/{volume['configMap']['name']}"]["data"]["serving.json"]
+    if "downwardAPI" in volume:
+        text = pod["metadata"]["annotations"]["gitops/plan"]
+    else:
+        text = objects[f"configmap/{space}/{volume['configMap']['name']}"]["data"]["serving.json"]
     here = text.replace('"/packages/', f'"{home}/packages/')
     plan = home / "plan" / "serving.json"
     if not plan.exists() or plan.read_text() != here:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -121,13 +122,15 @@ def cluster(config: Config, environment: str, state: State) -> Kubectl:
 
     settings, declared = config.targets.kubernetes, config.infrastructure
     where = namespace(settings, config.project, environment)
+    container = "kserve-container" if settings is not None and settings.kserve else "server"
     if settings is not None and environment in settings.contexts:
-        return Kubectl(settings.contexts[environment], where)
+        return Kubectl(settings.contexts[environment], where, container=container)
     if declared is not None and declared.components.aks is not None:
         names = cloudnames.of(config, environment)
         name, group = names["kubernetes"], names["resource_group"]
         file = state.folder / "kubeconfig"
-        return Kubectl(name, where, login=lambda: aks.kubeconfig(name, group, file))
+        login = partial(aks.kubeconfig, name, group, file)
+        return Kubectl(name, where, login, container)
     raise ConfigError(
         f"which cluster is {environment}? gitops.yaml names none, and none is provisioned",
         fix=f"write `targets: {{kubernetes: {{contexts: {{{environment}: NAME}}}}}}`, a context of"

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from gitops.config import Config
     from gitops.deploy.kubernetes.target import Kubernetes
     from gitops.deploy.local import Local
+    from gitops.deploy.model import Course
     from gitops.deploy.run import Watcher
     from gitops.deploy.state import State
     from gitops.deploy.target import Target
@@ -84,7 +85,10 @@ class Setting:
         state = target.state  # which keeps its documents where the target does
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
-        reconciler = Reconciler(names, state, target, source, book, judge, self.say, patience)
+        course = _course(target)
+        reconciler = Reconciler(
+            names, state, target, source, book, judge, self.say, patience, course=course
+        )
         return Watcher(reconciler, Traffic(reconciler), show)
 
 
@@ -104,6 +108,12 @@ def setting(
     from gitops.git import remote as remotes
 
     return Setting(root, config, environment, remotes.choose(root, remote), workers, say)
+
+
+def _course(target: Target) -> Callable[[], Course] | None:
+    from gitops.deploy.kubernetes.target import Kubernetes
+
+    return target.course if isinstance(target, Kubernetes) and target.argo else None
 
 
 def _local(setting: Setting, state: State) -> Local:
@@ -191,6 +201,7 @@ def _iotedge(setting: Setting, state: State) -> Target:
 
 
 def _kubernetes(setting: Setting, state: State) -> Kubernetes:
+    from gitops import config_kubernetes
     from gitops.cli.hands_image import Images, named
     from gitops.cli.hands_kubernetes import Branch, Overlay, cluster
     from gitops.deploy.kubernetes.delivery import Push
@@ -200,15 +211,18 @@ def _kubernetes(setting: Setting, state: State) -> Kubernetes:
     kubectl = cluster(config, environment, state)
     settings = config.targets.kubernetes
     pulled = settings is not None and settings.delivery == "pull"
+    workload, more = config_kubernetes.workload(settings)
+    push = Push(kubectl, more)
     return Kubernetes(
         state=state,
         kubectl=kubectl,
-        delivery=Branch(setting.root, setting.remote, environment) if pulled else Push(kubectl),
+        delivery=Branch(setting.root, setting.remote, environment) if pulled else push,
         name=config.project,
         sources=Overlay(setting.root, environment),
         images=lambda tip: Images(setting.root, config, tip or None, setting.say),
         named=lambda variant: named(config, variant),
         say=setting.say,
+        workload=workload,
     )
 
 

@@ -81,6 +81,14 @@ class Desired:
     tip: str = ""
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a place that brings a new champion to traffic by itself is getting on, and why."""
+
+    state: Literal["unnoticed", "under_way", "healthy", "aborted"]
+    why: str
+
+
 class Source(Protocol):
     """What deploying needs of the other stages: the remote's word, bytes, and records."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gitops.config_serving import Rollout
 from gitops.deploy import decide
 from gitops.deploy.model import Desired, Plan, Under
 from gitops.deploy.reconcile import Reconciler
@@ -19,7 +20,8 @@ def preview(reconciler: Reconciler, desired: Desired) -> Plan | None:
     for model in sorted(running.keys() | desired.models.keys()):
         wanted, served = desired.models.get(model), running.get(model)
         under, serve = reconciler.state.under_way().get(model), decide.serve_of(wanted)
-        found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
+        policy = Rollout() if reconciler.course else desired.rollout
+        found = decide.decide(wanted, served, under, policy, desired.held, serve)
         following = served
         if found.kind == "remove":
             following = None

@@ -13,11 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from gitops import package, signature
+from gitops.config_serving import Rollout
 from gitops.deploy import decide, record, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
 from gitops.deploy.model import (
     Code,
+    Course,
     Desired,
     Plan,
     Release,
@@ -52,7 +54,8 @@ class Reconciler:
     """`target` serves what `state` has, for one environment; `source` says what that should be.
 
     `names` are project and environment. `judge` gives the verdict on a challenger's traffic so far.
-    `patience` are the seconds until it tries an assignment that failed again.
+    `patience` are the seconds until it tries an assignment that failed again. `course`: of a target
+    that brings a new champion to traffic by itself, how it is getting on; `judge` isn't asked then.
     """
 
     names: tuple[str, str]
@@ -66,6 +69,7 @@ class Reconciler:
     faults: dict[str, GitopsError] = field(default_factory=dict)
     failed: dict[str, Failed] = field(default_factory=dict)
     noted: set[str] = field(default_factory=set)
+    course: Callable[[], Course] | None = None
 
     def heal(self) -> bool:
         """Serve what the state folder says, without asking anybody; False: it says nothing.
@@ -126,7 +130,12 @@ class Reconciler:
         served = plan.models.get(model) if plan else None
         under = self.state.under_way().get(model)
         serve = decide.serve_of(wanted)
-        found = decide.decide(wanted, served, under, desired.rollout, desired.held, serve)
+        if self.course and _handed_over(wanted, served, under):
+            assert under is not None  # noqa: S101
+            self.state.put_under_way(model, replace(under, phase="stepping"))
+            return
+        policy = Rollout() if self.course else desired.rollout
+        found = decide.decide(wanted, served, under, policy, desired.held, serve)
         if under and found.gone:
             self._end(under, found.gone)
         if found.kind == "remove":
@@ -143,7 +152,10 @@ class Reconciler:
         last = self.failed.get(model)
         if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
             raise last.error
-        self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
+        if self.course and served and found.kind in ("swap", "roll_out"):
+            self.say(f"{wanted.release.name}: tested aside, then for the place to bring to traffic")
+        else:
+            self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
         started = record.now()
         try:
             self._change(desired, wanted, served, under, found, serve)
@@ -165,6 +177,9 @@ class Reconciler:
         resumed = under is not None and not found.gone
         release, started = wanted.release, under.started if under and resumed else record.now()
         variant = self._laid_out(wanted)
+        if self.course and served is not None and found.kind in ("swap", "roll_out"):
+            self._hand_over(desired, wanted, served, variant, serve, started)
+            return
         if found.kind == "roll_out" and served is not None:
             self._begin(desired, wanted, served, variant, serve, started)
             return
@@ -205,6 +220,26 @@ class Reconciler:
         self.state.put_under_way(release.model, under)
         self.apply(release.model, decide.stepped(served, under))
         self.say(f"{release.name}: {decide.shown(under)}")
+
+    def _hand_over(
+        self,
+        desired: Desired,
+        wanted: Wanted,
+        served: Served,
+        variant: Variant,
+        serve: Json,
+        started: str,
+    ) -> None:
+        """Test the new champion aside, and let the target bring it to traffic."""
+        release = wanted.release
+        under = Under(release, served.champion, desired.rollout, "testing", started)
+        self.state.put_under_way(release.model, under)
+        self.book.keep(release.model, served.champion)
+        after = self.alone(variant, replace(served, serve=serve))
+        with self.target.aside(decide.with_model(None, release.model, after, self.names)) as at:
+            self._test(at, wanted, variant)
+        self.apply(release.model, after)
+        self.state.put_under_way(release.model, replace(under, phase="stepping"))
 
     def verdict(self, model: str, under: Under) -> Verdict:
         """On all that the challenger's traffic has shown up to now. Raises as `judge`, and
@@ -249,7 +284,9 @@ class Reconciler:
         if served is None and now is not None:
             self._put_back(release.model, None)
         elif served is not None and now != served:
-            self._put_back(release.model, self.alone(served.champion, now or served))
+            # A target that shares out versions by itself goes back to just what ran at once.
+            back = served if self.course else self.alone(served.champion, now or served)
+            self._put_back(release.model, back)
         self.state.put_under_way(release.model, None)
         replaces = served.champion.package if served else ""
         self.note("failed", release, started, replaces, error.message)
@@ -357,6 +394,18 @@ class Reconciler:
         packages = {one.package for one in variants} | {one.package for one in under}
         commits = {Path(one.code.workdir).name for one in variants if one.code}
         self.state.tidy(packages, commits | {one.commit for one in under})
+
+
+def _handed_over(wanted: Wanted | None, served: Served | None, under: Under | None) -> bool:
+    """Whether the target has been given what is wanted, and brings it to traffic."""
+    return (
+        wanted is not None
+        and served is not None
+        and under is not None
+        and under.phase != "undoing"
+        and under.release.assignment == wanted.release.assignment
+        and served.champion.package == wanted.release.package
+    )
 
 
 def _onto_disk(work: Callable[[], None]) -> None:

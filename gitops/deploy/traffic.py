@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitops.deploy import decide
-from gitops.deploy.model import Served, Under
+from gitops.deploy.model import Course, Served, Under
 from gitops.deploy.reconcile import Reconciler
 from gitops.errors import EvidenceError, GitopsError, ToolError
 from gitops.rollout import Verdict, record
@@ -41,6 +41,7 @@ class Traffic:
     reconciler: Reconciler
     progress: dict[str, Progress] = field(default_factory=dict)
     tries: dict[str, int] = field(default_factory=dict)
+    said: dict[str, str] = field(default_factory=dict)
     _next: dict[str, float] = field(default_factory=dict)
 
     def advance(self, model: str, under: Under) -> str:
@@ -56,6 +57,8 @@ class Traffic:
             return ""
         if under.phase == "undoing":
             return self._undo(model, under, served, under.why)
+        if self.reconciler.course is not None:
+            return self._watch(model, under, served, self.reconciler.course())
         if served.champion.package == under.release.package:
             self._promoted(model, under)  # killed before it was said
             return ""
@@ -69,6 +72,19 @@ class Traffic:
             self._promote(model, under, served, verdict.why)
             return ""
         self._step(model, under, served, verdict)
+        return ""
+
+    def _watch(self, model: str, under: Under, served: Served, course: Course) -> str:
+        """What a target that shifts traffic by itself has come to."""
+        if served.champion.package != under.release.package:
+            return self._undo(model, under, served, "the rollout was interrupted")
+        if course.state == "aborted":
+            return self._undo(model, under, served, course.why)
+        if course.state == "healthy":
+            self._promoted(model, under)
+        elif course.why != self.said.get(model):
+            self.said[model] = course.why
+            self.reconciler.say(f"{under.release.name}: {course.why}")
         return ""
 
     def _step(self, model: str, under: Under, served: Served, verdict: Verdict) -> None:
@@ -96,9 +112,9 @@ class Traffic:
 
     def _undo(self, model: str, under: Under, served: Served, why: str) -> str:
         """The champion answers at once; then the branch, its tags and the record say so, too."""
-        if served.challenger is not None:
-            self.reconciler.say(f"{under.release.name}: {why}; {served.champion.release} answers")
-            self._give_back(model, served)
+        if served.challenger is not None or served.champion.package == under.release.package:
+            self.reconciler.say(f"{under.release.name}: {why}; {under.champion.release} answers")
+            self._give_back(model, under, served)
         undoing = replace(under, phase="undoing", why=why)
         if undoing != under:
             self.reconciler.state.put_under_way(model, undoing)
@@ -121,10 +137,10 @@ class Traffic:
         self.reconciler.state.put_under_way(model, None)
         return why
 
-    def _give_back(self, model: str, served: Served) -> None:
+    def _give_back(self, model: str, under: Under, served: Served) -> None:
         """The plan is what counts: a server that is down follows it when it is up again."""
         try:
-            self.reconciler.apply(model, self.reconciler.alone(served.champion, served))
+            self.reconciler.apply(model, self.reconciler.alone(under.champion, served))
         except (EvidenceError, ToolError) as error:
             self.reconciler.say(f"{model}: {error.message}")
 

@@ -58,8 +58,12 @@ def environments(declared: Config) -> tuple[Environment, ...]:
 
 def _kubernetes(declared: Config, environment: Environment) -> Context:
     settings = declared.targets.kubernetes or Kubernetes()
+    rails = environment.rollout.guardrails
     return {
         **settings.model_dump(),
+        "steps": list(environment.rollout.steps),
+        "rails": {"errors": f"{rails.errors:g}", "slow": f"{rails.slow:g}"},
+        "slow_seconds": str(rails.slow_ms / 1000),  # as the metric's label has it
         "namespace": namespace(settings, declared.project, environment.name),
     }
 

@@ -18,8 +18,9 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+from gitops.config_serving import BUCKETS
+
 _SLOTS = 65_536
-_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _OF = ("model", "version", "variant")
 CONTENT_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
 
@@ -98,7 +99,7 @@ def _child(name: str, *labels: str) -> int:
 
 def _width(name: str) -> int:
     """How many numbers a metric has: of a histogram its sum, and the count of each bucket."""
-    return len(_BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1
+    return len(BUCKETS) + 2 if _KNOWN[name][0] == "histogram" else 1
 
 
 def _told(names: Path) -> list[tuple[str, list[str], int]]:
@@ -131,7 +132,7 @@ class Variant:
         values[self._ok] += 1
         values[self._rows] += rows
         values[self._seconds] += seconds
-        values[self._seconds + 1 + bisect_left(_BUCKETS, seconds)] += 1
+        values[self._seconds + 1 + bisect_left(BUCKETS, seconds)] += 1
 
     def failed(self, status: int) -> None:
         add("gitops_requests", *self._of, str(status))
@@ -190,7 +191,7 @@ class _Collector:
 
 def _cumulative(counts: list[float]) -> list[tuple[str, float]]:
     total, made = 0.0, []
-    for bound, count in zip([*map(str, _BUCKETS), "+Inf"], counts, strict=True):
+    for bound, count in zip([*map(str, BUCKETS), "+Inf"], counts, strict=True):
         total += count
         made.append((bound, total))
     return made

@@ -219,3 +219,61 @@ def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
     stopped = place.machine.deploy("production", "--stop", "--json")
     assert stopped.document["stopped"] is True
     assert place.cluster.pods() == []
+
+
+def test_argo_rollouts_brings_a_version_to_traffic_and_gitops_watches_it(
+    place: Place, better: Made
+) -> None:
+    declare(place.machine, canary="argo-rollouts")
+    first = place.machine.deploy("production")
+    assert first.code == 0, first.err
+    assert place.releases() == {"demo@v1.0.0"}
+    assert place.cluster.get("deployment", "demo") is None
+    place.released(better)
+    begun = place.machine.deploy("production", "--once", "--json")
+    assert begun.code == 0, begun.err
+    (one,) = begun.document["models"]
+    assert one["state"] == "rolling_out"
+    pods = {str(each["port"]) for each in place.cluster.pods()}
+    again = place.machine.deploy("production", "--once", "--json")  # nothing is handed over anew
+    assert again.document["models"] == begun.document["models"]
+    assert pods <= {str(each["port"]) for each in place.cluster.pods()}
+    assert place.machine.happened("production") == [("demo@v1.0.0", "running")]
+    shutil.rmtree(place.machine.home)  # another machine goes on
+    place.cluster.analysed("passed")
+    done = place.machine.deploy("production", "--json", "--timeout", "200")
+    assert done.code == 0, done.err
+    (one,) = done.document["models"]
+    assert (one["state"], one["release"]) == ("running", "demo@v1.1.0")
+    assert place.releases() == {"demo@v1.1.0"}
+    assert place.machine.happened("production")[-1] == ("demo@v1.1.0", "running")
+
+
+def test_what_argo_rollouts_gives_up_is_rolled_back_on_the_branch_too(
+    place: Place, better: Made
+) -> None:
+    declare(place.machine, canary="argo-rollouts")
+    assert place.machine.deploy("production").code == 0
+    before = place.cluster.get("rollout", "demo")
+    pods = {one["metadata"]["name"] for one in place.cluster.pods()}
+    place.released(better)
+    place.cluster.analysed("failed")
+    done = place.machine.deploy("production", "--timeout", "200")
+    assert done.code == 1, done.err
+    assert 'metric "errors" assessed Failed' in done.err
+    assert place.machine.line.runs("production") == "v1.0.0"
+    assert place.machine.happened("production") == [
+        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "rolled_back"),
+        ("demo@v1.0.0", "running"),
+    ]
+    # The same pods answer as before: none was made anew to go back.
+    after = place.cluster.get("rollout", "demo")
+    assert before is not None
+    assert after is not None
+    assert after["spec"]["template"] == before["spec"]["template"]
+    assert {one["metadata"]["name"] for one in place.cluster.pods()} == pods
+    assert place.releases() == {"demo@v1.0.0"}
+    stopped = place.machine.deploy("production", "--stop", "--json")
+    assert stopped.document["stopped"] is True
+    assert place.cluster.pods() == []

@@ -25,12 +25,17 @@ class Delivery(Protocol):
 
 @dataclass(frozen=True)
 class Push:
-    """By `kubectl apply --server-side`; a namespace stays as it is."""
+    """By `kubectl apply --server-side`; a namespace stays as it is.
+
+    `more` are the kinds of objects that servers are beside Deployments.
+    """
 
     kubectl: Kubectl
+    more: tuple[str, ...] = ()
 
     def put(self, name: str, documents: Sequence[Json]) -> None:
         self.kubectl.apply([one for one in documents if one["kind"] != "Namespace"])
 
     def remove(self, name: str, labels: Mapping[str, str]) -> bool:
-        return self.kubectl.delete(_ASIDE if name == "aside" else _SERVED, labels)
+        kinds = _ASIDE if name == "aside" else _SERVED
+        return self.kubectl.delete((*self.more, *kinds), labels)

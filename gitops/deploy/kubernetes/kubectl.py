@@ -34,6 +34,7 @@ class Kubectl:
     context: str
     namespace: str
     login: Callable[[], Path] | None = None
+    container: str = "server"
     _made: list[str] = field(default_factory=list, compare=False)
 
     def get(self, kind: str, name: str) -> Json | None:
@@ -91,7 +92,7 @@ class Kubectl:
     def inside(self, pod: str, *words: str, input: str = "") -> str:
         """What `gitops.serve.inside` answers in a pod's server container. Raises ToolError."""
         command = ["python", "-m", "gitops.serve.inside", *words]
-        there = ["exec", "--stdin", pod, "--container", "server", "--"]
+        there = ["exec", "--stdin", pod, "--container", self.container, "--"]
         return self._run(*there, *command, input=input).out
 
     def _run(self, *words: str, input: str | None = None, check: bool = True) -> proc.Done:

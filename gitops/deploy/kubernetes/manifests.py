@@ -10,7 +10,7 @@ import copy
 import hashlib
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from gitops.deploy.model import Plan, variants_of
@@ -20,6 +20,9 @@ from gitops.errors import ConfigError
 Json = dict[str, Any]
 PACKAGES, PLAN, STATE, PORT = "/packages", "serving.json", "/state", 8080
 LOADS, PACKED, SOURCE = "gitops/loads", "gitops/packages", "gitops/source"
+# Where Argo Rollouts brings versions to traffic: a revision's own plan, and which it is of.
+REVISION, GENERATION = "gitops/plan", "gitops/generation"
+SERVERS = ("server", "kserve-container")  # what a server's container is called; KServe insists
 COMPONENT = "app.kubernetes.io/component"
 # Where nothing else answers for it: only what copies a package.
 _SMALL = {"requests": {"cpu": "50m", "memory": "128Mi"}, "limits": {"cpu": "1", "memory": "512Mi"}}
@@ -44,9 +47,9 @@ def packed(plan: Plan, images: Images) -> tuple[Packed, ...]:
     return tuple(made)
 
 
-def loads(packages: Sequence[Packed]) -> str:
-    """What tells pods apart by what they can serve."""
-    joined = "\n".join(one.package for one in packages)
+def loads(packages: Sequence[Packed], revision: str = "") -> str:
+    """What tells pods apart by what they can serve; `revision` is a plan that is theirs alone."""
+    joined = "\n".join([*(one.package for one in packages), *([revision] if revision else [])])
     return hashlib.sha256(joined.encode()).hexdigest()[:12]
 
 
@@ -76,11 +79,21 @@ def workload(documents: Sequence[Json]) -> Json:
 
 
 def _is_server(document: Json) -> bool:
-    template = document.get("spec", {}).get("template", {})
+    spec = document.get("spec", {})
+    template = spec.get("predictor", spec.get("template", {}))
     if not isinstance(template, dict):
         return False
-    labels = template.get("metadata", {}).get("labels", {})
+    labels = template.get("metadata", template).get("labels", {})
     return bool(labels.get(COMPONENT) == "server")
+
+
+def _pods_of(server: Json) -> tuple[Json, Json]:
+    """What has the labels and annotations of a workload's pods, and their spec; KServe has them in
+    one."""
+    if server["kind"] == "InferenceService":
+        return server["spec"]["predictor"], server["spec"]["predictor"]
+    template = server["spec"]["template"]
+    return template["metadata"], template["spec"]
 
 
 def holding(live: Json | None) -> tuple[Packed, ...]:
@@ -96,7 +109,8 @@ def rolled_out(live: Json) -> bool:
     told = live.get("status", {})
     wanted = live["spec"].get("replicas", 1)
     counts = [told.get(name, 0) for name in ("replicas", "updatedReplicas", "availableReplicas")]
-    current = told.get("observedGeneration", 0) >= live["metadata"].get("generation", 0)
+    # A Rollout has it as a text.
+    current = int(told.get("observedGeneration") or 0) >= live["metadata"].get("generation", 0)
     return bool(current) and all(count == wanted for count in counts)
 
 
@@ -109,15 +123,19 @@ def filled(documents: Sequence[Json], plan: Plan, packages: Sequence[Packed]) ->
     made = copy.deepcopy(list(documents))
     server = workload(made)
     server["metadata"].setdefault("annotations", {})[SOURCE] = source(documents)
-    template = server["spec"]["template"]
-    template["metadata"]["labels"][LOADS] = loads(packages)
-    notes = template["metadata"].setdefault("annotations", {})
+    meta, pod = _pods_of(server)
+    notes = meta.setdefault("annotations", {})
     notes[PACKED] = json.dumps([asdict(one) for one in packages])
-    pod = template["spec"]
+    own = revision(server, plan)
+    meta["labels"][LOADS] = loads(packages, own)
     container = _server(pod)
     container["image"] = packages[0].image
     first = [_init(one, container) for one in packages]
     pod["initContainers"] = [*first, *pod.get("initContainers", [])]
+    if own:
+        notes[REVISION] = own
+        server["metadata"]["annotations"][GENERATION] = str(plan.generation)
+        return made
     name = f"{server['metadata']['name']}-plan"
     for one in made:
         if one["kind"] == "ConfigMap" and one["metadata"]["name"] == name:
@@ -127,6 +145,21 @@ def filled(documents: Sequence[Json], plan: Plan, packages: Sequence[Packed]) ->
         f"there's no ConfigMap {name} for the plan",
         fix="mend deploy/kubernetes; gitops sync has it as it was written",
     )
+
+
+def revision(server: Json, plan: Plan) -> str:
+    """The plan of a revision that Argo Rollouts brings to traffic; "" for other workloads.
+
+    Neither a generation nor an assignment stands in it, so that going back to what ran before is
+    going back to the same pods, which Argo Rollouts does at once.
+    """
+    if server["kind"] != "Rollout":
+        return ""
+    models = {
+        name: replace(served, champion=replace(served.champion, assignment=""))
+        for name, served in plan.models.items()
+    }
+    return plan_text(replace(plan, generation=1, models=models))
 
 
 def plan_text(plan: Plan) -> str:
@@ -141,7 +174,7 @@ def plan_text(plan: Plan) -> str:
 
 def _server(pod: Json) -> Json:
     for one in pod.get("containers", []):
-        if one.get("name") == "server":
+        if one.get("name") in SERVERS:
             found: Json = one
             return found
     raise ConfigError(
@@ -165,7 +198,10 @@ def _init(one: Packed, server: Json) -> Json:
 
 
 def aside(documents: Sequence[Json]) -> list[Json]:
-    """The same servers where no traffic comes: another name, other labels, one pod."""
+    """The same servers where no traffic comes: another name, other labels, one pod.
+
+    Of a Rollout they are a Deployment: nothing is shared out there.
+    """
     made = copy.deepcopy(list(documents))
     server = workload(made)
     name = server["metadata"]["name"]
@@ -177,10 +213,18 @@ def aside(documents: Sequence[Json]) -> list[Json]:
             one["metadata"]["labels"][COMPONENT] = "aside"
     server["metadata"]["name"] = f"{name}-aside"
     server["metadata"]["labels"][COMPONENT] = "aside"
-    server["spec"]["replicas"] = 1
-    server["spec"]["selector"]["matchLabels"][COMPONENT] = "aside"
-    server["spec"]["template"]["metadata"]["labels"][COMPONENT] = "aside"
-    for volume in server["spec"]["template"]["spec"].get("volumes", []):
+    meta, pod = _pods_of(server)
+    meta["labels"][COMPONENT] = "aside"
+    if server["kind"] == "InferenceService":
+        pod["minReplicas"] = pod["maxReplicas"] = 1
+    else:
+        server["spec"]["replicas"] = 1
+        server["spec"]["selector"]["matchLabels"][COMPONENT] = "aside"
+    if server["kind"] == "Rollout":
+        keys = ("replicas", "selector", "template")
+        spec = {key: server["spec"][key] for key in keys}
+        server |= {"apiVersion": "apps/v1", "kind": "Deployment", "spec": spec}
+    for volume in pod.get("volumes", []):
         if volume.get("configMap", {}).get("name") == f"{name}-plan":
             volume["configMap"]["name"] = f"{name}-aside-plan"
     return [*found, server]

@@ -14,11 +14,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitops.deploy.ask import Answer
-from gitops.deploy.kubernetes import logs, manifests
+from gitops.deploy.kubernetes import course, logs, manifests
 from gitops.deploy.kubernetes.delivery import Delivery
 from gitops.deploy.kubernetes.kubectl import Kubectl, text
-from gitops.deploy.kubernetes.manifests import Packed
-from gitops.deploy.model import Desired, Observed, Plan
+from gitops.deploy.model import Course, Desired, Observed, Plan
 from gitops.deploy.state import DOCUMENTS, State
 from gitops.deploy.target import Images
 from gitops.errors import ConfigError, EvidenceError, ToolError
@@ -44,8 +43,8 @@ class Told:
 
 @dataclass
 class Kubernetes:
-    """Servers called `name`. `sources` gives the documents of the repository at a commit, `images`
-    the images for its Containerfile ("": the work tree's)."""
+    """Servers called `name`, objects of the kind `workload`. `sources` gives the documents of the
+    repository at a commit, `images` the images for its Containerfile ("": the work tree's)."""
 
     state: State
     kubectl: Kubectl
@@ -55,6 +54,7 @@ class Kubernetes:
     images: Callable[[str], Images]
     named: Images
     say: Callable[[str], None]
+    workload: str = "Deployment"
     kind: str = "kubernetes"
     beside: bool = False
     tip: str = ""
@@ -114,7 +114,8 @@ class Kubernetes:
         self.tip = desired.tip
 
     def listening(self) -> str:
-        return f"http://{self.name}.{self.kubectl.namespace}.svc.cluster.local"
+        service = f"{self.name}-predictor" if self._kserve else self.name
+        return f"http://{service}.{self.kubectl.namespace}.svc.cluster.local"
 
     def observe(self) -> Observed:
         live = self._live()
@@ -128,7 +129,7 @@ class Kubernetes:
         return Observed(
             runs=bool(states),
             fits=notes.get(manifests.SOURCE) == manifests.source(self._documents()),
-            generation=generations.pop() if whole else None,
+            generation=course.generation(live) or (generations.pop() if whole else None),
             workers={pod: one.generation or 0 for pod, one in states.items()},
             error=errors[0] if errors else "",
         )
@@ -144,17 +145,39 @@ class Kubernetes:
 
     def apply(self, plan: Plan) -> None:
         wanted = manifests.packed(plan, self.images(self._tip))
-        packages = manifests.kept(wanted, manifests.holding(self._live()))
+        packages = wanted
+        if not self.argo:  # whose pods have a plan of their own, and no more than it names
+            packages = manifests.kept(wanted, manifests.holding(self._live()))
         self._make_room()
-        documents = manifests.filled(self._documents(), plan, packages)
+        sources = self._documents()
+        documents = manifests.filled(sources, plan, packages)
+        own = manifests.revision(manifests.workload(sources), plan)
         if self.beside:
             self.delivery.put("aside", manifests.aside(documents))
         else:
             self.state.write(_PLACE, {"tip": self._tip})
             self.state.put_plan(plan)
             self.delivery.put("served", documents)
+        if self.argo and not self.beside:
+            course.handed_over(self._live, plan.generation, self._pods, _require_started)
+            return
         self._nudge(plan.generation)
-        self._wait(plan.generation, packages)
+        generation = 1 if own else plan.generation
+        self._wait(generation, manifests.loads(packages, own))
+
+    def course(self) -> Course:
+        """How Argo Rollouts is getting on with what it was handed last. Raises ToolError."""
+        plan = self.state.plan()
+        return course.told(self._live(), plan.generation if plan else 0)
+
+    @property
+    def argo(self) -> bool:
+        """Whether Argo Rollouts brings new versions to traffic."""
+        return self.workload == "Rollout"
+
+    @property
+    def _kserve(self) -> bool:
+        return self.workload == "InferenceService"
 
     def _nudge(self, generation: int) -> None:
         """A pod whose annotations change gets its ConfigMaps at once, not within a minute or two.
@@ -245,11 +268,19 @@ class Kubernetes:
                 f" gitops.yaml means {self.name} in {self.kubectl.namespace}",
                 fix="write targets.kubernetes.namespace, or give them back their names",
             )
+        if server["kind"] != self.workload:
+            raise ConfigError(
+                f"deploy/kubernetes has a {server['kind']}, but gitops.yaml means a"
+                f" {self.workload} (targets.kubernetes)",
+                fix="gitops sync; commit and promote what it writes",
+            )
         return found
 
     def _live(self) -> Json | None:
         name = f"{self.name}-aside" if self.beside else self.name
-        return self.kubectl.get("deployment", name)
+        if self.argo and not self.beside:
+            return self.kubectl.get("rollouts.argoproj.io", name)
+        return self.kubectl.get("deployment", f"{name}-predictor" if self._kserve else name)
 
     def _pods(self) -> list[Json]:
         component = "aside" if self.beside else "server"
@@ -281,10 +312,9 @@ class Kubernetes:
             error=str(refused[0]["error"]) if refused else "",
         )
 
-    def _wait(self, generation: int, packages: Sequence[Packed]) -> None:
+    def _wait(self, generation: int, loads: str) -> None:
         """Until every pod is of the present template, is ready, and serves the generation."""
         deadline = time.monotonic() + _PATIENCE
-        loads = manifests.loads(packages)
         while True:
             live = self._live()
             pods = self._current(live) if live else []
@@ -321,7 +351,9 @@ def _name(name: str) -> dict[str, str]:
 
 def _running(pod: Json) -> bool:
     states = pod.get("status", {}).get("containerStatuses", [])
-    return any(one["name"] == "server" and "running" in one.get("state", {}) for one in states)
+    return any(
+        one["name"] in manifests.SERVERS and "running" in one.get("state", {}) for one in states
+    )
 
 
 def _ready(pod: Json) -> bool:
