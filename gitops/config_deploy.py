@@ -17,7 +17,7 @@ Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
 Registry = Annotated[
     str,
     values.Text(
-        r"^[a-z0-9.-]+(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$",
+        r"^[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::[0-9]{1,5})?(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*$",
         "a registry is a host, and maybe a path, without a scheme",
         ("flights.azurecr.io", "ghcr.io/acme/flights"),
         longest=200,

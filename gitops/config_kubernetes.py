@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from gitops import config_values as values
 from gitops.config_base import Frozen
 
-# A label of RFC 1123; 20 characters are left for the environment.
+LONGEST = 63  # of a namespace: a label of RFC 1123
 Namespace = Annotated[
     str,
     values.Text(
@@ -18,6 +18,14 @@ Namespace = Annotated[
         "a namespace has lower-case letters, digits and hyphens between them",
         ("flights",),
         longest=40,
+    ),
+]
+
+# Empty it would be whichever context kubectl is at.
+Context = Annotated[
+    str,
+    values.Text(
+        r"^\S(?:.*\S)?$", "a context of kubeconfig has a name", ("flights-production",), longest=300
     ),
 ]
 
@@ -50,7 +58,7 @@ class Kubernetes(Frozen):
         default=None,
         description="What namespaces start with; -ENVIRONMENT follows. By default the project.",
     )
-    contexts: Mapping[values.EnvironmentName, str] = Field(
+    contexts: Mapping[values.EnvironmentName, Context] = Field(
         default_factory=dict,
         description="The context of kubeconfig for each environment; by default that of the cluster"
         " that is provisioned.",

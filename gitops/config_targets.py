@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gitops import cloudnames
+from gitops import cloudnames, config_kubernetes
 from gitops.config_checks import Problem
 from gitops.config_serving import BUCKETS, SHADOW
 from gitops.config_values import shown
@@ -15,24 +15,50 @@ from gitops.yamlfile import Place
 if TYPE_CHECKING:
     from gitops.config import Config
 
+BASE = "base"  # the deployment of IoT Edge's own modules, beside those of models
+
 
 def problems(config: Config) -> Iterator[Problem]:
     """Why a file that is right otherwise can't be deployed as it says."""
+    yield from kubernetes(config)
     yield from azureml(config)
     yield from iotedge(config)
     yield from argo_rollouts(config)
+
+
+def kubernetes(config: Config) -> Iterator[Problem]:
+    """Why a cluster can't serve models as a file says that is right otherwise."""
+    settings = config.targets.kubernetes
+    place: Place = ("targets", "kubernetes", "contexts")
+    yield from _strangers(config, place, settings.contexts if settings else ())
+    models = [name for name, one in config.models.items() if one.deploy.target == "kubernetes"]
+    for each in config.environments[1:] if models else ():
+        name = config_kubernetes.namespace(settings, config.project, each.name)
+        if len(name) > config_kubernetes.LONGEST:
+            target: Place = ("models", models[0], "deploy", "target")
+            yield Problem(
+                target,
+                f"{dotted(target)} is kubernetes, whose namespaces have at most"
+                f" {config_kubernetes.LONGEST} characters: {name} has {len(name)}",
+                "write a shorter targets.kubernetes.namespace",
+            )
+
+
+def _strangers(config: Config, place: Place, named: Iterable[str]) -> Iterator[Problem]:
+    """Environments that settings of a target are for, and that aren't there."""
+    environments = [one.name for one in config.environments]
+    for name in named:
+        if name not in environments:
+            text = f"{dotted(place)}: there's no environment {shown(name)}"
+            fix = f"write one of {', '.join(environments)}"
+            yield Problem((*place, name), text, fix, key=True)
 
 
 def azureml(config: Config) -> Iterator[Problem]:
     """Why Azure Machine Learning can't serve models as a file says that is right otherwise."""
     given, declared = config.targets.azureml, config.infrastructure
     place: Place = ("targets", "azureml", "workspaces")
-    environments = [one.name for one in config.environments]
-    for name in given.workspaces:
-        if name not in environments:
-            text = f"{dotted(place)}: there's no environment {shown(name)}"
-            fix = f"write one of {', '.join(environments)}"
-            yield Problem((*place, name), text, fix, key=True)
+    yield from _strangers(config, place, given.workspaces)
     provisioned = declared is not None and declared.components.azureml is not None
     if given.workspaces and provisioned:
         yield Problem(
@@ -98,17 +124,15 @@ def iotedge(config: Config) -> Iterator[Problem]:
     """Why devices can't run models as a file says that is right otherwise."""
     hubs, declared = config.targets.iotedge.hubs, config.infrastructure
     place: Place = ("targets", "iotedge", "hubs")
-    environments = [one.name for one in config.environments]
-    for name in hubs:
-        if name not in environments:
-            text = f"{dotted(place)}: there's no environment {shown(name)}"
-            fix = f"write one of {', '.join(environments)}"
-            yield Problem((*place, name), text, fix, key=True)
+    yield from _strangers(config, place, hubs)
     provisioned = declared is not None and declared.components.iot is not None
     if hubs and provisioned:
         text = f"{dotted(place)}: infrastructure.components.iot provisions the hubs"
         yield Problem(place, text, "remove one of the two")
     models = [name for name, one in config.models.items() if one.deploy.target == "iotedge"]
+    if BASE in models:
+        text = f"models.{BASE}: deploy/iotedge/ENVIRONMENT/{BASE}.json is what all devices have"
+        yield Problem(("models", BASE), text, "call the model otherwise", key=True)
     # Nothing is ever assigned to the first environment.
     for at, each in enumerate(config.environments[1:] if models else (), start=1):
         target: Place = ("models", models[0], "deploy", "target")

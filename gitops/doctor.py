@@ -12,6 +12,7 @@ from gitops import __version__, config, dvc, dvcremote, git, proc, serve, uv
 from gitops.errors import GitopsError
 from gitops.finding import Finding
 from gitops.git import program
+from gitops.image import names
 from gitops.setup import tools
 
 _ENOUGH_BYTES = 2 << 30
@@ -88,6 +89,7 @@ def _repository(root: Path) -> Iterator[Finding]:
     yield from _branches(root, declared)
     yield from _pipelines(root, declared)
     yield from tools.findings(declared)
+    yield from _targets(declared)
 
 
 def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
@@ -124,6 +126,28 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
             "a hosted runner can't reach a folder on this machine",
             "use s3:// or azure:// storage, or runners of your own that see the folder",
         )
+
+
+def _targets(declared: config.Config) -> Iterator[Finding]:
+    """What deploying will ask for, and gitops.yaml doesn't say."""
+    kinds = {one.deploy.target for one in declared.models.values()} - {"local"}
+    if kinds:
+        try:
+            names.registry(declared)
+        except GitopsError as error:
+            yield Finding("targets", "warn", error.message, error.fix)
+    settings, provisioned = declared.targets.kubernetes, declared.infrastructure
+    if "kubernetes" not in kinds or (provisioned and provisioned.components.aks is not None):
+        return
+    known = settings.contexts if settings else {}
+    for one in declared.environments[1:]:  # nothing is ever assigned to the first
+        if one.name not in known:
+            yield Finding(
+                "targets",
+                "warn",
+                f"no cluster is known for {one.name}",
+                f"write `targets: {{kubernetes: {{contexts: {{{one.name}: NAME}}}}}}`",
+            )
 
 
 def _python(root: Path) -> Iterator[Finding]:

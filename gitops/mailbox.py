@@ -203,6 +203,16 @@ class Found:
     written: datetime
 
     @property
+    def key(self) -> str:
+        """What all attempts at the same have in common."""
+        return self.id.partition("-")[0]
+
+    @property
+    def number(self) -> int:
+        """Which attempt it is, from 1."""
+        return int(self.id.partition("-")[2])
+
+    @property
     def ended(self) -> bool:
         names = {path.rpartition("/")[2] for path in self.files}
         return bool(names & {"result.json", "settled.json"})
@@ -226,9 +236,18 @@ def everything(files: storefiles.Files) -> tuple[Found, ...]:
 
 
 def old(found: Sequence[Found], now: datetime) -> tuple[Found, ...]:
-    """Those that nobody waits for any more, by the store's clock as far as it is known."""
+    """Those that nobody waits for any more, by the store's clock as far as it is known.
+
+    An attempt stays as long as a later one at the same does: attempts are counted from the first,
+    and platforms remember their names.
+    """
     latest = min(now, max((one.written for one in found), default=now))
-    return tuple(one for one in found if latest - one.written > (ENDED if one.ended else LOST))
+    gone = [one for one in found if latest - one.written > (ENDED if one.ended else LOST)]
+    last: dict[str, int] = {}
+    for one in found:
+        if one not in gone:
+            last[one.key] = max(one.number, last.get(one.key, 0))
+    return tuple(one for one in gone if one.number > last.get(one.key, 0))
 
 
 def needed(root: Path, files: storefiles.Files, found: Sequence[Found]) -> set[str]:

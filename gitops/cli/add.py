@@ -201,14 +201,14 @@ def infrastructure(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Declare what is provisioned in a cloud, and write it: Terraform below infrastructure/.
+    """Declare what is provisioned in a cloud, and write it: Terraform or Bicep in infrastructure/.
 
     Adds `infrastructure:` to gitops.yaml (or changes it there) and brings the files up to date.
     The core is always there: storage, registry, logs, identities. Keys of --set are provider
-    (azure or aws), region, private, prefix, and components, with dots for what is within: on Azure
-    azureml, aks, iot, sql, data_factory, databricks and grafana, on AWS eks and sagemaker, and
-    alerts and budget. A value is YAML; without one a component is as it is by default. Said again,
-    it changes nothing.
+    (azure or aws), generator (on Azure terraform-azure or bicep-azure), region, private, prefix,
+    and components, with dots for what is within: on Azure azureml, aks, iot, sql, data_factory,
+    databricks and grafana, on AWS eks and sagemaker, and alerts and budget. A value is YAML;
+    without one a component is as it is by default. Said again, it changes nothing.
 
     Examples:
 
@@ -216,9 +216,9 @@ def infrastructure(
 
         gitops add infrastructure --set provider=aws --set region=eu-west-1 --set eks=
 
-        gitops add infrastructure --set azureml.cpu.nodes=4 --set grafana=
+        gitops add infrastructure --set generator=bicep-azure --set azureml.cpu.nodes=4
 
-        gitops add infrastructure --set 'budget={amount: 200, emails: [ml@example.org]}'
+        gitops add infrastructure --set 'budget={amount: 200, emails: \\[ml@example.org]}'
     """
     from gitops.scaffold import provision
     from gitops.scaffold.new import read_answers
@@ -257,7 +257,7 @@ def source(
 
         gitops add source files --set path=azure://landing/flights --set marker=_SUCCESS
 
-        gitops add source sql --set 'order_by=[time_hour, flight]' --set schedule=
+        gitops add source sql --set 'order_by=\\[time_hour, flight]' --set schedule=
     """
     from gitops.scaffold import source as engine
     from gitops.scaffold.new import read_answers

@@ -163,7 +163,8 @@ def _dry_run(setting: Setting, as_json: bool) -> None:
         watcher = setting.watcher(kind, watching.Show("", "quiet"), setting.state(kind), 0.0)
         here = watcher.reconciler
         try:
-            here.target.recall()
+            if not here.state.taken():
+                here.target.recall()
         except ToolError as error:
             screen.say(f"{kind}: as if nothing ran there: {error.message}")
         plan = preview(here, here.source.desired())

@@ -81,7 +81,7 @@ def _cloud() -> Iterator[Finding]:
     try:
         root, config = open_repository()
         if wishes.needs_aws(config):
-            yield Finding("cloud", "warn", "Amazon isn't asked", "docs/guides/setup.md")
+            yield Finding("cloud", "warn", "Amazon isn't asked", "docs/guides/aws.md")
         if not wishes.needs_azure(config):
             yield Finding("cloud", "ok", "nothing in gitops.yaml needs Azure")
             return

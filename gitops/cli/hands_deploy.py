@@ -144,6 +144,16 @@ class Remote:
 
         world = worlds.read(self.root, self.remote)
         going = rollback.plan(world, self.local, self.environment, to=to, model=None)
+        for name, one in going.proposed.models.items():
+            now = going.settings.models.get(name)
+            if now is not None and now.deploy.target != one.deploy.target:
+                # The whole tree goes back, and with it where the model runs: nobody asked for that.
+                raise AnswerNo(
+                    f"going back to {to} would also take {name} from {now.deploy.target} to"
+                    f" {one.deploy.target}, which only a person decides; the champion answers",
+                    fix=f"gitops rollback {self.environment} --to {to}, or promote a version that"
+                    " runs where it does now",
+                )
         rollback.carry_out(world, going, hands(self.root), why=why, model=model)
 
     def who(self) -> str:

@@ -48,7 +48,7 @@ def lint(
     """Look for what is wrong in workflow files of GitHub Actions and Azure Pipelines.
 
     Works in any repository, without gitops.yaml too. Exits with 1 where it finds something. A line
-    `# gitops: ignore[rule] reason` silences one rule, and needs the reason.
+    `# gitops: ignore\\[rule] reason` silences one rule, and needs the reason.
 
     Examples:
 

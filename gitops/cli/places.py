@@ -83,7 +83,6 @@ class Setting:
 
         source, target = self.source(kind), self.target(kind, state)
         state = target.state  # which keeps its documents where the target does
-        state = target.state
         names = (self.config.project, self.environment)
         book, judge = Book(state, self.environment), Evidence(state).judge
         course = _course(target)

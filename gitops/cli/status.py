@@ -154,7 +154,8 @@ def _live_at(setting: Setting, kind: str, world: World | None) -> list[Live]:
         return []
     try:
         target = setting.target(kind, state)
-        target.recall()
+        if not state.taken():
+            target.recall()
     except GitopsError as error:
         screen.say(f"{setting.environment}: {kind} can't be looked at: {error.message}")
         return []

@@ -49,7 +49,7 @@ def look(environment: str, desired: Desired | None, state: State, target: Target
         if desired is not None:
             drift += _apart(assigned.package if assigned else "", here, under)
         if here is not None:
-            drift += _altered(state, here)
+            drift += _altered(state, here, target.kind)
         found.append(
             Live(
                 environment=environment,
@@ -91,9 +91,13 @@ def _apart(package: str, here: Served | None, under: Under | None) -> list[str]:
     return ["another package is assigned than the one that runs"]
 
 
-def _altered(state: State, here: Served) -> list[str]:
+def _altered(state: State, here: Served, kind: str) -> list[str]:
+    """Of the packages here. Elsewhere than on this machine they are served from images: whoever
+    deploys from another machine left none here."""
+    served = [one for one in (here.champion, here.challenger) if one]
     return [
         f"the package of {one.release} on this disk was altered"
-        for one in (here.champion, here.challenger)
-        if one and digest_of(state.package(one.package)) != one.package
+        for one in served
+        if (kind == "local" or state.package(one.package).exists())
+        and digest_of(state.package(one.package)) != one.package
     ]

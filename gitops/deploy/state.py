@@ -160,6 +160,17 @@ class State:
                     reserve.write_bytes(bytes(_ROOM))
             yield
 
+    def taken(self) -> bool:
+        """Whether a reconciler is at work: it keeps this folder as the place has it."""
+        try:
+            with (self.folder / "lock").open() as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
+
     def tidy(self, packages: set[str], commits: set[str]) -> None:
         """Remove packages and checkouts that nothing needs any more, and what a kill left."""
         for kind, kept in (("packages", packages), ("checkouts", commits)):

@@ -93,7 +93,7 @@ class Builder:
         skopeo = shutil.which("skopeo")
         if skopeo:
             words = [skopeo, "inspect", "--format", "{{.Digest}}", *_tls(image, "skopeo")]
-            return _asked([*words, f"docker://{image}"], lambda text: text)
+            return _asked([*words, f"docker://{image}"], _if_digest)
         if self.name == "docker":
             words = [self.program, "buildx", "imagetools", "inspect", "--format"]
             return _asked([*words, "{{json .Manifest}}", image], _of_manifest)
@@ -107,7 +107,7 @@ class Builder:
         found = json.loads(proc.run([self.program, "inspect", "--type", "image", image]).out)
         one = found[0] if isinstance(found, list) else found
         digest = one.get("Digest") or one.get("FromImageDigest") or ""
-        return digest if _DIGEST.fullmatch(digest) else None
+        return _if_digest(digest)
 
 
 def find(say: Say) -> Builder:
@@ -137,8 +137,11 @@ def _asked(words: Sequence[str], read: Callable[[str], str | None]) -> str | Non
 
 
 def _of_manifest(text: str) -> str | None:
-    found = json.loads(text).get("digest", "")
-    return found if _DIGEST.fullmatch(found) else None
+    return _if_digest(json.loads(text).get("digest", ""))
+
+
+def _if_digest(text: str) -> str | None:
+    return text if _DIGEST.fullmatch(text) else None
 
 
 def _tls(image: str, program: str) -> list[str]:

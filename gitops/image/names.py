@@ -38,7 +38,8 @@ def registry(config: Config) -> str:
         return config.targets.registry
     if name := provisioned(config):
         return f"{name}.{_AZURE}"
-    raise ConfigError(
-        "images need a registry, and gitops.yaml names none",
-        fix="write `targets: {registry: ghcr.io/acme/flights}`, or gitops add infrastructure",
-    )
+    fix = "write `targets: {registry: ghcr.io/acme/flights}`, or gitops add infrastructure"
+    if config.infrastructure and config.infrastructure.provider == "aws":
+        # Its address has the account's number in it, which gitops.yaml doesn't know.
+        fix = "write `targets: {registry: ...}`: `gitops infra apply shared` shows it as `registry`"
+    raise ConfigError("images need a registry, and gitops.yaml names none", fix=fix)

@@ -29,6 +29,7 @@ _DECLARED = {
     "type_declaration": "type",
     "user_defined_function": "func",
 }
+_ESCAPED = {"n": "\n", "r": "\r", "t": "\t"}
 _LITERALS: Mapping[str, Kind] = {"number": "number", "boolean": "bool", "null": "null"}
 _SPREAD = re.compile(r"^(\s*)\.\.\.", re.MULTILINE)
 _ASSIGNED = re.compile(r"^param(?=[^\S\n]+\w+[^\S\n]*=)", re.MULTILINE)
@@ -223,8 +224,11 @@ def _value(node: Node, path: Path) -> Value:
 
 
 def _said(node: Node) -> str:
-    parts = ((one.type, _text(one)) for one in node.named_children)
-    return "".join(text[1:] if kind == "escape_sequence" else text for kind, text in parts)
+    """What a text without interpolation says; the grammar has no node for `\\$`."""
+    text = _text(node)
+    if text.startswith("'''"):
+        return text[3:-3].removeprefix("\n")
+    return re.sub(r"\\(.)", lambda one: _ESCAPED.get(one[1], one[1]), text[1:-1])
 
 
 def _pair(node: Node, path: Path) -> tuple[str, Value]:

@@ -66,7 +66,9 @@ def run(folder: Path, names: Sequence[str] = NAMES) -> tuple[Check, ...]:
     if "reasons" in names:
         found.append(_explained(folder))
     if "security" in names:
-        found.append(_security(folder, "terraform" if terraform else "bicep"))
+        # Both are there where somebody keeps files of one beside those of the other.
+        languages = {"terraform": terraform, "bicep": bool(files)}
+        found.append(_security(folder, [name for name, there in languages.items() if there]))
     return tuple(found)
 
 
@@ -156,10 +158,10 @@ def _explained(folder: Path) -> Check:
     return _check("reasons", "gitops", findings)
 
 
-def _security(folder: Path, framework: str) -> Check:
+def _security(folder: Path, languages: Sequence[str]) -> Check:
     if shutil.which("checkov") is None:
         return Check("security", "not installed", "checkov")
-    command = ["checkov", "--directory", str(folder), "--framework", framework]
+    command = ["checkov", "--directory", str(folder), "--framework", *languages]
     command += ["--compact", "--quiet", "--skip-download", "--output", "json"]
     done = proc.run(command, cwd=folder, check=False)
     try:

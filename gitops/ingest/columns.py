@@ -56,6 +56,8 @@ class Columns:
         self.names, self._declared = list(names), list(declared)
         self._kinds: list[str | None] = [None] * len(self.names)
         self._scales = [0] * len(self.names)
+        self._wholes = [0] * len(self.names)  # digits before the point
+        self._large = [False] * len(self.names)
 
     def batch(self, rows: Sequence[Sequence[Any]]) -> pl.DataFrame:
         """Some rows, typed by themselves.
@@ -88,7 +90,8 @@ class Columns:
             return naive.dt.replace_time_zone("UTC")
         if kind == "text" and UUID in set(map(type, values)):
             values = tuple(v if v is None else str(v) for v in values)
-        if kind == "float" and any(isinstance(v, int) and abs(v) > _EXACT for v in values):
+        self._large[at] |= any(type(v) is int and abs(v) > _EXACT for v in values)
+        if kind == "float" and self._large[at]:
             raise _refused(name, "whole numbers too large to be exact beside fractions")
         try:
             return pl.Series(name, values, dtype=_TYPES[kind])
@@ -124,7 +127,8 @@ class Columns:
         scale = max((-int(one.exponent) for one in parts), default=0)
         self._scales[at] = max(self._scales[at], scale)
         whole = max((len(one.digits) + int(one.exponent) for one in parts), default=0)
-        if whole + self._scales[at] > _DIGITS:
+        self._wholes[at] = max(self._wholes[at], whole)  # 0 or more: 0.001 has none
+        if self._wholes[at] + self._scales[at] > _DIGITS:
             raise _refused(self.names[at], f"exact numbers of more than {_DIGITS} digits")
         exact = [None if v is None else Decimal(v) for v in values]
         return pl.Series(self.names[at], exact, dtype=pl.Decimal(_DIGITS, max(scale, 0)))

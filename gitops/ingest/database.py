@@ -112,8 +112,11 @@ def _query(base: Path, source: Source) -> tuple[str, Mapping[str, object]]:
 
 
 def _whole(engine: Engine, table: str) -> str:
-    quote = engine.dialect.identifier_preparer.quote_identifier
-    return f"SELECT * FROM {'.'.join(map(quote, table.split('.')))}"  # noqa: S608  # quoted
+    # quote_identifier() doubles a %, for parameters, of which there are none here.
+    words = engine.dialect.identifier_preparer
+    first, last = words.initial_quote, words.final_quote
+    parts = [f"{first}{part.replace(last, 2 * last)}{last}" for part in table.split(".")]
+    return f"SELECT * FROM {'.'.join(parts)}"  # noqa: S608  # quoted
 
 
 @contextmanager

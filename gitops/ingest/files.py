@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import posixpath
 import re
@@ -42,21 +43,24 @@ class _Place:
     """What `path` of a source names, in the file system that speaks to it."""
 
     fs: Any
-    top: str  # as the file system has it
+    top: str  # as the file system has it, without what follows the first sign of a glob
+    pattern: str  # the rest of a glob, or nothing
     shown: str
 
-    def files(self) -> dict[str, _File]:
-        """Every file by its name below the place, in sorted order."""
+    def files(self, marker: str | None) -> dict[str, _File]:
+        """Every file by its name below the place, in sorted order; `marker` lies beside them."""
         self.fs.invalidate_cache()
-        if glob := _GLOB.search(self.top):
-            base = posixpath.dirname(self.top[: glob.start()])
-            found = self.fs.glob(self.top, detail=True)
+        base = self.top
+        if self.pattern:
+            found = self.fs.glob(posixpath.join(glob.escape(base), self.pattern), detail=True)
         elif self.fs.isfile(self.top):
             base = posixpath.dirname(self.top)
             found = {self.top: self.fs.info(self.top)}
         else:
-            base = self.top
             found = self.fs.find(self.top, detail=True)
+        last = posixpath.join(base, marker or "")
+        if marker and self.fs.isfile(last):
+            found[last] = self.fs.info(last)
         listed = {
             posixpath.relpath(path, base): _File(path, int(info["size"]), _stamp(info))
             for path, info in found.items()
@@ -83,7 +87,7 @@ def take(
     """
     place = _opened(root, source)
     with _refusals(place):
-        found = place.files()
+        found = place.files(source.marker)
     data = _whole(place, source, found, target)
     say(f"reading {len(data)} files of {place.shown}")
     with TemporaryDirectory(dir=target.parent, prefix="files-") as folder:
@@ -91,7 +95,7 @@ def take(
         with _refusals(place):
             for name, copy in copies.items():
                 place.fs.get_file(data[name].path, str(copy))
-            after = place.files()
+            after = place.files(source.marker)
         _require_same(place, found, after)
         for name, copy in copies.items():
             if copy.stat().st_size != data[name].size:
@@ -106,21 +110,32 @@ def _opened(root: Path, source: Source) -> _Place:
 
     path = str(source.path)
     scheme, found, rest = path.partition("://")
+    top, pattern = _split(rest if found else path)
     if not found:
-        return _Place(fsspec.filesystem("file"), posixpath.normpath(str(root / path)), path)
+        top = posixpath.normpath(str(root / top))
+        return _Place(fsspec.filesystem("file"), top, pattern, path)
     options: dict[str, Any] = {"skip_instance_cache": True, "use_listings_cache": False}
     try:
         if scheme == "s3":
             more = {"endpoint_url": source.endpoint} if source.endpoint else {}
-            return _Place(fsspec.filesystem("s3", **options, **more), rest.rstrip("/"), path)
+            return _Place(fsspec.filesystem("s3", **options, **more), top, pattern, path)
         more = {"account_name": source.account} if source.account else {}
-        return _Place(fsspec.filesystem("abfs", **options, **more), rest.rstrip("/"), path)
+        return _Place(fsspec.filesystem("abfs", **options, **more), top, pattern, path)
     except ImportError as error:
         raise ToolError(
             f"what speaks to {scheme}:// isn't installed", fix=f"install gitops-ml[{scheme}]"
         ) from error
     except Exception as error:
         raise _refused(path, error) from None
+
+
+def _split(path: str) -> tuple[str, str]:
+    """The folders before the first sign of a glob, and the rest."""
+    sign = _GLOB.search(path)
+    if sign is None:
+        return path.rstrip("/"), ""
+    top, slash, rest = path[: sign.start()].rpartition("/")
+    return top or slash, rest + path[sign.start() :]
 
 
 @contextmanager

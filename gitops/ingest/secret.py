@@ -54,14 +54,17 @@ def read(variable: str, env: Mapping[str, str] = os.environ) -> Secret:
             f"the environment variable {variable}, which holds the database's URL, isn't set",
             fix=f"export {variable}='postgresql://USER:PASSWORD@HOST/DATABASE'",
         )
+    none = ConfigError(
+        f"what the environment variable {variable} holds is no URL of a database",
+        fix="write DIALECT://USER:PASSWORD@HOST:PORT/DATABASE, with signs in the password"
+        " as in a web address (@ is %40)",
+    )
     try:
         url = make_url(text)
     except Exception:  # whatever it is, its text has the URL in it
-        raise ConfigError(
-            f"what the environment variable {variable} holds is no URL of a database",
-            fix="write DIALECT://USER:PASSWORD@HOST:PORT/DATABASE, with signs in the password"
-            " as in a web address (@ is %40)",
-        ) from None
+        raise none from None
+    if url.get_backend_name() != "sqlite" and "@" in f"{url.host}{url.database}":
+        raise none  # a password's @ as it is: what follows it would be shown as the host
     if url.drivername in ("postgresql", "postgres"):
         url = url.set(drivername="postgresql+psycopg")
     return Secret(url, _place(url), _hidden(text, url))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from gitops import trust
+from gitops.errors import ConfigError
 from gitops.pipelines import yamltext as y
 from gitops.pipelines.model import (
     Concurrency,
@@ -284,6 +285,12 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
     if step.use == "test-results":
         inputs = {"testResultsFormat": "JUnit", "testResultsFiles": step.path}
         return _task(step, "PublishTestResults@2", inputs)
+    if len(step.logins) > 1:
+        raise ConfigError(
+            f"{step.name!r} needs {' and '.join(step.logins)}, and a task of Azure Pipelines logs"
+            " in to one cloud",
+            fix="let storage, sources and targets be in one cloud, or write `ci: [github]`",
+        )
     if "azure" in step.logins:
         return _logged_in(step, job)
     if "aws" in step.logins:

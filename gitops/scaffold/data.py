@@ -84,10 +84,12 @@ def update(
             fix=f"add `data: data/FILE.csv` under models: {known}: in gitops.yaml",
         )
     target = root / model.path / model.data
+    temporary = target.with_name(f".{target.name}.part")
+    temporary.unlink(missing_ok=True)  # of a killed run; git would count it as a change
     if branch or commit:
         _require_committable(root, branch)
     _require_alike(file, target)
-    _bring_old(root, model, target)
+    _bring_old(root, model, target, file)
     if file.resolve() == target.resolve():
         raise UsageError(f"{file} is the tracked table itself", fix="name the new file")
     say(f"comparing {file.name} with {model.data}")
@@ -106,11 +108,15 @@ def update(
         )
     if branch:
         git.switch_new(root, branch)
-    temporary = target.with_name(f".{target.name}.part")
     shutil.copyfile(file, temporary)
     temporary.replace(target)
+    note = None if origin is None else _noted(origin, target)
+    known_to_dvc = (root / f"{path}.dvc").is_file()
+    if known_to_dvc:  # the note first: it isn't believed until its bytes are tracked
+        dvc.note(root, path, note)
     dvc.add(root, path, push=dvcremote.remote(root).is_folder)
-    dvc.note(root, path, None if origin is None else _noted(origin, target))
+    if not known_to_dvc:
+        dvc.note(root, path, note)
     made = None
     if branch or commit:
         made = git.commit(
@@ -183,12 +189,22 @@ def _require_alike(file: Path, target: Path) -> None:
         )
 
 
-def _bring_old(root: Path, model: Model, target: Path) -> None:
-    """The old table, to compare with, and the package, whose signature says what is used."""
+def _bring_old(root: Path, model: Model, target: Path, file: Path) -> None:
+    """The old table, to compare with, and the package, whose signature says what is used.
+
+    A run that was killed may have laid the new table there, and not tracked it.
+    """
     package = root / model.path / model.package
-    paths = [path.relative_to(root).as_posix() for path in (target, package) if not path.exists()]
     folders = [model.path, target.parent.relative_to(root).as_posix()]
-    objects.bring(root, [item for item in dvc.tracked(root, folders) if item.path in paths])
+    old = []
+    for item in dvc.tracked(root, folders):
+        path = root / item.path
+        if path in (target, package) and not path.exists():
+            old.append(item)
+        elif path == target and path.resolve() != file.resolve():
+            laid = dvc.file_md5(path)
+            old += [item] if laid != item.md5 and laid == dvc.file_md5(file) else []
+    objects.bring(root, old)
     if not target.is_file():
         raise EvidenceError(
             f"{target} isn't here and isn't tracked",

@@ -92,23 +92,24 @@ def _environment(
     declared: Config, wanted: Infrastructure, words: _Words, name: str
 ) -> Iterator[str]:
     parts = wanted.components.declared
-    yield f'  subgraph {name}["{name}: {cloudnames.of(declared, name)[words.named]}"]'
-    yield f'    {name}-deploy(["{words.who}: deploys"])'
-    runs = {f"{name}-workload": "what runs"}
+    here = f"env-{name}"  # an environment may be called `end`, or `registry`
+    yield f'  subgraph {here}["{name}: {cloudnames.of(declared, name)[words.named]}"]'
+    yield f'    {here}-deploy(["{words.who}: deploys"])'
+    runs = {f"{here}-workload": "what runs"}
     if wanted.provider == "aws":
-        runs = {f"{name}-{part}-role": _RUNS[part] for part in _RUNS if part in parts}
+        runs = {f"{here}-{part}-role": _RUNS[part] for part in _RUNS if part in parts}
     yield from (f'    {one}(["{words.who}: {what}"])' for one, what in runs.items())
-    yield f'    {name}-core["{words.core}"]'
-    yield from (f'    {name}-{part}["{TITLES[part]}"]' for part in parts)
+    yield f'    {here}-core["{words.core}"]'
+    yield from (f'    {here}-{part}["{TITLES[part]}"]' for part in parts)
     yield "  end"
     for one in runs:
         yield f"  {one} -->|reads| dvc"
         yield f"  {one} -->|pulls| registry"
-        yield f"  {one} --> {name}-core"
-    yield f"  {name}-deploy -->|changes| {name}-core"
-    yield f"  {name}-deploy -->|reads| dvc"
+        yield f"  {one} --> {here}-core"
+    yield f"  {here}-deploy -->|changes| {here}-core"
+    yield f"  {here}-deploy -->|reads| dvc"
     if _lands(wanted) and name == declared.environments[0].name:
-        yield f"  {name}-data_factory -->|lands| landing"
+        yield f"  {here}-data_factory -->|lands| landing"
         yield "  landing -->|read by| ci"
 
 

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from gitops.config import Config, Environment
 
-PORT = 8080  # on the device, of the first model; each further one has the next
+PORT = 8080  # on the device, of gitops.yaml's first model; each further one has the next
 
 
 def contexts(declared: Config, environment: Environment) -> Iterator[Mapping[str, object]]:
-    """One context for each model, in the order of gitops.yaml."""
-    models = [name for name, one in declared.models.items() if one.deploy.target == "iotedge"]
-    for at, model in enumerate(models):
-        yield {"model": model, "port": PORT + at}
+    """One context for each model, in the order of gitops.yaml.
+
+    Models of other targets count, too: where one of them comes to devices, no other's port changes.
+    """
+    for at, (model, one) in enumerate(declared.models.items()):
+        if one.deploy.target == "iotedge":
+            yield {"model": model, "port": PORT + at}

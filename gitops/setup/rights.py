@@ -81,9 +81,12 @@ def _rights(config: Config) -> Iterator[Right]:
         group = f"/resourceGroups/{names['resource_group']}"
         deploy, workload = names["identity"], f"{names['identity']}-workload"
         yield Right(read, "Reader", group)
-        yield Right(read, "Storage Blob Data Reader", f"{state}/env-{one.name}")
         yield Right(deploy, "Contributor", group)
-        yield Right(deploy, "Storage Blob Data Contributor", f"{state}/env-{one.name}")
+        if declared.generator == "bicep-azure":  # no state of its own; Azure predicts when asked
+            yield Right(read, f"{shared['resource_group']}-what-if", group)
+        else:
+            yield Right(read, "Storage Blob Data Reader", f"{state}/env-{one.name}")
+            yield Right(deploy, "Storage Blob Data Contributor", f"{state}/env-{one.name}")
         yield Right(deploy, "Storage Blob Data Reader", dvc)
         yield Right(workload, "Storage Blob Data Reader", dvc)
         if one.name in builders:

@@ -138,3 +138,19 @@ def test_in_a_clone_without_the_old_data_it_is_fetched_to_compare(
     done = gitops(tmp_path / "clone", "data", "update", str(fresh))
     assert done.code == 1, done.err
     assert "months" in done.err
+
+
+def test_what_a_killed_run_has_laid_there_is_compared_with_the_old_and_tracked(
+    light: Repository, gitops: Gitops, git: Command, fresh: Path
+) -> None:
+    before = tracked(light)
+    fresh.write_text(fresh.read_text().replace(",family,", ",gold,"))
+    (light.root / "data" / "customers.csv").unlink()  # a link of DVC's
+    (light.root / "data" / "customers.csv").write_bytes(fresh.read_bytes())
+    (light.root / "data" / ".customers.csv.part").write_text("half")
+    done = gitops(light.root, "data", "update", str(fresh), "--commit")
+    assert done.code == 0, done.err
+    assert "gold" in done.out
+    assert tracked(light) != before
+    assert git(light.root, "status", "--porcelain") == ""
+    assert light.stored(tracked(light)).read_bytes() == fresh.read_bytes()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.text import Text
 from typer.main import get_command
 
 from gitops import config
@@ -54,6 +55,13 @@ def test_every_help_text_has_an_example_and_explains_each_option(name: str) -> N
     assert "Examples:" in (command.help or "")
     assert f"gitops {name}" in command.help
     assert all(option.help for option in command.params if option.name != "help")
+
+
+@pytest.mark.parametrize("name", KNOWN)
+def test_brackets_of_help_are_shown(name: str) -> None:
+    """They are markup where nothing escapes them."""
+    asked = Text.from_markup(KNOWN[name].help or "").plain
+    assert asked.count("[") == (KNOWN[name].help or "").count("[")
 
 
 @pytest.mark.parametrize("name", KNOWN)

@@ -187,15 +187,16 @@ def test_a_challenger_that_is_no_worse_answers_by_a_branch_that_the_cluster_foll
 
 
 def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
-    place: Place, worse: Made
+    place: Place, better: Made, worse: Made
 ) -> None:
+    place.released(better)  # so that what it goes back to is for the cluster, too
     assert place.machine.deploy("production").code == 0
     place.released(worse)
     place.cluster.break_images(True)
     failed = place.machine.deploy("production", "--once")
     assert failed.code == 4, failed.err
     assert "ImagePullBackOff" in failed.err
-    assert place.releases() == {"demo@v1.0.0"}
+    assert place.releases() == {"demo@v1.1.0"}
     place.cluster.break_images(False)
     assert place.machine.deploy("production", "--once").code == 0
     assert place.plan()["models"]["demo"]["share"] == 20
@@ -206,14 +207,14 @@ def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
     assert done.code == 1, done.err
     assert "worse in brier" in done.err
     assert set(seen) == {200, 202}
-    assert place.releases() == {"demo@v1.0.0"}
+    assert place.releases() == {"demo@v1.1.0"}
     assert place.plan()["models"]["demo"]["challenger"] is None
-    assert place.machine.line.runs("production") == "v1.0.0"
+    assert place.machine.line.runs("production") == "v1.1.0"
     assert place.machine.happened("production") == [
-        ("demo@v1.0.0", "running"),
-        ("demo@v1.1.0", "failed"),
-        ("demo@v1.1.0", "rolled_back"),
-        ("demo@v1.0.0", "running"),
+        ("demo@v1.1.0", "running"),
+        ("demo@v1.2.0", "failed"),
+        ("demo@v1.2.0", "rolled_back"),
+        ("demo@v1.1.0", "running"),
     ]
     stopped = place.machine.deploy("production", "--stop", "--json")
     assert stopped.document["stopped"] is True

@@ -120,6 +120,20 @@ def test_doctor_on_branches_and_checkout(
     assert "git fetch --unshallow" in findings(gitops, tmp_path / "shallow")[1]["history"]["fix"]
 
 
+def test_doctor_on_targets_that_nobody_names(light: Repository, gitops: Gitops) -> None:
+    path = light.root / "gitops.yaml"
+    text = path.read_text().replace("task: binary", "task: binary, deploy: {target: kubernetes}")
+    path.write_text(text)
+    code, found = findings(gitops, light.root)
+    assert (code, found["targets"]["state"]) == (0, "warn")
+    assert "no cluster is known for production" in found["targets"]["detail"]
+    path.write_text(text + "targets: {kubernetes: {contexts: {staging: a, production: b}}}\n")
+    assert "images need a registry" in findings(gitops, light.root)[1]["targets"]["detail"]
+    named = "targets: {registry: ghcr.io/acme, kubernetes: {contexts: {staging: a, production: b}}}"
+    path.write_text(text + named + "\n")
+    assert "targets" not in findings(gitops, light.root)[1]
+
+
 def test_doctor_on_models_and_files(light: Repository, gitops: Gitops) -> None:
     (light.root / "dvc.lock").unlink()
     assert findings(gitops, light.root)[1]["model left"]["fix"] == "gitops build left"

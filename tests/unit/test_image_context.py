@@ -125,6 +125,12 @@ def test_the_registry_is_the_declared_one_or_the_provisioned_one() -> None:
     assert registry(azure + "targets: {registry: ghcr.io/acme}\n") == "ghcr.io/acme"
     with pytest.raises(ConfigError, match="registry"):
         registry("")
+    with pytest.raises(ConfigError) as refused:  # it has the account's number in its address
+        registry("infrastructure: {provider: aws, id: k7q2m9xd}\n")
+    assert "gitops infra apply shared" in str(refused.value.fix)
+    for wrong in ("-v", "https://ghcr.io", "ghcr.io/Acme", "ghcr.io/acme/"):
+        with pytest.raises(ConfigError, match="a registry is a host"):
+            registry(f"targets: {{registry: '{wrong}'}}\n")
 
 
 def test_a_tag_is_made_from_the_packages_digest() -> None:

@@ -18,6 +18,8 @@ from tests.unit.test_infrastructure import (
     COMBINATIONS,
     DEVOPS,
     GUID,
+    ODD,
+    ODD_BRANCH,
     SECRETS,
     _checkov,
     files,
@@ -192,6 +194,17 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
     assert read.named("resource")["s"].looped
 
 
+def test_both_languages_are_looked_at_where_both_are_there(tmp_path: Path) -> None:
+    """As where one of Terraform's files was changed by hand, and kept, before Bicep took over."""
+    top = lay(ALL["core"], tmp_path)
+    (top / "shared" / "mine.tf").write_text('resource "azurerm_storage_queue" "this" {}\n')
+    store = top / "shared" / "store.bicep"
+    store.write_text(store.read_text().replace("'TLS1_2'", "'TLS1_0'"))
+    assert any("CKV_AZURE_44" in one for one in findings(top, "security"))
+    names = [one.name for one in check.run(top, ["format", "syntax", "arguments"])]
+    assert names == ["format", "syntax", "arguments", "syntax", "arguments"]
+
+
 # ---------------------------------------------------------------- what is in the files
 
 
@@ -200,6 +213,15 @@ def test_no_secret_and_no_subscription_in_any_file(name: str) -> None:
     known = re.compile("|".join([*ROLES.values(), DEVOPS]))
     for path, content in files(ALL[name]).items():
         assert not SECRETS.search(known.sub("", content.decode())), path
+
+
+def test_any_branch_is_trusted_by_its_very_name(tmp_path: Path) -> None:
+    top = lay(as_bicep(ODD), tmp_path)
+    read = bicep.read(top / "shared" / "main.bicepparam").named("var")["environments"]
+    assert read.value is not None
+    (branch,) = (one.get("branch") for one in read.value.items)
+    assert branch is not None
+    assert (branch.kind, branch.text) == ("text", ODD_BRANCH)
 
 
 def test_roles_are_what_azure_calls_them() -> None:

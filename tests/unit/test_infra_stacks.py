@@ -436,6 +436,17 @@ def test_the_picture_has_what_is_declared_and_no_more(fake: Fake) -> None:
     assert "state of Terraform" not in said
 
 
+def test_no_environment_is_a_word_of_mermaid_or_a_part_of_what_all_share(fake: Fake) -> None:
+    names = ("end", "graph", "registry", "landing")
+    given = ", ".join(f"{{name: {one}, branch: b-{one}}}" for one in names)
+    write(fake.root, re.sub(r"environments:.*", f"environments: [{given}]", CONFIG))
+    said = fake.run("diagram").stdout
+    taken = re.findall(r"^ +(?:subgraph )?([\w-]+)[\[(]", said, re.MULTILINE)
+    assert len(taken) == len({*taken})
+    assert not {*taken} & {"end", "graph"}
+    assert {f"env-{one}" for one in names} <= {*taken}
+
+
 def test_the_picture_of_the_guide_is_the_commands() -> None:
     text = (PROJECT / "docs" / "guides" / "azure.md").read_text()
     declared = re.search(r"```yaml\n(infrastructure:\n  provider:.*?)```", text, re.DOTALL)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -378,6 +380,23 @@ def test_what_is_trusted_is_what_setup_and_workflows_say(name: str) -> None:
                 assert f"repo:OWNER/NAME:environment:{job.environment}" in said
 
 
+# A name that git takes, and that each language would read as something else.
+ODD_BRANCH = """it's-"${var.x}"-%{if}-$(id)-ü"""
+ODD = HEAD + f"environments: [{{name: dev, branch: {json.dumps(ODD_BRANCH)}}}]\n"
+
+
+def test_any_branch_is_trusted_by_its_very_name(tmp_path: Path) -> None:
+    if shutil.which("terraform") is None:
+        pytest.skip("terraform isn't installed, which evaluates it")
+    made = files(ODD)["infrastructure/shared/identities.tf"].decode()
+    (block,) = re.findall(r"^locals \{\n.*?^\}\n", made, re.DOTALL | re.MULTILINE)
+    output = 'output "branches" {\n  value = local.branches\n}\n'
+    (tmp_path / "main.tf").write_text(block + output)
+    for words in (["init"], ["apply", "-auto-approve"], ["output", "-json", "branches"]):
+        done = subprocess.run(["terraform", *words], cwd=tmp_path, capture_output=True, check=True)
+    assert json.loads(done.stdout) == {"dev": ODD_BRANCH}
+
+
 def test_setup_takes_an_identity_for_each_environment() -> None:
     declared = parse(COMBINATIONS["core"])
     said = ["AZURE_CLIENT_ID=a", "dev:AZURE_CLIENT_ID=b", "production:AZURE_CLIENT_ID=c"]
@@ -602,3 +621,15 @@ def test_add_waits_for_a_repository_in_sync(made: Scaffold) -> None:
     (made.root / ".gitops" / "gitops.schema.json").write_text("{}")
     with pytest.raises(AnswerNo, match="isn't in sync"):
         provision.add(made.root, {})
+
+
+def test_a_task_that_needs_two_clouds_is_refused_where_it_can_log_in_to_one() -> None:
+    text = HEAD.replace("{task: binary}", "{task: binary, deploy: {target: azureml}}")
+    text += "  components: {azureml: {}}\nstorage: {remote: s3://bucket/flights}\n"
+    with pytest.raises(ConfigError, match="needs aws and azure") as refused:
+        dict(pipelines.render(parse(text)))
+    assert "ci: [github]" in str(refused.value.fix)
+    made = dict(pipelines.render(parse(text.replace("[github, azure]", "[github]"))))
+    deploy = made[".github/workflows/deploy.yml"].decode()
+    assert "aws-actions/configure-aws-credentials" in deploy
+    assert "azure/login" in deploy

@@ -23,7 +23,15 @@ from gitops.setup import github as setup_github
 from gitops.setup import wishes
 from tests import iam
 from tests.unit.scaffolds import Scaffold, git, scaffold
-from tests.unit.test_infrastructure import PROJECT, SECRETS, files, findings, lay, parse
+from tests.unit.test_infrastructure import (
+    ODD_BRANCH,
+    PROJECT,
+    SECRETS,
+    files,
+    findings,
+    lay,
+    parse,
+)
 
 HEAD = """\
 version: 1
@@ -245,6 +253,12 @@ def test_roles_trust_exactly_the_connections_of_pipelines(name: str, tmp_path: P
     told = "\n".join(setup_azure.by_hand(declared, (), (), {}, place))
     for connection in (one.rpartition("/")[2] for each in said.values() for one in each):
         assert f"connection {connection} that uses OIDC" in told
+
+
+def test_any_branch_is_trusted_by_its_very_name(tmp_path: Path) -> None:
+    text = HEAD + f"environments: [{{name: dev, branch: {json.dumps(ODD_BRANCH)}}}]\n"
+    found = trusted(roles(text, tmp_path).trust[trust.CI], "token.actions")
+    assert found == {f"{iam.SUBJECT}:ref:refs/heads/{ODD_BRANCH}"}
 
 
 def test_without_an_organisation_github_alone_is_trusted(tmp_path: Path) -> None:

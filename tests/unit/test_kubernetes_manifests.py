@@ -168,6 +168,11 @@ def test_no_security_rule_is_broken(
     assert checkov(applied(tmp_path / "one", documents)) == []
 
 
+@pytest.mark.parametrize("name", COMBINATIONS)
+def test_no_security_rule_is_broken_by_the_files_alone(name: str, tmp_path: Path) -> None:
+    assert checkov(lay(COMBINATIONS[name], tmp_path)) == []
+
+
 def test_a_broken_security_rule_is_found(built: Mapping[str, list[Json]], tmp_path: Path) -> None:
     documents = copy.deepcopy(filled(built["plain"], ALONE))
     pod = of(documents, "Deployment")["spec"]["template"]["spec"]
@@ -202,7 +207,7 @@ def test_every_environment_has_a_namespace_of_its_own_and_names_no_release(
     assert spaces == {f"flights-{environment}"}
     # A promotion proves trees: what differs between releases stands in no file.
     text = kubectl.text(found)
-    assert "sha256:" not in text
+    assert "sha256:" not in text.replace("sha256:" + 64 * "0", "")
     assert "v1." not in text.replace("/v1.", "")
 
 
@@ -259,6 +264,28 @@ def test_pulling_needs_the_repositorys_address(tmp_path: Path) -> None:
     text = HEAD + "targets: {kubernetes: {delivery: pull}}\n"
     with pytest.raises(ConfigError, match="repository"):
         config.parse(text.encode(), tmp_path / "gitops.yaml")
+
+
+LONG = "p" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        (HEAD + "targets: {kubernetes: {contexts: {prod: a}}}\n", 'no environment "prod"'),
+        (HEAD + 'targets: {kubernetes: {contexts: {production: ""}}}\n', "has a name"),
+        (
+            HEAD.replace("flights", LONG)
+            + f"environments: [{{name: dev, branch: main}}, {{name: {'e' * 31}, branch: e}}]\n",
+            "at most 63 characters",
+        ),
+    ],
+)
+def test_what_could_mean_another_cluster_is_refused(text: str, says: str, tmp_path: Path) -> None:
+    """A misspelt environment would have the provisioned one, and no name kubectl's present one."""
+    with pytest.raises(ConfigError) as caught:
+        config.parse(text.encode(), tmp_path / "gitops.yaml")
+    assert says in caught.value.message + caught.value.fix
 
 
 # ---------------------------------------------------------------- what a plan makes of them

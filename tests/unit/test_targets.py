@@ -12,6 +12,7 @@ from gitops.scaffold import provision, sync, targets
 from tests.unit.scaffolds import Scaffold, git, scaffold
 
 HEAD = "version: 1\nproject: flights\nmodels:\n"
+HUBS = "targets: {iotedge: {hubs: {staging: flights-staging, production: flights-live}}}\n"
 
 
 def files(text: str) -> set[str]:
@@ -39,7 +40,8 @@ def test_machines_of_ones_own_need_no_files() -> None:
 
 
 def test_any_other_target_needs_the_image() -> None:
-    assert "deploy/Containerfile" in files("  late: {task: binary, deploy: {target: iotedge}}\n")
+    text = "  late: {task: binary, deploy: {target: iotedge}}\n"
+    assert "deploy/Containerfile" in files(text + HUBS)
 
 
 def test_files_are_the_users() -> None:
@@ -83,6 +85,8 @@ def test_what_the_user_changed_in_them_is_kept(made: Scaffold) -> None:
     file = made.root / "deploy" / "Containerfile"
     mine = file.read_text().replace("EXPOSE 8080", "EXPOSE 8080 9090")
     file.write_text(mine)
+    with (made.root / config.FILE).open("a") as declared:
+        declared.write(HUBS)
     commit(made)
     provision.target(made.root, "iotedge", None)
     assert file.read_text() == mine

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from gitops.config_serving import Serve
+from gitops.config_targets import BASE
 from gitops.deploy.model import Served, Variant
 from gitops.errors import ConfigError, Where
 
 Json = dict[str, Any]
-BASE = "base"  # the part that isn't a model's: IoT Edge's own modules
 IMAGE, VERSION = "{image}", "{version}"
 _ENV = re.compile(r"\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 _HASH = 12

@@ -15,10 +15,11 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from gitops.config_targets import BASE
 from gitops.deploy import decide
 from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents
-from gitops.deploy.iotedge.documents import BASE, Deployment
+from gitops.deploy.iotedge.documents import Deployment
 from gitops.deploy.iotedge.hub import Found, Hub
 from gitops.deploy.model import Desired, Observed, Plan, Variant, plan_of, variants_of
 from gitops.deploy.state import State

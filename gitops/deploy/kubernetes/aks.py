@@ -7,6 +7,7 @@ client-go credential plugin: `python -m gitops.deploy.kubernetes.aks`), as kubel
 from __future__ import annotations
 
 import json
+import secrets
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,16 @@ def kubeconfig(cluster: str, group: str, file: Path) -> Path:
         ToolError: `az` isn't there or not logged in, or may not read the cluster.
     """
     file.parent.mkdir(parents=True, exist_ok=True)
+    half = file.with_name(f".{file.name}.{secrets.token_hex(4)}")  # others read `file` meanwhile
+    try:
+        _written(cluster, group, half)
+        half.replace(file)
+    finally:
+        half.unlink(missing_ok=True)
+    return file
+
+
+def _written(cluster: str, group: str, file: Path) -> None:
     words = ["aks", "get-credentials", "--name", cluster, "--resource-group", group]
     done = proc.run(
         ["az", *words, "--file", str(file), "--overwrite-existing", "--only-show-errors"],
@@ -46,7 +57,6 @@ def kubeconfig(cluster: str, group: str, file: Path) -> Path:
         user["user"] = {"exec": _plugin()}
     file.write_text(yaml.safe_dump(document), "utf-8")
     file.chmod(0o600)
-    return file
 
 
 def _plugin() -> dict[str, Any]:

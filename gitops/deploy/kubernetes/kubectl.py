@@ -18,8 +18,9 @@ from gitops.errors import AnswerNo, ConfigError, ToolError, Where
 Json = dict[str, Any]
 MANAGER = "gitops"  # who owns the fields that we apply
 _SECONDS = 120.0
-_NOT_FOUND = re.compile(r"\(NotFound\)|not found")
-_CONFLICT = re.compile(r"\(Conflict\)|\(AlreadyExists\)|already exists|has been modified")
+# A server's own words: a context, a host or a login that isn't found is no answer of a cluster.
+_NOT_FOUND = re.compile(r"^Error from server \(NotFound\)", re.MULTILINE)
+_CONFLICT = re.compile(r"^Error from server \((?:Conflict|AlreadyExists)\)", re.MULTILINE)
 
 
 @dataclass(frozen=True)

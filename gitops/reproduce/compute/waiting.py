@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -55,7 +56,7 @@ def wait(
         watch.platform_says()
         if datetime.now(UTC) > job.deadline:
             platform.cancel(watch.handle)
-            box.create("settled.json", b"{}")
+            watch.settle()
             raise ToolError(
                 f"job {job.id} took longer than {job.timeout} minutes on {job.compute}, and was"
                 f" ended: {watch.last}",
@@ -122,8 +123,14 @@ class _Watch:
     def _word(self) -> str:
         return type(self._platform).__name__
 
-    def _lost(self) -> ToolError:
+    def settle(self) -> None:
+        """Mark its end, so that the next submission is a new attempt; leave nothing behind."""
         self._box.create("settled.json", b"{}")
+        with suppress(ToolError):
+            self._platform.tidy(self.handle)
+
+    def _lost(self) -> ToolError:
+        self.settle()
         tail = (self._box.read("log.txt") or b"").decode("utf-8", "replace").splitlines()
         said = "".join(f"\n  {line}" for line in tail[-_LINES:])
         return ToolError(

@@ -169,6 +169,16 @@ def test_old_mailboxes_are_those_that_nobody_waits_for() -> None:
     assert mailbox.old(found, ahead) == mailbox.old(found, NOW)
 
 
+def test_attempts_stay_as_long_as_a_later_one_does() -> None:
+    def one(number: int, days: int) -> Found:
+        name = f"{7:016x}-{number}"
+        return Found(name, (f"jobs/{name}/settled.json",), NOW - timedelta(days=days))
+
+    assert mailbox.old([one(2, 9), one(10, 0), one(1, 9)], NOW) == ()
+    gone = mailbox.old([one(1, 9), one(2, 0), one(3, 9)], NOW)
+    assert [each.number for each in gone] == [3]
+
+
 def test_a_ticket_names_no_path() -> None:
     good = {"url": "s3://b/p", "options": {}, "id": JOB.id, "digest": "0" * 64}
     assert mailbox.ticket(json.dumps(good)).id == JOB.id

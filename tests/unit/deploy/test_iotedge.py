@@ -252,6 +252,12 @@ def test_a_module_may_little_and_is_reached_on_the_device_alone() -> None:
         assert module["settings"]["image"].rpartition(":")[2].count(".") == 2
 
 
+def test_a_model_that_comes_to_devices_moves_no_others_port() -> None:
+    before = TEXT.replace("late: {task: binary, deploy: {target: iotedge}}", "late: {task: binary}")
+    assert "late.json" not in rendered(before)
+    assert rendered(before)["fare.json"] == rendered()["fare.json"]
+
+
 def test_no_version_and_no_digest_stands_in_a_file() -> None:
     for text in rendered().values():
         assert "sha256" not in text
@@ -311,6 +317,7 @@ def test_a_registry_login_comes_from_the_environment(monkeypatch: pytest.MonkeyP
         (TEXT.replace("{hubs: {production: flights-hub}}", "{}"), "no IoT hub is known for prod"),
         (TEXT.replace("{production: flights-hub}", "{live: flights-hub}"), 'no environment "live"'),
         (TEXT.replace("flights-hub", "-hub-"), "a hub's name has 3-50"),
+        (TEXT.replace("fare:", "base:"), "models.base: deploy/iotedge/ENVIRONMENT/base.json is"),
         (
             TEXT.replace("release/production}", "release/production, rollout: {steps: [5]}}"),
             "a share of requests can't be judged",

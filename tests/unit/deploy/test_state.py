@@ -98,6 +98,8 @@ def test_a_full_disk_takes_the_reserve(here: State, monkeypatch: pytest.MonkeyPa
 
 
 def test_only_one_reconciler_is_at_work(here: State) -> None:
+    assert not here.taken()
+    assert not here.folder.exists()  # asking leaves nothing
     code = (
         "import sys; from pathlib import Path; from gitops.deploy.state import State\n"
         "with State(Path(sys.argv[1])).alone(): print('in', flush=True); sys.stdin.read()"
@@ -112,8 +114,10 @@ def test_only_one_reconciler_is_at_work(here: State) -> None:
     assert other.stdout.readline() == "in\n"
     with pytest.raises(AnswerNo, match=f"process {other.pid}"), here.alone():
         pass
+    assert here.taken()
     other.kill()
     other.communicate()
+    assert not here.taken()
     with here.alone():  # the kernel let go of it
         pass
 

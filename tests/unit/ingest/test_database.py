@@ -223,6 +223,14 @@ def test_a_query_that_no_table_comes_of(
     assert top.execute("select count(*) from things").fetchone() == (1,)
 
 
+def test_a_table_is_quoted_as_its_database_does(top: psycopg.Connection, tmp_path: Path) -> None:
+    for name in ("a%b", 'quo"ted', "select", "Zoë"):
+        quoted = '"' + name.replace('"', '""') + '"'
+        top.execute(f"create table {quoted} as select 1 as n")
+        top.execute(f"grant select on {quoted} to public")
+        assert take(tmp_path, table=name).rows == 1
+
+
 def test_a_table_without_rights_or_columns_asked_for(
     top: psycopg.Connection, tmp_path: Path
 ) -> None:
@@ -296,7 +304,15 @@ def test_what_lets_in_is_in_nothing_that_is_shown(url: str, hidden: list[str]) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "  ", "s3cret without a scheme", "postgresql://u:s3cret@h:x/d"]
+    "text",
+    [
+        "",
+        "  ",
+        "s3cret without a scheme",
+        "postgresql://u:s3cret@h:x/d",
+        "postgresql://u:half@s3cret@h/d",  # the host would be s3cret@h
+        "postgresql://u:half@s3/s3cret@h/d",
+    ],
 )
 def test_a_url_that_is_none(text: str) -> None:
     with pytest.raises(ConfigError) as caught:
@@ -368,6 +384,16 @@ def test_numbers_of_several_kinds() -> None:
     assert mixed.batch([(1,), (0.5,)])["n"].to_list() == [1.0, 0.5]
     with pytest.raises(EvidenceError, match="too large to be exact"):
         mixed.batch([(2**53 + 1,), (0.5,)])
+    wide = columns.Columns(["n"], [None])
+    wide.batch([(2**53 + 1,)])
+    with pytest.raises(EvidenceError, match="too large to be exact"):
+        wide.batch([(0.5,)])
+    exact = columns.Columns(["n"], [None])
+    exact.batch([(Decimal("1e30"),)])
+    with pytest.raises(EvidenceError, match="more than 38 digits"):
+        exact.batch([(Decimal("1e-20"),)])
+    with pytest.raises(EvidenceError, match="more than 38 digits"):
+        columns.Columns(["n"], [None]).batch([(Decimal("1e-39"),)])
     with pytest.raises(EvidenceError, match="more than 64 bits"):
         columns.Columns(["n"], [None]).batch([(2**63,)])
     with pytest.raises(EvidenceError, match="moment and time"):

@@ -199,6 +199,22 @@ def test_one_file_and_a_glob(place: Place, tmp_path: Path) -> None:
     assert found.file.read_text() == f"{HEAD}{ONE}{TWO}"
     versions: Any = found.origin["versions"]
     assert list(versions) == ["a.csv", "b.csv"]
+    none = Place(place.put, f"{place.path}/*.nosuch", place.settings)
+    found.file.unlink()
+    for named in (one, both):
+        refused(EvidenceError, "it has no _DONE", tmp_path, named, marker="_DONE")
+    refused(EvidenceError, "there is no file at", tmp_path, none)
+    place.put("_DONE", b"")
+    assert take(tmp_path, one, marker="_DONE").rows == 1
+    assert take(tmp_path, both, marker="_DONE").rows == 2
+
+
+def test_a_glob_in_a_repository_whose_path_has_its_signs(tmp_path: Path) -> None:
+    root = tmp_path / "a[1]*"
+    (root / "landing").mkdir(parents=True)
+    (root / "landing" / "a.csv").write_text(f"{HEAD}{ONE}")
+    for path in ("landing", "landing/*.csv", "*/a.csv", "landing/a.csv"):
+        assert take(root, Place(lambda name, content: None, path, {})).rows == 1
 
 
 @pytest.mark.parametrize(

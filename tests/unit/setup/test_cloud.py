@@ -27,6 +27,7 @@ from gitops.setup.rights import Right, identities, rights
 from tests import az_world as az
 from tests.az_world import SUBSCRIPTION, Az, World
 from tests.unit.setup.conftest import OnAzure, OnGitHub, configured
+from tests.unit.test_infra_parity import bicep_roles
 
 HEAD = """\
 version: 1
@@ -95,6 +96,17 @@ def test_a_cloud_as_it_should_be_has_nothing_to_mend(cli: Az) -> None:
     assert bad() == []
     shown = {one.check for one in cloud.examine(DECLARED, TOKENS)}
     assert shown == {"Azure", "resource group", "federated credential", "role"}
+
+
+def test_a_cloud_that_bicep_made_has_nothing_to_mend(cli: Az) -> None:
+    declared = parse(HEAD + INFRASTRUCTURE.replace("}", ", generator: bicep-azure}"))
+    cli.put(whole(declared))
+    assert bad(declared) == []
+    assert {one["role"] for one in cli.world.roles} >= {
+        f"{cloudnames.of(declared, cloudnames.SHARED)['resource_group']}-what-if"
+    }
+    # Of a state that isn't there nobody has a right.
+    assert "containers/env-" not in str(cli.world.roles)
 
 
 def logged_out(world: World) -> None:
@@ -373,6 +385,26 @@ def test_rights_are_those_that_the_generator_gives(private: str) -> None:
         )
     said = [(owner(one, declared), one.role, kind_of(one)) for one in rights(declared)]
     assert sorted(given) == sorted(said)
+
+
+@pytest.mark.parametrize("private", ["false", "true"])
+def test_rights_are_those_that_bicep_gives(private: str, tmp_path: Path) -> None:
+    text = f"infrastructure: {{provider: azure, id: k7q2m9xd, private: {private}, {PARTS}}}\n"
+    text = text.replace("azure,", "azure, generator: bicep-azure,")
+    declared = parse(HEAD + text + "compute: {far: {azureml: {}}}\n")
+    for one in infrastructure.rendered(declared):
+        path = tmp_path / one.path
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(one.content)
+    group = cloudnames.of(declared, cloudnames.SHARED)["resource_group"]
+    scopes = {"workload": "identity"}
+    given = {
+        (who, f"{group}-what-if" if role == "predict" else role, scopes.get(scope, scope))
+        for role, scope, who in bicep_roles(tmp_path / "infrastructure")
+        if who != "owner"  # the person who sets it up
+    }
+    said = {(owner(one, declared), one.role, kind_of(one)) for one in rights(declared)}
+    assert given == said
 
 
 def kind(expression: str) -> str:
