@@ -191,7 +191,7 @@ def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
 ) -> None:
     place.released(better)  # so that what it goes back to is for the cluster, too
     assert place.machine.deploy("production").code == 0
-    place.released(worse)
+    place.released(worse, depth=5)
     place.cluster.break_images(True)
     failed = place.machine.deploy("production", "--once")
     assert failed.code == 4, failed.err
