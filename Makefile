@@ -24,8 +24,8 @@ TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
 help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
-	@echo 'make test               wheel, check, and all tests but the extended ones'
-	@echo 'make test-all           and those too, with more examples of each property: what CI runs'
+	@echo 'make test               wheel, check, and all tests but the extended ones: what CI runs'
+	@echo 'make test-all           and those too, with more examples of each property'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'

@@ -87,6 +87,7 @@ def released(cloud: Cloud, made: Made, depth: int = 4) -> None:
     cloud.line.promote("staging", "production")
 
 
+@pytest.mark.extended("a rollout of minutes; the one that is rolled back takes the same steps")
 def test_a_challenger_that_is_no_worse_becomes_the_champion(cloud: Cloud, better: Made) -> None:
     assert cloud.deploy("production").code == 0
     released(cloud, better)

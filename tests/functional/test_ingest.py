@@ -383,6 +383,7 @@ def test_in_ci_each_new_table_becomes_one_pull_request(
         assert server.problems == []
 
 
+@pytest.mark.extended("real training twice over; its steps have tests of their own")
 def test_from_a_new_project_to_a_second_snapshot(
     repository: Repository,
     gitops: Gitops,

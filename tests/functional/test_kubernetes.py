@@ -221,6 +221,7 @@ def test_what_cant_be_pulled_or_is_worse_goes_and_any_machine_carries_that_out(
     assert place.cluster.pods() == []
 
 
+@pytest.mark.extended("rollouts of minutes; their documents and states have tests of their own")
 def test_argo_rollouts_brings_a_version_to_traffic_and_gitops_watches_it(
     place: Place, better: Made, worse: Made
 ) -> None:

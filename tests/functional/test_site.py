@@ -38,6 +38,7 @@ def test_a_page_that_leads_nowhere_is_a_warning(tmp_path: Path) -> None:
     assert subprocess.run(command, capture_output=True).returncode != 0
 
 
+@pytest.mark.extended("real training twice over; each command has tests of its own")
 def test_the_quick_start_can_be_typed(
     churn: Table, installed: Path, git_identity: dict[str, str], tmp_path: Path
 ) -> None:
