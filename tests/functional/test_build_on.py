@@ -57,6 +57,7 @@ def test_another_process_builds_what_a_build_here_gives(
     assert len(declared.boxes) == 1
 
 
+@pytest.mark.extended("real training twice over; a folder's mailbox takes the same steps")
 @pytest.mark.parametrize("kind", ["s3", "azure"])
 def test_over_a_storage_that_is_a_service(
     kind: str, declared: Elsewhere, monkeypatch: pytest.MonkeyPatch

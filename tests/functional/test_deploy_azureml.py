@@ -113,6 +113,7 @@ def test_a_challenger_that_is_no_worse_becomes_the_champion(cloud: Cloud, better
     assert set(batch["deployments"]) == {name}
 
 
+@pytest.mark.extended("a rollout of minutes; unit tests kill it at each call")
 def test_a_challenger_that_is_worse_is_rolled_back_from_another_machine(
     cloud: Cloud, worse: Made
 ) -> None:

@@ -140,6 +140,7 @@ def live(place: Place) -> dict[str, Any]:
     return dict(one)
 
 
+@pytest.mark.extended("a rollout of minutes; the one that is rolled back takes the same steps")
 def test_a_challenger_that_is_no_worse_answers_by_a_branch_that_the_cluster_follows(
     place: Place, better: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
