@@ -94,6 +94,8 @@ def test_one_version() -> None:
                 "--extra",
                 "serve",
                 "--extra",
+                "sql",
+                "--extra",
                 "infra",
             ],
         ),
