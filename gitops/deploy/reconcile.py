@@ -209,9 +209,7 @@ class Reconciler:
     ) -> None:
         """Load the challenger, test it, and let it have the first step's traffic."""
         release = wanted.release
-        under = Under(release, served.champion, desired.rollout, "testing", started)
-        self.state.put_under_way(release.model, under)
-        self.book.keep(release.model, served.champion)
+        under = self._under_way(desired, release, served, started)
         served = decide.loaded(served, variant, serve)
         self.apply(release.model, served)
         self._test(self.target, wanted, variant)
@@ -220,6 +218,13 @@ class Reconciler:
         self.state.put_under_way(release.model, under)
         self.apply(release.model, decide.stepped(served, under))
         self.say(f"{release.name}: {decide.shown(under)}")
+
+    def _under_way(self, desired: Desired, release: Release, served: Served, started: str) -> Under:
+        """It is known before its first step is taken, and so is what runs before it."""
+        under = Under(release, served.champion, desired.rollout, "testing", started)
+        self.state.put_under_way(release.model, under)
+        self.book.keep(release.model, served.champion)
+        return under
 
     def _hand_over(
         self,
@@ -232,9 +237,7 @@ class Reconciler:
     ) -> None:
         """Test the new champion aside, and let the target bring it to traffic."""
         release = wanted.release
-        under = Under(release, served.champion, desired.rollout, "testing", started)
-        self.state.put_under_way(release.model, under)
-        self.book.keep(release.model, served.champion)
+        under = self._under_way(desired, release, served, started)
         after = self.alone(variant, replace(served, serve=serve))
         with self.target.aside(decide.with_model(None, release.model, after, self.names)) as at:
             self._test(at, wanted, variant)
