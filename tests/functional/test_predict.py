@@ -136,8 +136,14 @@ def test_files_that_cannot_be_read_or_written(
     assert broken.code == 3, broken.err
     wrong = gitops(light.root, "predict", str(rows["csv"]), "-o", str(tmp_path / "out.xlsx"))
     assert wrong.code == 2
-    nowhere = gitops(light.root, "predict", str(rows["csv"]), "-o", str(tmp_path / "no" / "o.csv"))
+    (tmp_path / "file").write_text("in the way of a folder\n")
+    nowhere = gitops(
+        light.root, "predict", str(rows["csv"]), "-o", str(tmp_path / "file" / "o.csv")
+    )
     assert nowhere.code == 4, nowhere.err
     for done in (missing, broken, wrong, nowhere):
         assert "Traceback" not in done.err
         assert "fix:" in done.err or done is nowhere
+    made = gitops(light.root, "predict", str(rows["csv"]), "-o", str(tmp_path / "new" / "o.csv"))
+    assert made.code == 0, made.err
+    assert (tmp_path / "new" / "o.csv").is_file()
