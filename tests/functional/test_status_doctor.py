@@ -59,7 +59,7 @@ def test_status_of_a_branch_that_only_a_remote_has(
 
 
 def findings(gitops: Gitops, root: Path, **env: str) -> tuple[int, dict[str, dict[str, Any]]]:
-    """The exit code, and the findings that aren't ok by what they are about, but this machine's disk."""
+    """The exit code, and what isn't ok by what it is about; this machine's disk is left out."""
     done = gitops(root, "doctor", "--json", env=env)
     assert done.out, done.err
     all_ = json.loads(done.out)["findings"]
