@@ -162,9 +162,7 @@ def test_no_security_rule_is_broken(built: Mapping[str, list[Json]], tmp_path: P
     """By what is applied, nor by the files alone; in one run, since the program starts slowly."""
     for name in COMBINATIONS:
         documents = filled(built[name], CANARY)
-        if (
-            name == "argo"
-        ):  # the checker knows no Rollout: its pods are those of the Deployment aside
+        if name == "argo":  # the checker knows no Rollout; its pods are those of the Deployment
             documents += [of(manifests.aside(documents), "Deployment")]
         applied(tmp_path / "applied" / name, documents)
         lay(COMBINATIONS[name], tmp_path / "files" / name)
