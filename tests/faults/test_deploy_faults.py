@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops import proc
+from gitops import daemon
 from gitops.deploy import decide
 from gitops.deploy import state as states
 from gitops.deploy.state import State
@@ -86,7 +86,7 @@ def servers(machine: Machine, environment: str) -> list[int]:
     """Every server process of an environment, and of its tests aside."""
     folder = machine.state(environment).folder
     plans = (folder / "serving.json", folder / "aside" / "serving.json")
-    return [one.pid for plan in plans for one in proc.find("serve", "--plan", str(plan))]
+    return [one.pid for plan in plans for one in daemon.find("serve", "--plan", str(plan))]
 
 
 def sound(machine: Machine, environment: str, release: str) -> None:

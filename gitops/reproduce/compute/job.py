@@ -14,7 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from gitops import __version__, dvcremote, git, mailbox, proc
+from gitops import __version__, daemon, dvcremote, git, mailbox
 from gitops import config as configuration
 from gitops.errors import EvidenceError, GitopsError, ToolError
 from gitops.git import pack
@@ -97,7 +97,7 @@ def _read(box: Mailbox, ticket: Ticket) -> Job:
 def _who() -> dict[str, object]:
     """Which process took the job: on the submitter's own machine it can look for it."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "since": proc.since(pid)}
+    return {"host": socket.gethostname(), "pid": pid, "since": daemon.since(pid)}
 
 
 def _built(box: Mailbox, job: Job, ticket: Ticket, folder: Path, say: Say) -> dict[str, object]:
