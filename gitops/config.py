@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gitops import config_checks, config_targets, git, names, yamlfile
+from gitops import config_checks, config_targets, git, names, problem, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 from gitops.config_compute import Compute
@@ -342,7 +342,7 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
     if not problems:
         problems = list(config_targets.problems(config))
     if problems:
-        raise config_checks.error(document, problems)
+        raise problem.error(document, problems)
     return config
 
 

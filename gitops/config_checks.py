@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 from gitops import cloudnames, content
 from gitops.config_serving import PORT
 from gitops.config_values import shown
-from gitops.errors import ConfigError
+from gitops.problem import Problem
 from gitops.yamledit import dotted, inline
-from gitops.yamlfile import Document, Place
+from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -24,27 +23,6 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any]
 POLICIES = Path(".gitops", "policies")  # of a repository
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong at a place of the file (with `key`: with the key there), and what to write."""
-
-    place: Place
-    text: str
-    fix: str
-    key: bool = False
-
-
-def error(document: Document, problems: list[Problem]) -> ConfigError:
-    """All problems in one error, in the order of the file; the first is its `where`."""
-    placed = [(document.where(each.place, key=each.key), each) for each in problems]
-    placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
-    (where, first), *more = placed
-    if not more:
-        return ConfigError(first.text, fix=first.fix, where=where)
-    lines = [f"{first.text}; {first.fix}", *(f"{at}: {each.text}; {each.fix}" for at, each in more)]
-    return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
 
 
 def of_fields(error: ValidationError, schema: Schema) -> list[Problem]:

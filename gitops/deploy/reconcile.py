@@ -12,9 +12,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gitops import package, signature
+from gitops import package, signature, utc
 from gitops.config_serving import Rollout
-from gitops.deploy import decide, record, smoke
+from gitops.deploy import decide, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
 from gitops.deploy.model import (
@@ -147,7 +147,7 @@ class Reconciler:
         if found.kind in ("nothing", "go_on", "undo"):
             if found.kind == "nothing" and not self.book.says_running(wanted.release):
                 # Killed before it was noted.
-                self.running(wanted.release, record.now(), self._replaced(wanted.release))
+                self.running(wanted.release, utc.now(), self._replaced(wanted.release))
             return
         last = self.failed.get(model)
         if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
@@ -156,7 +156,7 @@ class Reconciler:
             self.say(f"{wanted.release.name}: tested aside, then for the place to bring to traffic")
         else:
             self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
-        started = record.now()
+        started = utc.now()
         try:
             self._change(desired, wanted, served, under, found, serve)
         except (EvidenceError, ToolError, UsageError) as error:
@@ -175,7 +175,7 @@ class Reconciler:
         serve: Json,
     ) -> None:
         resumed = under is not None and not found.gone
-        release, started = wanted.release, under.started if under and resumed else record.now()
+        release, started = wanted.release, under.started if under and resumed else utc.now()
         variant = self._laid_out(wanted)
         if self.course and served is not None and found.kind in ("swap", "roll_out"):
             self._hand_over(desired, wanted, served, variant, serve, started)

@@ -17,9 +17,10 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gitops import config_checks, content, yamlfile
+from gitops import config_checks, content, problem, yamlfile
 from gitops.config import Environment
 from gitops.errors import ConfigError, Where
+from gitops.problem import Problem
 from gitops.validate.model import Finding, Task, Waiver
 from gitops.validate.policy_checks import OnInconclusive, Pack, Rule, Slices
 from gitops.validate.policy_kinds import CRITERIA
@@ -137,24 +138,24 @@ def read_pack(document: yamlfile.Document) -> Pack:
     Raises:
         ConfigError: every problem of it, with its place.
     """
-    problems: list[config_checks.Problem] = []
+    problems: list[Problem] = []
     try:
         pack = Pack.model_validate(document.data)
     except ValidationError as error:
         problems = config_checks.of_fields(error, Pack.model_json_schema())
-        raise config_checks.error(document, problems) from error
+        raise problem.error(document, problems) from error
     for at, rule in enumerate(pack.checks or ()):
         for before, other in enumerate((pack.checks or ())[:at]):
             if _same(rule, other):
                 line = document.where(("checks", before)).line
                 text = f"the check {rule.name!r} is already on line {line}"
                 fix = "remove one, or give it an `id:`"
-                problems.append(config_checks.Problem(("checks", at), text, fix))
+                problems.append(Problem(("checks", at), text, fix))
     if pack.name != document.path.stem:
         text = f"name: {pack.name!r} is in the file {document.path.name}"
-        problems.append(config_checks.Problem(("name",), text, f"write {document.path.stem}"))
+        problems.append(Problem(("name",), text, f"write {document.path.stem}"))
     if problems:
-        raise config_checks.error(document, problems)
+        raise problem.error(document, problems)
     return pack
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops import daemon, dvc, mailbox, proc
+from gitops import daemon, dvc, mailbox, proc, sha256
 from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError
 from gitops.reproduce.compute import job, proof, submit
 from gitops.reproduce.compute.proof import Refused
@@ -138,7 +138,7 @@ def another_settings(text: str) -> str:
 
 def foreign(place: Elsewhere, box: Path) -> None:
     (box / "files" / "stages.py").write_text("print('mine')\n")
-    digest = mailbox.sha256(b"print('mine')\n")
+    digest = sha256.of(b"print('mine')\n")
     rewritten(box, "result.json", lambda one: one["files"].update({"stages.py": digest}))
 
 
@@ -281,7 +281,7 @@ def test_a_job_of_another_tool_or_tree_is_refused(
     raw = replace(claimed.job, **change).document()  # type: ignore[arg-type]
     (box / "job.json").write_bytes(raw)
     with pytest.raises(EvidenceError, match=found):
-        job.run(replace(claimed.order.ticket, digest=mailbox.sha256(raw)), print)
+        job.run(replace(claimed.order.ticket, digest=sha256.of(raw)), print)
     assert json.loads((box / "result.json").read_text())["error"]["code"] == 3
 
 
