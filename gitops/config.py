@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -381,6 +380,5 @@ def _valid(kind: type[_M], items: Iterable[tuple[Any, object]]) -> Iterator[tupl
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
-    near = get_close_matches(name, known, 1)
-    fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    fix = problem.meant(name, known, f"there are {', '.join(known)}")
     return UsageError(f"there's no {kind} {name!r}", fix=fix)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Protocol
 
 from gitops.errors import ConfigError, Where
@@ -35,3 +36,9 @@ def error(written: Written, problems: Iterable[Problem]) -> ConfigError:
         return ConfigError(first.text, fix=first.fix, where=where)
     lines = [f"{first.text}; {first.fix}", *(f"{at}: {each.text}; {each.fix}" for at, each in more)]
     return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
+
+
+def meant(name: str, known: Iterable[str], otherwise: str) -> str:
+    """The fix for a name that there is none of: the nearest one, or what to do `otherwise`."""
+    near = get_close_matches(name, list(known), 1)
+    return f"did you mean {near[0]}?" if near else otherwise

@@ -164,6 +164,11 @@ class Served:
     salt: str = ""
     ignore: tuple[str, ...] = ()
 
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The champion, and the challenger where there is one."""
+        return (self.champion,) if self.challenger is None else (self.champion, self.challenger)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -204,7 +209,7 @@ def variant_of(document: Json | None) -> Variant | None:
 def variants_of(plan: Plan | None) -> list[Variant]:
     """All that a plan serves."""
     served = plan.models.values() if plan else ()
-    return [one for each in served for one in (each.champion, each.challenger) if one]
+    return [one for each in served for one in each.variants]
 
 
 @dataclass(frozen=True)

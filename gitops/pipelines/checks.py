@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -321,6 +320,5 @@ def _texts(value: object, place: Place) -> Iterator[tuple[Place, str]]:
 def unknown(kind: str, name: str, known: Iterable[str], place: Place) -> Problem:
     """A name that there is none of, with the nearest one."""
     names = list(known)
-    near = get_close_matches(name, names, 1)
-    fix = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    fix = problem.meant(name, names, f"there are: {', '.join(names) or 'none'}")
     return Problem(place, f"there is no {kind} {name!r}", fix)

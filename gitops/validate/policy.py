@@ -11,7 +11,6 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -105,12 +104,11 @@ def load(
     name = environment.policy
     notes: tuple[Finding, ...] = ()
     if not reader.has(name):
-        near = get_close_matches(name, reader.shipped(), 1)
         message = f"there's no policy {name!r} at the base {base[:12]}, nor among those of gitops"
         if not first:
             raise ConfigError(
                 f"{message}; {environment.name} is not judged by a policy that nobody chose",
-                fix=f"did you mean {near[0]}?" if near else f"merge {FOLDER}/{name}.yaml first",
+                fix=problem.meant(name, reader.shipped(), f"merge {FOLDER}/{name}.yaml first"),
                 where=Where(reader.path(name)),
             )
         text = f"{message}: judged by {BASELINE}"
@@ -217,10 +215,9 @@ class _Reader:
     def _shipped(self, name: str, asked: Where | None) -> _File:
         known = self.shipped()
         if name not in known:
-            near = get_close_matches(name, known, 1)
             raise ConfigError(
                 f"there's no policy {name!r} to extend",
-                fix=f"did you mean {near[0]}?" if near else f"extend one of {', '.join(known)}",
+                fix=problem.meant(name, known, f"extend one of {', '.join(known)}"),
                 where=asked,
             )
         document = yamlfile.read(content.folder("policies") / f"{name}.yaml")
@@ -306,11 +303,10 @@ def _waivers(
     for file in chain:
         for at, one in enumerate(file.pack.waivers):
             if (whole := one.check.partition(":")[0]) not in checks and one.check not in checks:
-                near = get_close_matches(whole, checks, 1)
                 known = f"the checks are {', '.join(checks)}"
                 raise ConfigError(
                     f"waivers[{at}].check: there's no check {one.check!r}",
-                    fix=f"did you mean {near[0]}?" if near else known,
+                    fix=problem.meant(whole, checks, known),
                     where=file.document.where(("waivers", at, "check")),
                 )
             if approvers is not None and one.by not in approvers:
