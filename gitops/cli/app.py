@@ -20,7 +20,7 @@ _SECOND = {"approve": "promote", "pins": "lint", "eject": "upgrade"}  # a module
 
 
 def make(words: Sequence[str] = ()) -> typer.Typer:
-    """The command line; of `words` that start with a command, with its module alone.
+    """The command line; where `words` start with a command or --version, with what that needs alone.
 
     To import and describe all commands takes longer than a short one works.
     """
@@ -35,7 +35,8 @@ def make(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_options)
     first = words[0] if words else ""
     asked = _SECOND.get(first, first)
-    for name in [asked] if asked in _MODULES else _MODULES:
+    needed = [asked] if asked in _MODULES else _MODULES
+    for name in needed if first != "--version" else ():
         import_module(f"gitops.cli.{name}").register(app)
     return app
 

@@ -21,6 +21,7 @@ def test_each_command_is_found_by_its_name_without_most_others() -> None:
         asked = commands(name, "--help")
         assert name in asked
         assert len(asked) <= 2
+    assert commands("--version") == {}
 
 
 def test_what_is_no_command_has_all_to_choose_from() -> None:
