@@ -12,7 +12,7 @@ from rich.text import Text
 from typer.main import get_command
 
 from gitops import config
-from gitops.cli.app import app
+from gitops.cli.app import make
 
 ROOT = Path(__file__).parents[2]
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -21,7 +21,7 @@ PAGES = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *TOP, *GUIDES)
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    top: Any = get_command(app)
+    top: Any = get_command(make())
     for name, command in top.commands.items():
         inner = getattr(command, "commands", None)
         if inner is None:
