@@ -15,7 +15,6 @@ from gitops.validate.reports import numbers, words
 from gitops.validate.reports.text import SENTENCE, clean
 
 Platform = Literal["github", "azure"]
-Level = Literal["error", "warning", "notice"]
 
 OF_A_LEVEL = 10
 _FILE = "gitops.yaml"
