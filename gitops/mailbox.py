@@ -89,7 +89,7 @@ def ticket(text: str) -> Ticket:
         made = Ticket(
             str(found["url"]), dict(found["options"]), str(found["id"]), str(found["digest"])
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise EvidenceError(f"not the ticket of a job: {error}", fix="submit it again") from error
     if not _ID.fullmatch(made.id):
         raise EvidenceError(f"{made.id!r} is no job", fix="submit it again")

@@ -313,11 +313,25 @@ def end_session(leader: int) -> None:
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:
-    """Run with our own terminal, for a person to watch; the exit code."""
+    """Run with our own terminal, for a person to watch; the exit code.
+
+    Whatever interrupts us ends it too: with time to end what it has started.
+    """
     try:
-        return subprocess.run(list(command), cwd=cwd, env=environment()).returncode
+        process = subprocess.Popen(list(command), cwd=cwd, env=environment())
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
+    try:
+        return process.wait()
+    except BaseException:
+        # Ctrl-C went to both of us; `kill` only to us, and then it must be told.
+        for tell in (None, process.terminate, process.kill):
+            if tell is not None:
+                tell()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS / 2)
+                break
+        raise
 
 
 def failed(command: Sequence[str], done: Done) -> ToolError:

@@ -166,7 +166,7 @@ class Local:
         for path in (self.state.folder / "workers").glob("*.json"):
             try:
                 told = json.loads(path.read_bytes())
-            except (OSError, ValueError):
+            except (OSError, ValueError, RecursionError):
                 continue  # it has just ended
             if daemon.since(int(path.stem)) is not None:
                 found[int(path.stem)] = told

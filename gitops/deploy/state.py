@@ -97,7 +97,7 @@ class State:
             found = json.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise EvidenceError(
                 f"the state can't be read: {error}",
                 fix="remove this file: what it said is deployed again",

@@ -233,7 +233,7 @@ def parse(text: str) -> Json | None:
         if line.startswith("{"):
             try:
                 found = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):
                 return None
             return found if isinstance(found, dict) else None
     return None

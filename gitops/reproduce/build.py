@@ -314,7 +314,7 @@ def read_metrics(place: Place) -> dict[str, float]:
         return {}
     try:
         numbers = json.loads(place.metrics.read_text("utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise EvidenceError(
             f"{place.metrics} isn't JSON: {error}", fix="mend the stage that writes it"
         ) from error

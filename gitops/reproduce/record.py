@@ -69,7 +69,7 @@ def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     path = path_of(private, model, digest)
     try:
         document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     # A record that can't be used is none: the next build writes it anew.
     return document if isinstance(document, dict) and document.keys() >= _USED else None

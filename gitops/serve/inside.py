@@ -44,7 +44,7 @@ def workers(state: Path) -> dict[str, Any]:
     for path in (state / "workers").glob("*.json"):
         try:
             told = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue  # it has just ended
         if daemon.since(int(path.stem)) is not None:
             found[path.stem] = told

@@ -70,15 +70,9 @@ def ahead(machine: Machine, better: Made) -> Machine:
 
 def killed(machine: Machine, when: str, number: int, *words: str) -> bool:
     """Run `gitops` with a kill built in; whether it came to that."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, when, str(number), *words],
-        cwd=machine.line.root,
-        env={**os.environ, "GITOPS_STATE": str(machine.home)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in (0, 1, -signal.SIGKILL), done.stderr
-    return done.returncode == -signal.SIGKILL
+    done = machine.ran(KILLED, when, str(number), *words)
+    assert done.code in (0, 1, -signal.SIGKILL), done.err
+    return done.code == -signal.SIGKILL
 
 
 def servers(machine: Machine, environment: str) -> list[int]:

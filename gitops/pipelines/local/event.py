@@ -132,7 +132,7 @@ def _payload(file: Path, pipeline: Pipeline) -> Mapping[str, Any]:
             f"there's no event {str(file)!r}, nor a file of that name",
             fix=f"name one of {', '.join(_starts(pipeline.triggers))}, or a file with its payload",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"no JSON: {error}", fix="mend it", where=Where(file)) from error
     if not isinstance(found, dict):
         raise UsageError("not an object", fix="write the event's payload", where=Where(file))

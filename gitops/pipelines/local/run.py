@@ -217,7 +217,7 @@ def _alone(
 def _holder(file: str) -> dict[str, object]:
     try:
         found = json.loads(Path(file).read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

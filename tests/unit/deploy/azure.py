@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -76,7 +76,7 @@ class Cloud(Machine):
     """`top` is all that the stand-in keeps."""
 
     top: Path = field(default_factory=Path)
-    program: ClassVar[Sequence[str]] = ("-c", RUN)
+    program: ClassVar[str] = RUN
 
     def state(self, environment: str) -> State:
         (found,) = self.home.glob(f"*/{environment}.azureml")
