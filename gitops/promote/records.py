@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gitops import git
+from gitops import git, jsontext
 from gitops.errors import AnswerNo
 from gitops.git import graph, write
 from gitops.git import remote as gitremote
@@ -41,8 +41,8 @@ class Records:
         found = {}
         for name, raw in graph.contents(self.root, wanted).items():
             try:
-                document = json.loads(raw)
-            except (ValueError, RecursionError):
+                document = jsontext.loads(raw)
+            except ValueError:
                 continue
             if isinstance(document, dict):
                 found[wanted[name]] = document
