@@ -21,6 +21,7 @@ from gitops.git import remote as gitremote
 from gitops.git.remote import Refs, Update
 
 Json = dict[str, Any]
+Documents = Mapping[str, Mapping[str, Any]]  # by path
 TRIES = 20  # of pushing, as long as only the records moved
 
 
@@ -77,7 +78,7 @@ def of(root: Path, refs: Refs) -> Records:
 
 
 def append(
-    root: Path, remote: str, documents: Callable[[Records], Mapping[str, Json]], subject: str
+    root: Path, remote: str, documents: Callable[[Records], Documents], subject: str
 ) -> None:
     """Push records that are about no ref. Raises as `push`."""
     push(root, gitremote.read(root, remote), documents, subject)
@@ -86,7 +87,7 @@ def append(
 def push(
     root: Path,
     refs: Refs,
-    documents: Mapping[str, Json] | Callable[[Records], Mapping[str, Json]],
+    documents: Documents | Callable[[Records], Documents],
     subject: str,
     updates: Sequence[Update] = (),
 ) -> None:
