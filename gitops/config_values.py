@@ -149,6 +149,15 @@ _REMOTE = (
 )
 
 ProjectName = Annotated[str, _named("project")]
+Event = Annotated[
+    str,
+    Text(
+        "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        "an event has lower-case letters, digits and single hyphens",
+        ("data-landed",),
+        longest=60,
+    ),
+]
 ModelName = Annotated[str, _named("model")]
 EnvironmentName = Annotated[str, _named("environment")]
 PolicyName = Annotated[
