@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from gitops import git, problem
+from gitops import git, jsontext, problem
 from gitops.errors import AnswerNo, UsageError
 from gitops.git import remote as remotes
 from gitops.git import scratch
@@ -216,8 +216,8 @@ def _alone(
 
 def _holder(file: str) -> dict[str, object]:
     try:
-        found = json.loads(Path(file).read_text("utf-8"))
-    except (ValueError, RecursionError):
+        found = jsontext.loads(Path(file).read_text("utf-8"))
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
