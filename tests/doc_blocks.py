@@ -207,6 +207,9 @@ def _extras(words: list[str]) -> str | None:
     """Of ours only extras that there are."""
     known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     named = re.findall(r"gitops[-_]ml[^\s\[]*\[([a-z,0-9]+)\]", " ".join(words))
+    wheels = set(re.findall(r"gitops_ml-[^\s\[]*\.whl", " ".join(words)))
+    if wheels - {f"gitops_ml-{known['version']}-py3-none-any.whl"}:
+        return f"not the wheel of version {known['version']}"
     wrong = {one for text in named for one in text.split(",")} - set(known["optional-dependencies"])
     return f"no extra {sorted(wrong)[0]!r}" if wrong else None
 

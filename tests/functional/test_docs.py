@@ -63,7 +63,7 @@ def test_every_command_is_in_the_table_of_commands() -> None:
 
 def test_the_readme_shows_the_way_from_a_table_to_production() -> None:
     readme = PAGES[0].read_text("utf-8")
-    way = ("new", "build", "verify", "gate", "promote", "deploy", "rollback", "status")
+    way = ("new", "build", "verify", "gate", "promote", "deploy", "rollback")
     assert not [name for name in way if f"$ gitops {name}" not in readme]
 
 
@@ -130,6 +130,7 @@ def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
         ("git comit", "git has no command"),
         ("az account show --quary id", "az account show has no option --quary"),
         ("pip install 'gitops-ml[gpu]'", "no extra 'gpu'"),
+        ("uv tool install dist/gitops_ml-0.0.1-py3-none-any.whl", "not the wheel of version"),
         ("sh infrastructure/boot.sh", "no generator writes"),
         ("python -m benchmarks.nothing", "no module"),
         ("gitopps build", "nobody here knows the program"),
