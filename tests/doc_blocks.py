@@ -21,7 +21,7 @@ import yaml
 from typer.main import get_command
 
 from gitops import config, contracts
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.errors import GitopsError, Where
 from gitops.pipelines import definition
 from gitops.scaffold import generator
@@ -130,7 +130,7 @@ def word_problem(words: list[str]) -> str | None:
     return None if program in OTHERS else f"nobody here knows the program {program!r}"
 
 
-TREE: Any = get_command(app)
+TREE: Any = get_command(make())
 
 
 def gitops_problem(words: list[str]) -> str | None:

@@ -16,7 +16,7 @@ import pytest
 from rich.text import Text
 from typer.main import get_command
 
-from gitops.cli.app import app
+from gitops.cli.app import make
 from tests import doc_blocks
 from tests.doc_blocks import ROOT, SHELLS, SHOWN, Block, blocks
 
@@ -33,7 +33,7 @@ DOCUMENTS = {
 
 
 def commands() -> Iterator[tuple[str, Any]]:
-    top: Any = get_command(app)
+    top: Any = get_command(make())
     for name, command in top.commands.items():
         inner = getattr(command, "commands", None)
         if inner is None:
