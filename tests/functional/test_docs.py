@@ -17,7 +17,7 @@ from rich.text import Text
 from typer.main import get_command
 
 from gitops.cli.app import make
-from tests import doc_blocks
+from tests import doc_blocks, doc_documents
 from tests.doc_blocks import ROOT, SHELLS, SHOWN, Block, blocks
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -84,14 +84,14 @@ def test_every_line_that_is_typed_is_a_command_that_is_there(block: Block) -> No
 
 @of("yaml")
 def test_every_yaml_block_is_taken_by_its_loader(block: Block, tmp_path: Path) -> None:
-    assert doc_blocks.yaml_problem(block, tmp_path) is None
+    assert doc_documents.yaml_problem(block, tmp_path) is None
 
 
 @of("json")
 def test_every_json_block_is_json_and_what_it_says_it_is(block: Block) -> None:
     of_page = [one for one in BLOCKS if (one.page, one.language) == (block.page, "json")]
     contract = DOCUMENTS.get((block.page.name, of_page.index(block)))
-    assert doc_blocks.json_problem(block, contract) is None
+    assert doc_documents.json_problem(block, contract) is None
 
 
 @of("python")
@@ -161,13 +161,13 @@ def test_a_wrong_line_is_noticed(line: str, said: str, tmp_path: Path) -> None:
 )
 def test_wrong_yaml_is_noticed(text: str, said: str, tmp_path: Path) -> None:
     block = Block(Path("page.md"), 1, "yaml", text)
-    assert said in (doc_blocks.yaml_problem(block, tmp_path) or "")
+    assert said in (doc_documents.yaml_problem(block, tmp_path) or "")
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ('{"v": 2}', "'id' is missing")])
 def test_wrong_json_is_noticed(text: str, said: str) -> None:
     block = Block(Path("page.md"), 1, "json", text)
-    assert said in (doc_blocks.json_problem(block, "prediction") or "")
+    assert said in (doc_documents.json_problem(block, "prediction") or "")
 
 
 @pytest.mark.parametrize(
