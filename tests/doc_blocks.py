@@ -94,9 +94,10 @@ def commands(line: str) -> Iterator[list[str]]:
     words: list[str] = []
     for token in [*lexer, ";"]:
         if re.fullmatch(r"[;&|]+", token):
-            named = [word for word in words if words and not (word == words[0] and "=" in word)]
-            if named:
-                yield named
+            while words and re.match(r"\w+=", words[0]):  # variables before the program
+                words.pop(0)
+            if words:
+                yield words
             words = []
         else:
             words.append(token)
@@ -107,6 +108,8 @@ def shell_problems(block: Block) -> list[str]:
     lines = script(block)
     if not lines:
         return [f"{block.where}: no line of it is typed"]
+    if block.language == "console" and re.search("^gitops ", block.text, re.MULTILINE):
+        return [f"{block.where}: a line of ours without its prompt"]
     return [
         f"{block.where}: {line}: {problem}"
         for line in lines

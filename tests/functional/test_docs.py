@@ -146,6 +146,11 @@ def test_a_wrong_line_is_noticed(line: str, said: str, tmp_path: Path) -> None:
     assert problem.startswith("page.md:3")
 
 
+def test_a_command_that_looks_like_output_is_noticed() -> None:
+    block = Block(Path("page.md"), 1, "console", "$ gitops build\ngitops gaet\n")
+    assert doc_blocks.shell_problems(block) == ["page.md:1: a line of ours without its prompt"]
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
