@@ -324,7 +324,7 @@ def forges(folder: Path) -> Load:
     ]
 
     def load(data: bytes) -> object:
-        old, requests.request = requests.request, _answering(data)  # type: ignore[assignment]
+        old, requests.request = requests.request, _answering(data)
         try:
             return [taken for one in both for taken in _asked(one)]
         finally:
@@ -339,10 +339,11 @@ def _asked(forge: Forge) -> Iterable[object]:
         lambda: forge.reviews("0" * 40, "main"),
         lambda: forge.members("o/t"),
         lambda: forge.open_or_update("a", "b", "title", "body"),
-        lambda: forge.comment(7, "gate", "text") or "written",
     ):
         with suppress(GitopsError):
             yield ask()
+    with suppress(GitopsError):
+        forge.comment(7, "gate", "text")
 
 
 def answers() -> Iterable[bytes]:
