@@ -16,7 +16,9 @@ from urllib.parse import quote, quote_plus, unquote
 _NAMES = re.compile(r"(SECRET|TOKEN|KEY|PASSWORD|PASSWD|_PAT|_PWD|_SAS|STRING|CREDENTIALS)$", re.I)
 _SHORT = 8  # characters: less is as likely a word of the text
 # user:password@, or a token alone: of ssh://git@ the name is no secret.
-_USERINFO = re.compile(r"(?:(?<=://)(?!USER:PASSWORD@)[^/\s:@'\"]*:|(?<=https://)|(?<=http://))([^/\s:@'\"]+)@")
+_USERINFO = re.compile(
+    r"(?:(?<=://)(?!USER:PASSWORD@)[^/\s:@'\"]*:|(?<=https://)|(?<=http://))([^/\s:@'\"]+)@"
+)
 _PARAMETERS = re.compile(
     r"((?:sig|AccountKey|SharedAccessKey|SharedAccessSignature|X-Amz-Signature|"
     r"X-Amz-Security-Token)=)[^&;\s'\"]+",

@@ -6,6 +6,7 @@ Colour only on a terminal, and never with NO_COLOR (https://no-color.org).
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 import unicodedata
@@ -16,6 +17,7 @@ from gitops import __version__, hidden, logtext
 from gitops.errors import GitopsError
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_STYLED = re.compile(rf"(\x1b\[(?:0|{'|'.join(map(str, _CODES.values()))})m)")
 
 
 def style(text: str, kind: str, stream: TextIO | None = None) -> str:
@@ -27,8 +29,13 @@ def style(text: str, kind: str, stream: TextIO | None = None) -> str:
 
 
 def out(text: str = "") -> None:
-    """A line of the result."""
-    sys.stdout.write(hidden.masked(text) + "\n")
+    """A line of the result, in which nothing is obeyed but what `style` has put there."""
+    raw(_shown(text))
+
+
+def raw(text: str) -> None:
+    """What programs read, as it is."""
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
@@ -41,8 +48,14 @@ def say(text: str) -> None:
 
 def aside(text: str) -> None:
     """What explains a refusal: it is no result, so it goes where errors go."""
-    sys.stderr.write(hidden.masked(text) + "\n")
+    sys.stderr.write(_shown(text) + "\n")
     sys.stderr.flush()
+
+
+def _shown(text: str) -> str:
+    parts = _STYLED.split(hidden.masked(text))
+    parts[::2] = ["\t".join(map(logtext.lines, one.split("\t"))) for one in parts[::2]]
+    return "".join(parts)
 
 
 def ask(question: str, default: str) -> str:
@@ -66,7 +79,7 @@ def ask(question: str, default: str) -> str:
 
 def document(value: object) -> None:
     """The one JSON document of `--json`."""
-    out(as_text(value))
+    raw(hidden.masked(as_text(value)))
 
 
 def as_text(value: object) -> str:

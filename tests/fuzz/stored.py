@@ -15,7 +15,7 @@ from pathlib import Path
 import polars as pl
 import requests
 
-from gitops import config, dvclock, evaluation, git, mailbox, objects, signature
+from gitops import config, dvc, dvclock, evaluation, git, mailbox, objects, signature
 from gitops.errors import GitopsError
 from gitops.forge import Forge, azure, github
 from gitops.forge.address import OnAzure, OnGitHub
@@ -94,6 +94,20 @@ def locks() -> Iterable[bytes]:
     yield b"dvc.yaml\n" + PIPELINE
     yield b"data.csv.dvc\n" + json.dumps(TRACKED).encode()
     yield b"params.yaml\n" + b"seed: 1\ntrain: {depth: 3}\n"
+
+
+def tracked(folder: Path) -> Load:
+    """The same files in a work tree."""
+
+    def load(data: bytes) -> object:
+        name, _, content = data.partition(b"\n")
+        files = {"dvc.lock": json.dumps(LOCK).encode(), "dvc.yaml": PIPELINE}
+        known = next((path for path in (*files, "data.csv.dvc") if path.encode() == name), "")
+        for path, raw in {**files, known or "dvc.lock": content}.items():
+            (folder / path).write_bytes(raw)
+        return dvc.tracked(folder, ["."])
+
+    return load
 
 
 def listing(folder: Path) -> Load:
