@@ -20,7 +20,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
+<<<<<<< HEAD
 .PHONY: help demo test test-all check bench docs fuzz audit lock wheel clean
+=======
+.PHONY: help demo test test-all check bench docs picture fuzz lock wheel clean
+>>>>>>> main
 .DEFAULT_GOAL := help
 
 help:
@@ -28,10 +32,11 @@ help:
 	@echo 'make test               wheel, check, and all tests but the extended ones: what CI runs'
 	@echo 'make test-all           and those too, with more examples of each property'
 	@echo 'make check              lint, format, types'
-	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
+	@echo 'make bench [LARGE=--large]  docs/BENCHMARKS.md: side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
 	@echo 'make audit              every pinned package against known vulnerabilities; asks OSV and npm'
 	@echo 'make docs               the site, in docs/_build'
+	@echo 'make picture            docs/demo.svg, of a real run of the demo'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'
@@ -52,7 +57,7 @@ check: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks $(LARGE) --json dist/benchmarks.json
+	$(BIN)/python -m benchmarks $(LARGE) --write docs/BENCHMARKS.md
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
@@ -70,6 +75,9 @@ audit: .audit/ready
 docs: .venv/ready
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
+
+picture: .venv/ready
+	$(BIN)/python docs/picture.py
 
 wheel: .venv/ready
 	rm -rf dist

@@ -19,7 +19,7 @@ def main() -> NoReturn:
     # What a short command makes it keeps: to look for garbage all the while costs a tenth of it.
     set_threshold(100_000, 20, 100)
     from gitops.cli import screen
-    from gitops.cli.app import app
+    from gitops.cli.app import make
 
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
@@ -27,7 +27,7 @@ def main() -> NoReturn:
     program.forget_hook()
     os.environ.update(platform.identity(os.environ))
     try:
-        app(prog_name="gitops")
+        make(sys.argv[1:])(prog_name="gitops")
     except GitopsError as error:
         if "--debug" in sys.argv:
             screen.trace(error)

@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gitops import proc
+from gitops import daemon
 
 PIECE = 1 << 20  # bytes
 _SECONDS = 60.0
@@ -46,7 +46,7 @@ def workers(state: Path) -> dict[str, Any]:
             told = json.loads(path.read_bytes())
         except (OSError, ValueError, RecursionError):
             continue  # it has just ended
-        if proc.since(int(path.stem)) is not None:
+        if daemon.since(int(path.stem)) is not None:
             found[path.stem] = told
     return found
 
