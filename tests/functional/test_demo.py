@@ -15,12 +15,9 @@ def test_ctrl_c_in_the_middle_of_it_leaves_nothing_running(
     installed: Path, tmp_path: Path, git_identity: dict[str, str]
 ) -> None:
     folder = tmp_path / "demo"
+    words = ["demo", str(folder)]
     terminal = pexpect.spawn(
-        str(installed / "gitops"),
-        ["demo", str(folder)],
-        env=git_identity,
-        timeout=600,
-        encoding="utf-8",
+        str(installed / "gitops"), words, env=git_identity, timeout=600, encoding="utf-8"
     )
     terminal.expect("2/16 . Build")
     terminal.expect("late: train")
