@@ -37,7 +37,7 @@ def ask(*words: str) -> Any:  # noqa: ANN401
         raise proc.failed(command, done)
     try:
         return json.loads(done.out) if done.out.strip() else None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ToolError(f"az {words[0]} wrote no JSON: {done.out.strip()[:200]}") from error
 
 

@@ -16,13 +16,12 @@ from typing import Any
 
 import pytest
 
-from gitops import config, mailbox
+from gitops import config, mailbox, sha256
 from gitops.mailbox import Mailbox
-from gitops.reproduce.build import Outcome
 from gitops.reproduce.compute import submit
 from gitops.reproduce.compute.submit import Request
 from gitops.reproduce.compute.waiting import Patience
-from gitops.reproduce.model import places
+from gitops.reproduce.model import Outcome, places
 
 COMPUTE = "compute:\n  here: {process: {}}\n"
 QUICK = Patience(poll=0.1, look=0.3, silence=60, ends=3, claim=timedelta(seconds=60))
@@ -130,6 +129,6 @@ def rewritten(box: Path, name: str, change: Callable[[Any], Any]) -> None:
     result = box / "result.json"
     if name != "result.json":
         text = result.read_text()
-        before, after = mailbox.sha256(old), mailbox.sha256(path.read_bytes())
+        before, after = sha256.of(old), sha256.of(path.read_bytes())
         assert before != after
         result.write_text(text.replace(before, after))

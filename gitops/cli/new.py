@@ -144,7 +144,7 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
             wanted = screen.ask("Name of the project", names.suggest(folder))
-    names.check_project(str(wanted))
+    names.check("project", str(wanted))
     return str(wanted)
 
 

@@ -60,5 +60,5 @@ class Endpoint:
             connection.close()
         try:
             return Answer(answer.status, json.loads(raw))
-        except ValueError:
+        except (ValueError, RecursionError):
             return Answer(answer.status, raw.decode("utf-8", "replace"))

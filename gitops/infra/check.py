@@ -166,7 +166,7 @@ def _security(folder: Path, languages: Sequence[str]) -> Check:
     done = proc.run(command, cwd=folder, check=False)
     try:
         report = json.loads(done.out)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise proc.failed(command, done) from error
     return _check("security", "checkov", _failed(folder, report))
 

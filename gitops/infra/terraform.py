@@ -249,7 +249,7 @@ def _changes(root: Root, plan: Path) -> Changes:
     try:
         resources = json.loads(done.out).get("resource_changes", [])
         actions = [one["change"]["actions"] for one in resources]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ToolError(f"{root.program} show -json wrote no plan") from error
     return Changes(
         *(sum(kind in one for one in actions) for kind in ("create", "update", "delete"))

@@ -23,6 +23,7 @@ _FIELDS = (
     ("weekday", 0, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
 )
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?")
+FIX = 'write minute, hour, day, month and weekday, as "17 3 * * MON"'
 _LEAP = 8 * 366  # days within which every date of the calendar comes once
 _CLOSEST = 5  # minutes
 

@@ -391,7 +391,7 @@ def _file(side: Side, closure: Closure) -> dict[str, float]:
     path = (PurePosixPath(closure.declared.path) / closure.declared.metrics).as_posix()
     try:
         found = json.loads(side.at.read([path]).get(path, b"{}"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return {
         name: value

@@ -42,7 +42,7 @@ class Records:
         for name, raw in graph.contents(self.root, wanted).items():
             try:
                 document = json.loads(raw)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(document, dict):
                 found[wanted[name]] = document

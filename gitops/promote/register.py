@@ -14,8 +14,8 @@ from gitops.promote.closure import require_built
 from gitops.promote.plan import version_at
 from gitops.promote.release import Release
 from gitops.promote.run import Hands
-from gitops.promote.tags import Bump, Version
 from gitops.promote.world import World
+from gitops.version import Bump, Version
 
 
 def register(

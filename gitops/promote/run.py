@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import git
+from gitops import git, utc
 from gitops.errors import AnswerNo, EvidenceError
 from gitops.git import program, write
 from gitops.git import remote as gitremote
@@ -16,8 +16,8 @@ from gitops.promote import marks, records, release, signatures, statement, tags
 from gitops.promote.plan import Change, Plan, require
 from gitops.promote.release import Builds, Release
 from gitops.promote.statement import Revision
-from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World, revision
+from gitops.version import Version
 
 Say = Callable[[str], None]
 
@@ -289,7 +289,7 @@ def _record(
         "along": list(plan.along[:200]),
         "who": statement.who(world.root),
         "why": why,
-        "at": statement.now(),
+        "at": utc.now(),
     }
 
 

@@ -140,7 +140,7 @@ def _inside(root: Path, path: Path) -> str:
 def _numbers(text: bytes) -> dict[str, float]:
     try:
         found = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     if not isinstance(found, dict):
         return {}

@@ -255,7 +255,7 @@ def _streamed(file: Path) -> Iterator[str]:
             else:
                 try:
                     source.append(str(json.loads(text.removesuffix(","))))
-                except ValueError:
+                except (ValueError, RecursionError):
                     source = None
 
 

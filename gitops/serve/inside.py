@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gitops import proc
+from gitops import daemon
 
 PIECE = 1 << 20  # bytes
 _SECONDS = 60.0
@@ -44,9 +44,9 @@ def workers(state: Path) -> dict[str, Any]:
     for path in (state / "workers").glob("*.json"):
         try:
             told = json.loads(path.read_bytes())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             continue  # it has just ended
-        if proc.since(int(path.stem)) is not None:
+        if daemon.since(int(path.stem)) is not None:
             found[path.stem] = told
     return found
 

@@ -81,5 +81,5 @@ class Caller:
             connection.close()
         try:
             return Answer(status, json.loads(said))
-        except ValueError:
+        except (ValueError, RecursionError):
             return Answer(status, said.decode("utf-8", "replace"))

@@ -96,7 +96,7 @@ class Az:
             return None
         try:
             return json.loads(done.out)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ToolError(
                 f"az {' '.join(words[:3])} answers what is no JSON: {done.out[:200]}",
                 fix="upgrade the Azure CLI and its extension: az extension update --name ml",

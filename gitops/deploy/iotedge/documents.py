@@ -142,7 +142,7 @@ def released(labels: Mapping[str, str], folder: Callable[[str], Path]) -> Served
         package = labels["package"]
         variant = Variant(labels["release"], labels["assignment"], str(folder(package)), package)
         return Served(variant, _defaults() | changed)
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
 
 
@@ -161,7 +161,7 @@ def _defaults() -> Json:
 def _read(text: str, where: Where) -> Json:
     try:
         found = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConfigError(f"isn't JSON: {error}", fix="mend it", where=where) from error
     if not isinstance(found, dict):
         raise ConfigError("isn't a JSON object", fix="mend it", where=where)

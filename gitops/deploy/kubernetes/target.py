@@ -202,7 +202,7 @@ class Kubernetes:
         told = json.loads(self.kubectl.inside(pod, "ask", str(manifests.PORT), path, input=body))
         try:
             return Answer(int(told["status"]), json.loads(told["body"]))
-        except ValueError:
+        except (ValueError, RecursionError):
             return Answer(int(told["status"]), told["body"])
 
     @contextmanager

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from gitops import git
+from gitops import git, problem
 from gitops.errors import UsageError, Where
 from gitops.git import graph, scratch
 from gitops.pipelines.model import Input, Pipeline, Triggers
@@ -133,7 +132,7 @@ def _payload(file: Path, pipeline: Pipeline) -> Mapping[str, Any]:
             f"there's no event {str(file)!r}, nor a file of that name",
             fix=f"name one of {', '.join(_starts(pipeline.triggers))}, or a file with its payload",
         ) from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"no JSON: {error}", fix="mend it", where=Where(file)) from error
     if not isinstance(found, dict):
         raise UsageError("not an object", fix="write the event's payload", where=Where(file))
@@ -193,8 +192,7 @@ def _inputs(pipeline: Pipeline, kind: Kind, given: Mapping[str, str]) -> dict[st
     """
     asked = {one.name: one for one in pipeline.triggers.inputs or ()}
     if unknown := [name for name in given if name not in asked]:
-        near = get_close_matches(unknown[0], asked, 1)
-        fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(asked) or 'none'}"
+        fix = problem.meant(unknown[0], asked, f"there are {', '.join(asked) or 'none'}")
         raise UsageError(f"{pipeline.name} has no input {unknown[0]!r}", fix=fix)
     if kind != "workflow_dispatch":
         return {}

@@ -109,5 +109,5 @@ class AzureML:
 def _status(text: str) -> str:
     try:
         return str(json.loads(text)["status"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise ToolError("az ml job show gave no status", fix="az upgrade") from error

@@ -125,7 +125,7 @@ class Databricks:
         text = self._cli(folder, *words, "--output", "json").out
         try:
             found = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ToolError(
                 f"databricks {words[1]} gave no JSON", fix="upgrade the databricks CLI"
             ) from error

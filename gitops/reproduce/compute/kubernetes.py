@@ -175,7 +175,7 @@ class Kubernetes:
         text = self._checked(*words, "--output", "json")
         try:
             found = json.loads(text or "{}")
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ToolError("kubectl gave no JSON", fix="upgrade kubectl") from error
         return found if isinstance(found, dict) else {}
 

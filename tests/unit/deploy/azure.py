@@ -7,13 +7,12 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from gitops import config
@@ -78,17 +77,7 @@ class Cloud(Machine):
     """`top` is all that the stand-in keeps."""
 
     top: Path = field(default_factory=Path)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, *words],
-            cwd=self.line.root,
-            env={**os.environ, "GITOPS_STATE": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    program: ClassVar[str] = RUN
 
     def state(self, environment: str) -> State:
         (found,) = self.home.glob(f"*/{environment}.azureml")

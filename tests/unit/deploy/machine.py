@@ -13,12 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gitops.deploy import state as states
 from gitops.deploy.ask import Answer, Endpoint
 from gitops.deploy.state import State
 from gitops.errors import ToolError
+from tests.forked import GITOPS, HERE
 from tests.unit.promote.line import Line
 from tests.unit.validate import conftest as tables
 
@@ -61,21 +62,30 @@ class Machine:
 
     line: Line
     home: Path
+    program: ClassVar[str] = GITOPS
 
     def deploy(self, environment: str, *words: str) -> Ran:
         """`gitops deploy` to its end."""
         return self.gitops("deploy", environment, *words)
 
     def gitops(self, *words: str) -> Ran:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=SECONDS * 3)
-        return Ran(process.returncode, out, err)
+        return self.ran(self.program, *words)
+
+    def ran(self, program: str, *words: str) -> Ran:
+        """What a program of this code said on this machine."""
+        done = HERE.run(words, code=program, cwd=self.line.root, env=self.env, timeout=SECONDS * 3)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "GITOPS_STATE": str(self.home)}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        """`gitops`, which goes on."""
         return subprocess.Popen(
-            [sys.executable, "-m", "gitops", *words],
+            [sys.executable, "-c", self.program, *words],
             cwd=self.line.root,
-            env={**os.environ, "GITOPS_STATE": str(self.home)},
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
