@@ -329,7 +329,7 @@ def attached(command: Sequence[str], *, cwd: Path) -> int:
             if tell is not None:
                 tell()
             with suppress(subprocess.TimeoutExpired):
-                process.wait(_GRACE_SECONDS / 2)
+                process.wait(GRACE_SECONDS / 2)
                 break
         raise
 

@@ -16,7 +16,6 @@ import pytest
 from rich.text import Text
 from typer.main import get_command
 
-from gitops import config
 from gitops.cli.app import make
 from tests import doc_blocks
 from tests.doc_blocks import ROOT, SHELLS, SHOWN, Block, blocks

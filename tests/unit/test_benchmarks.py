@@ -38,7 +38,7 @@ def test_a_missed_budget_is_told_with_the_reason() -> None:
 
 
 def test_reasons_are_about_cases_that_exist() -> None:
-    source = "".join(Path(one.__file__).read_text() for one in (benchmarks, serving))
+    source = "".join(Path(str(one.__file__)).read_text() for one in (benchmarks, serving))
     for case in report.WHY:
         assert f'"{case.removeprefix("serving_")}"' in source
 
