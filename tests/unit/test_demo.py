@@ -78,10 +78,11 @@ def test_an_act_says_what_it_shows_and_how_far_it_is(tmp_path: Path) -> None:
     shown, said = stage(tmp_path)
     for number, act in enumerate(ACTS, start=1):
         shown.announce(number, act)
-    heads, abouts = said[::2], said[1::2]
-    assert all(f" {n}/{len(ACTS)} " in head for n, head in enumerate(heads, start=1))
-    assert {len(head.strip()) for head in heads} == {100}
-    assert all(0 < len(line) <= 100 for about in abouts for line in about.splitlines())
+    heads = [line.strip() for line in said if "━" in line]
+    assert [head.split()[1] for head in heads] == [f"{n}/16" for n in range(1, 17)]
+    assert {len(head) for head in heads} == {100}
+    assert all(0 < len(line.strip()) <= 100 for line in said)
+    assert " ".join(line for line in said if "━" not in line) == " ".join(a.about for a in ACTS)
     assert len({act.title for act in ACTS}) == len(ACTS)
 
 

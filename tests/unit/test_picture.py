@@ -58,6 +58,12 @@ def test_a_line_keeps_its_columns_and_colours() -> None:
     assert float(beside.get("textLength", 0)) == pytest.approx(7 * picture._CELL)
 
 
+def test_a_line_ends_at_the_edge() -> None:
+    drawn = picture.svg(["x" * 99 + "\x1b[1myy\x1b[0mzz", "w" * 100])
+    texts = [one.text for one in ElementTree.fromstring(drawn) if one.tag.endswith("text")]
+    assert texts == ["x" * 99, "…", "w" * 100]
+
+
 def test_its_parts_are_of_the_demo() -> None:
     for title, start, _ in picture.PARTS:
         (act,) = (act for act in ACTS if act.title.startswith(title))

@@ -572,8 +572,8 @@ def test_what_a_pull_request_changes_about_its_own_judgement(tmp_path: Path) -> 
     ]
     assert found.notes[0].text == (
         "gitops.yaml changes how models are judged: dev.policy baseline -> loose,"
-        " dev.rollout.steps [] -> [20], dev.rollout.margin 0.01 -> 0.5, environment staging removed,"
-        " environment production removed; the base's settings hold"
+        " dev.rollout.steps [] -> [20], dev.rollout.margin 0.01 -> 0.5,"
+        " environment staging removed, environment production removed; the base's settings hold"
     )
     assert "src/evaluate.py" in found.notes[2].text
     assert "src/train.py" not in found.notes[2].text
