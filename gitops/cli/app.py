@@ -20,7 +20,7 @@ _SECOND = {"approve": "promote", "pins": "lint", "eject": "upgrade"}  # a module
 
 
 def make(words: Sequence[str] = ()) -> typer.Typer:
-    """The command line; if `words` start with a command or --version, with what that needs alone.
+    """The command line; of `words` that start with a command or --version, just what that needs.
 
     To import and describe all commands takes longer than a short one works.
     """
