@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Annotated
 
 import typer
@@ -63,33 +64,46 @@ def options(
     """Turn an ML repository into a production line: every commit builds, and proves it."""
 
 
-for module in (
-    new,
-    build,
-    verify,
-    predict,
-    gate,
-    affected,
-    ci,
-    gc,
-    promote,
-    rollback,
-    fetch,
-    image,
-    serve,
-    deploy,
-    status,
-    diff,
-    log,
-    sync,
-    upgrade,
-    lint,
-    doctor,
-    demo,
-    schema,
-):
-    module.register(app)
-data.register(app)
-add.register(app)
-setup.register(app)
-infra.register(app)
+# The help lists them as README.md does.
+_PANELS = {
+    "Data and builds": (new, data, build, verify, predict, gc),
+    "Judging": (gate,),
+    "Promotion": (promote, rollback, status, diff, log, fetch),
+    "Serving": (serve, deploy, image),
+    "CI": (ci, affected, lint, setup, doctor),
+    "Infrastructure": (infra,),
+    "The repository itself": (add, sync, upgrade, schema, demo),
+}
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring for a terminal of any width: typer keeps the ends of our lines, which are prose's
+    by accident and examples' on purpose.
+    """
+    blocks = [
+        (block.startswith(" "), block if block.startswith(" ") else " ".join(block.split()))
+        for block in inspect.cleandoc(text).split("\n\n")
+    ]
+    lines = blocks[0][1]
+    for (_, block), (after_example, _) in zip(blocks[1:], blocks, strict=False):
+        lines += ("\n" if after_example and block.startswith(" ") else "\n\n") + block
+    return lines
+
+
+def _register(typer_app: typer.Typer) -> None:
+    for panel, modules in _PANELS.items():
+        for module in modules:
+            seen = len(typer_app.registered_commands), len(typer_app.registered_groups)
+            module.register(typer_app)
+            for command in typer_app.registered_commands[seen[0] :]:
+                command.rich_help_panel = panel
+            for group in typer_app.registered_groups[seen[1] :]:
+                group.rich_help_panel = panel
+    inner = [one.typer_instance for one in typer_app.registered_groups if one.typer_instance]
+    for each in (typer_app, *inner):
+        for command in each.registered_commands:
+            if command.callback is not None:
+                command.help = _paragraphs(command.help or command.callback.__doc__ or "")
+
+
+_register(app)
