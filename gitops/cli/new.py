@@ -143,7 +143,8 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
         folder = directory.resolve().name
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
-            wanted = screen.ask("Name of the project", names.suggest(folder))
+            suggested = names.suggest(folder)
+            wanted = questions.again("Name of the project", suggested, names.check_project)
     names.check_project(str(wanted))
     return str(wanted)
 
