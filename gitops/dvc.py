@@ -24,12 +24,17 @@ _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
 _MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
 _NESTED = 10_000  # brackets, or characters of a line: fewer can't nest deeper than a stack holds
 NOTE = "gitops"  # our key below `meta:` of a .dvc file
+# Looking for garbage, all the while and at the end, would be a third of what a command takes.
 _IN_TURN = """
-import json, sys
+import gc, json, sys
+gc.set_threshold(100_000, 20, 100)
 from dvc.cli import main
 for words in json.loads(sys.argv[1]):
+    sys.argv = ["dvc", *words]  # as whoever waits for it is told
     if code := main(words):
-        sys.exit(code)
+        break
+gc.freeze()
+sys.exit(code)
 """
 _WOULD_RUN = re.compile(
     "(?:Running stage|failed to reproduce(?: stages:)?) ('[^']+'(?:(?:, | and )'[^']+')*)"
@@ -91,8 +96,8 @@ def _push(*targets: str) -> list[str]:
 
 def checkout(root: Path, targets: Sequence[str]) -> str:
     """Bring `targets` from the local cache, as far as it has them whole; what DVC said to it."""
-    command = _command("checkout", "--quiet", "--allow-missing", "--force", *targets)
-    return proc.run(command, cwd=root, env=_QUIET, check=False).err.strip()
+    line = ["checkout", "--quiet", "--allow-missing", "--force", *targets]
+    return proc.run(_command(line), cwd=root, env=_QUIET, check=False).err.strip()
 
 
 def repro(
@@ -108,7 +113,7 @@ def repro(
     _forget_the_dead(root)
     command = ["repro", *(["--force", "--no-run-cache"] if fresh else []), *targets]
     return proc.stream(
-        _command(*command), on_line, cwd=root, env={**_QUIET, **(env or {})}, pass_fds=pass_fds
+        _command(command), on_line, cwd=root, env={**_QUIET, **(env or {})}, pass_fds=pass_fds
     )
 
 
@@ -151,7 +156,7 @@ def would_run(root: Path, targets: Sequence[str]) -> tuple[str, ...]:
         ToolError: the pipeline can't be read.
     """
     line = ["repro", "--dry", "--keep-going", "--allow-missing", *targets]
-    done = proc.run(_command(*line), cwd=root, env=_QUIET, check=False)
+    done = proc.run(_command(line), cwd=root, env=_QUIET, check=False)
     said = f"{done.out}\n{done.err}"
     found = [name for some in _WOULD_RUN.findall(said) for name in re.findall("'([^']+)'", some)]
     if done.code and not found:
@@ -350,20 +355,18 @@ def read_yaml(file: Path) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "dvc", *arguments]
+def _command(*commands: Sequence[str]) -> list[str]:
+    """One process for all: DVC takes longer to be imported than most commands do."""
+    return [sys.executable, "-P", "-c", _IN_TURN, json.dumps(commands)]
 
 
 def _run(root: Path, *commands: Sequence[str]) -> proc.Done:
     """Run commands one after the other, up to the first that fails.
 
-    By one process: DVC takes longer to be imported than most commands do.
-
     Raises:
         ToolError: one failed.
     """
-    line = [sys.executable, "-P", "-c", _IN_TURN, json.dumps(commands)]
-    done = proc.run(line, cwd=root, env=_QUIET, check=False)
+    done = proc.run(_command(*commands), cwd=root, env=_QUIET, check=False)
     if done.code:
         raise proc.failed(" && ".join(f"dvc {' '.join(words)}" for words in commands).split(), done)
     return done

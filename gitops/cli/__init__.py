@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import sys
-from gc import set_threshold
+from gc import freeze, set_threshold
 from types import FrameType
 from typing import NoReturn
 
@@ -16,8 +17,10 @@ from gitops.git import program
 
 def main() -> NoReturn:
     """Run the command of `sys.argv`; exit codes are those of docs/ARCHITECTURE.md."""
-    # What a short command makes it keeps: to look for garbage all the while costs a tenth of it.
+    # What a short command makes it keeps: to look for garbage all the while costs a tenth of it,
+    # and to look once more through all at its end a quarter.
     set_threshold(100_000, 20, 100)
+    atexit.register(freeze)
     from gitops.cli import screen
     from gitops.cli.app import make
 

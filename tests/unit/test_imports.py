@@ -203,6 +203,7 @@ def test_only_git_speaks_git_and_only_dvc_speaks_dvc() -> None:
     assert {top(name) for name in starters(MODULES, "git") - {ALONE}} == {"git"}
     assert importers(MODULES, "dvc", "dvc_data", "dvc_objects") == {"dvcstore"}
     assert starters(MODULES, "dvc") == {"dvc"}
+    assert {name for name, path in MODULES.items() if "dvc.cli" in path.read_text()} == {"dvc"}
 
 
 def test_only_one_module_speaks_http_to_forges() -> None:
