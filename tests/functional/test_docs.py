@@ -225,6 +225,16 @@ def test_every_help_text_has_an_example_and_explains_each_option(name: str) -> N
 
 
 @pytest.mark.parametrize("name", KNOWN)
+def test_prose_of_help_ends_no_line_and_examples_stand_together(name: str) -> None:
+    """A terminal narrower than our lines would break each of them twice."""
+    paragraphs = (KNOWN[name].help or "").split("\n\n")
+    assert not [one for one in paragraphs if not one.startswith(" ") and "\n" in one]
+    examples = [one for one in paragraphs if one.startswith(" ")]
+    assert len(examples) == 1
+    assert all(line.startswith("    ") for line in examples[0].splitlines())
+
+
+@pytest.mark.parametrize("name", KNOWN)
 def test_brackets_of_help_are_shown(name: str) -> None:
     """They are markup where nothing escapes them."""
     asked = Text.from_markup(KNOWN[name].help or "").plain
@@ -246,3 +256,6 @@ def test_the_installed_help_lists_the_same_commands(
 ) -> None:
     text = gitops(tmp_path, "--help").out
     assert not [name for name in KNOWN if name.split()[0] not in text]
+    groups = re.findall(r"^\*\*(.+)\*\*$", PAGES[0].read_text("utf-8"), re.MULTILINE)
+    assert groups
+    assert not [group for group in groups if f"─ {group} ─" not in text]
