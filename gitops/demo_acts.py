@@ -291,7 +291,8 @@ ACTS = (
     ),
     Act(
         "What runs where, and how it came there",
-        "Read from branches, tags and records of the git remote; there is no other database.",
+        "Read from branches, tags and records of the git remote: there is no other database."
+        " Staging was promoted to, and not deployed since: that is told as drift.",
         (
             "gitops status --live",
             "gitops log",
