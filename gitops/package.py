@@ -1,6 +1,6 @@
 """The model package: reading and proving it, and scoring rows with it.
 
-A package is a folder (docs/ARCHITECTURE.md, "Model package"). Nothing in it is ever unpickled: a
+A package is a folder (docs/formats.md, "Model package"). Nothing in it is ever unpickled: a
 model is run by the ONNX runtime, or by a command that the caller runs in the project's environment.
 """
 
@@ -187,7 +187,7 @@ def score(
     """Predict for raw rows, `batch` at a time; a lazy table is read in batches, too.
 
     A declared command is run by `command`: it gets the raw input columns of all rows and gives the
-    columns that ARCHITECTURE.md asks of it, in the same order.
+    columns that docs/formats.md asks of it, in the same order.
 
     Raises:
         EvidenceError: no rows, rows that don't fit the signature (see `tensors`), or answers of
