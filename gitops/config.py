@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
@@ -358,6 +359,7 @@ def storage(answers: Mapping[str, str]) -> Storage:
         raise ConfigError(f"storage: {first.text}", fix=first.fix) from error
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of `gitops.yaml`, for editors.
 

@@ -16,6 +16,8 @@ Level = Literal["error", "warning", "notice"]
 
 # Azure finds `##vso[` anywhere in a line, GitHub `::` at its start.
 _COMMAND = re.compile(r"##(?=(vso)?\[)|(?<!\S)::(?=\w)", re.IGNORECASE)
+# What JSON may hold as it is, and a terminal obeys: controls, and what turns text around.
+_UNSEEN = re.compile("[\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff\ud800-\udfff]")
 # Joiners that emoji and scripts are spelt with; they turn nothing around.
 JOINERS = frozenset("\u200c\u200d\ufe0e\ufe0f")
 
@@ -38,6 +40,7 @@ def lines(text: str) -> str:
 def document(value: object) -> str:
     """Readable JSON of the same value, in which no CI system finds a command."""
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = _UNSEEN.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
     return re.sub(r"##(?=(vso)?\[)", r"\\u0023#", text, flags=re.IGNORECASE)
 
 

@@ -208,7 +208,7 @@ def score(
             surprise.count(columns[surprise.item.name])
         if package.session is not None:
             feed = {item.tensor: _tensor(columns[item.name], item) for item in signature.inputs}
-            answers.append(package.session.run([signature.runtime.output], feed)[0])
+            answers.append(answer(package, feed))
     if package.session is None:
         if command is None:
             raise ValueError("a declared command needs the caller to run it")
@@ -218,6 +218,24 @@ def score(
     _check_answers(values, signature, height)
     texts = [text for surprise in surprises if (text := str(surprise))]
     return Scored(decide(values, signature), tuple(texts))
+
+
+def answer(package: Package, feed: Mapping[str, Array]) -> Array:
+    """The model's output for these tensors, as it is.
+
+    Raises:
+        EvidenceError: the model fails: it wants more memory than there is, say.
+    """
+    assert package.session is not None  # noqa: S101
+    try:
+        made: Array = package.session.run([package.signature.runtime.output], dict(feed))[0]
+    except Exception as error:  # the runtime's own exceptions have no common base
+        raise EvidenceError(
+            f"the model fails on these rows: {str(error).splitlines()[0][:300]}",
+            fix=_REBUILD,
+            where=Where(package.folder / package.signature.runtime.file),
+        ) from error
+    return made
 
 
 def decide(values: Array, signature: Signature) -> pl.DataFrame:

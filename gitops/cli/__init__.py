@@ -30,7 +30,7 @@ def main() -> NoReturn:
         make(sys.argv[1:])(prog_name="gitops")
     except GitopsError as error:
         if "--debug" in sys.argv:
-            raise
+            screen.trace(error)
         screen.error(error)
         if "--json" in sys.argv:
             screen.document({"error": error.as_json()})
@@ -39,7 +39,7 @@ def main() -> NoReturn:
         sys.exit(130)
     except Exception as error:  # the one place that catches everything: a bug of ours gets code 70
         if "--debug" in sys.argv:
-            raise
+            screen.trace(error)
         screen.bug(error)
         sys.exit(70)
     sys.exit(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -139,7 +140,9 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
         folder = directory.resolve().name
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
-            wanted = screen.ask("Name of the project", names.suggest(folder))
+            suggested = names.suggest(folder)
+            check = partial(names.check, "project")
+            wanted = questions.again("Name of the project", suggested, check)
     names.check("project", str(wanted))
     return str(wanted)
 

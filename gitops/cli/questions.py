@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -55,14 +56,29 @@ def target(given: dict[str, object], table: Table, usual: str | None, asking: bo
         raise UsageError(
             "which column is to be predicted?", fix=f"--target COLUMN, one of: {shown}"
         )
+    from gitops.scaffold import choices
+
     screen.say(f"columns: {', '.join(columns)}")
-    return screen.ask("Column to predict", columns[-1])
+    return again("Column to predict", columns[-1], partial(choices.column, table, "target"))
+
+
+def again(question: str, default: str, check: Callable[[str], object]) -> str:
+    """An answer that `check` takes: what it raises is said, and asked again."""
+    while True:
+        answer = screen.ask(question, default)
+        try:
+            check(answer)
+        except ConfigError as error:
+            screen.error(error)
+        else:
+            return answer
 
 
 def agree(
     table: Table, target: str, overrides: dict[str, object], asking: bool, *, quiet: bool
 ) -> tuple[Roles, Profile]:
     """Infer, show, and on a terminal take corrections until there are none."""
+    from gitops.scaffold.choices import KEYS
     from gitops.scaffold.profile import profile
     from gitops.scaffold.roles import infer
 
@@ -74,6 +90,7 @@ def agree(
             sys.stderr.writelines(f"  {note}\n" for note in roles.notes)
         if not asking:
             return roles, found
+        sys.stderr.write(f"what can be changed: {', '.join(KEYS)}, type.COLUMN\n")
         corrected = None
         while corrected is None:
             change = _correction()

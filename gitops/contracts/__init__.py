@@ -75,6 +75,11 @@ def validate(name: str, document: object, where: Where) -> None:
     from jsonschema.exceptions import best_match
 
     plain: Any = document
+    try:
+        json.dumps(plain, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as cause:  # JSON can write half of a character; nothing else can
+        message = f"{cause.object[cause.start]!a} is half of a character"
+        raise EvidenceError(message, fix="write the text anew", where=where) from cause
     error = best_match(_validator(name).iter_errors(plain))
     if error is not None:
         message, fix = _explained(error)

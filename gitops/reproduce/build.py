@@ -175,7 +175,7 @@ def _wanted(root: Path, push: bool | None) -> str:
     remote = dvcremote.remote(root)
     if dvcremote.rehearsed(remote):
         return ""
-    return remote.url if (remote.is_folder if push is None else push) else ""
+    return dvcremote.shown(remote.url) if (remote.is_folder if push is None else push) else ""
 
 
 def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:

@@ -254,6 +254,7 @@ LOADERS: dict[str, Loader] = {
     ),
     "workflow": Loader(_workflow, _files(ROOT / ".github" / "workflows", "*.yml")),
     "dvc-lock": Loader(stored.locked, stored.locks),
+    "dvc-files": Loader(stored.tracked, lambda: list(stored.locks())[:3]),
     "listing": Loader(stored.listing, stored.listings),
     "evidence": Loader(stored.evidence, stored.evidences),
     "table": Loader(stored.tables, stored.csvs),

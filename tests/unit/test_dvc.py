@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitops import dvc, dvcremote
-from gitops.errors import ConfigError, ToolError
+from gitops.errors import ConfigError, EvidenceError, ToolError
 from tests.unit import dvc_repo
 from tests.unit.dvc_repo import STAGE, clone, repo
 
@@ -42,7 +42,7 @@ def test_what_is_tracked(repo: Path) -> None:
 
 def test_data_in_folders_of_others_is_theirs(repo: Path) -> None:
     (repo / "other").mkdir()
-    (repo / "other" / "t.csv.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n  path: t.csv\n")
+    (repo / "other" / "t.csv.dvc").write_text(f"outs:\n- md5: '{'0' * 32}'\n  path: t.csv\n")
     everything = {item.path for item in dvc.tracked(repo, ["."])}
     assert everything - {item.path for item in dvc.tracked(repo, ["."], ["other"])} == {
         "other/t.csv"
@@ -163,3 +163,39 @@ def test_no_remote_is_said(repo: Path) -> None:
     (repo / ".dvc" / "config").write_text("")
     with pytest.raises(ConfigError, match="no default remote"):
         dvcremote.remote(repo)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("{path: ../../elsewhere, md5: %s}", "is not in the subpath"),
+        ("{path: out/../../../elsewhere, md5: %s}", "is not in the subpath"),
+        ("{path: /etc/hosts, md5: %s}", "is not in the subpath"),
+        ("{path: away/x, md5: %s}", "is not in the subpath"),
+        ("{path: ., md5: %s}", ". is no data"),
+        ("{path: .git, md5: %s}", ".git is no data"),
+        ("{path: out/../.git/hooks, md5: %s}", "is no data"),
+        ("{path: .dvc/config, md5: %s}", "is no data"),
+        ("{path: out, md5: ../../../../x}", "has the hash '../../../../x'"),
+        ("{path: out}", "KeyError"),
+        ("7", "TypeError"),
+    ],
+)
+def test_what_is_no_data_of_ours_is_never_touched(repo: Path, out: str, message: str) -> None:
+    (repo / "away").symlink_to(repo.parent)
+    text = "stages: {one: {cmd: x, outs: [" + out.replace("%s", "d" * 32) + "]}}"
+    (repo / "dvc.lock").write_text(text)
+    with pytest.raises(EvidenceError) as caught:
+        dvc.tracked(repo, ["."])
+    assert message in caught.value.message
+    (repo / "dvc.lock").unlink()
+    (repo / "x.dvc").write_text("outs: [" + out.replace("%s", "d" * 32) + "]")
+    with pytest.raises(EvidenceError, match="not as DVC writes it"):
+        dvc.tracked(repo, ["."])
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 200_000, "a: " + "[" * 200_000 + "]" * 200_000])
+def test_a_file_that_is_nested_without_end_ends_nothing(repo: Path, text: str) -> None:
+    (repo / "dvc.lock").write_text(text)
+    with pytest.raises(ConfigError, match="deeper than 64"):
+        dvc.tracked(repo, ["."])

@@ -20,7 +20,7 @@ ABOVE = {"cli", "__main__", "doctor", "demo", "demo_acts", "replay"}
 # stages is a core value, which may know the edges.
 EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
-    *("content", "whole", "sha256", "utc", "jsontext", "yamlfile"),
+    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
 }
 YAML = {"yamledit", "yamlnodes"}  # the insides of yamlfile
 HEAVY = (

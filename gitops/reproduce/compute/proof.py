@@ -137,7 +137,7 @@ def accept(
             target = record.path_of(private, place.name, place.lock_digest())
             target.parent.mkdir(parents=True, exist_ok=True)
             whole.write(target, proven.records[place.name])
-        pushed = dvcremote.remote(root).url
+        pushed = dvcremote.shown(dvcremote.remote(root).url)
         build.remember(root, models, private, config.models, pushed)
         outcome = Outcome(proven.models, pushed, None, ())
         return locks.commit(root, outcome, (), models, commit)
