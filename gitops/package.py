@@ -63,20 +63,6 @@ class Scored:
     warnings: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Two packages on the level of their parameters.
-
-    `structure` is the first difference that isn't a number's size, or empty; `largest` the largest
-    absolute difference of a parameter; `detail` says both in words.
-    """
-
-    equal: bool
-    structure: str
-    largest: float
-    detail: str
-
-
 def read(folder: Path) -> Package:
     """Read a package and prove that its parts are whole and agree.
 
@@ -254,31 +240,6 @@ def decide(values: Array, signature: Signature) -> pl.DataFrame:
         scores = {name: values[:, at] for at, name in enumerate(signature.score_columns)}
     prediction = pl.Series(signature.classes, dtype=pl.String).gather(chosen)
     return pl.DataFrame({"prediction": prediction, **scores})
-
-
-def compare(one: Package, two: Package) -> Comparison:
-    """Are these the same model, apart from names, metadata and the order of nodes in the file?
-
-    A declared command keeps its parameters elsewhere, so those are never called equal.
-    """
-    left, right = one.signature, two.signature
-    changed = [name for name in vars(left) if getattr(left, name) != getattr(right, name)]
-    if changed:
-        structure = f"the signatures differ in {', '.join(changed)}"
-        return Comparison(False, structure, 0.0, structure)
-    if left.runtime.kind == "command":
-        structure = "the parameters of a declared command can't be compared"
-        return Comparison(False, structure, 0.0, structure)
-    name = left.runtime.file
-    found = onnxfile.difference(one.folder / name, two.folder / name)
-    if found.structure:
-        return Comparison(
-            False, found.structure, found.largest, f"the models differ: {found.structure}"
-        )
-    if found.largest:
-        detail = f"parameters differ by up to {found.largest:.3g}, in {found.at}"
-        return Comparison(False, "", found.largest, detail)
-    return Comparison(True, "", 0.0, "all parameters are equal")
 
 
 def _session(path: Path, signature: Signature) -> onnxruntime.InferenceSession:
