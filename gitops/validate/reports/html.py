@@ -151,7 +151,7 @@ def _common(measures: Sequence[Measure], most: int, usual: float, metric: str = 
     drawn = compared or [one.candidate for one in shown]
     scale = drawing.common(drawn, zero=bool(compared))
     rows = [_measure(one, usual, scale) for one in shown]
-    hint = "" if words.higher_is_better(metric) else "lower is better"
+    hint = words.direction(metric) if metric else ""
     return Part(rows, len(measures), clean(metric), hint)
 
 
