@@ -27,8 +27,8 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 # The documents of contracts that pages show, by page and by the block's place among its JSON.
 DOCUMENTS = {
     ("predictions.md", 0): "prediction",
-    ("ARCHITECTURE.md", 0): "signature",
-    ("ARCHITECTURE.md", 1): "reference",
+    ("formats.md", 0): "signature",
+    ("formats.md", 1): "reference",
 }
 
 
