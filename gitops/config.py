@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-<<<<<<< HEAD
-from difflib import get_close_matches
 from functools import cache
-=======
->>>>>>> main
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
