@@ -17,7 +17,7 @@ from pathlib import Path
 COLUMNS = 100
 # Of the act with this title: how its command starts, and how many lines of what it says are shown.
 PARTS = (
-    ("A table becomes a repository", "gitops new", -1),
+    ("A table becomes a repository", "gitops new", 8),
     ("Build", "gitops build", -3),
     ("A pull request with a worse model", "gitops gate", 9),
     ("To production", "gitops promote staging production", -4),
@@ -106,7 +106,7 @@ def chosen(recording: str, parts: Sequence[tuple[str, str, int]] = PARTS) -> lis
 
 
 def svg(lines: Sequence[str]) -> str:
-    """A terminal with these lines; runs of one look keep their columns whatever font is there."""
+    """A terminal with these lines, cut at its edge; columns hold whatever font is there."""
     width, height = _CELL * COLUMNS + 2 * _EDGE, _TOP + _LINE * len(lines) + _EDGE
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:g} {height}">',
@@ -127,7 +127,9 @@ def _text(line: str, y: int) -> Iterator[str]:
     look, column = "", 0
     for code, text in zip(["", *_CODE.findall(line)], _CODE.split(line)[::2], strict=True):
         look = _LOOK.get(code, "")
-        if bare := text.strip(" "):
+        if column + len(text) > COLUMNS:
+            text = text[: max(0, COLUMNS - 1 - column)] + "…"
+        if column < COLUMNS and (bare := text.strip(" ")):
             x = _EDGE + _CELL * (column + len(text) - len(text.lstrip(" ")))
             kind = f' class="{look}"' if look else ""
             size = f' textLength="{_CELL * len(bare):g}"'

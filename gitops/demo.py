@@ -119,7 +119,8 @@ class Stage:
         self.out(
             "\n" + self.style(title + "━" * (_WIDTH - len(title) - len(clock)) + clock, "bold")
         )
-        self.out(self.style(textwrap.fill(act.about, _WIDTH), "cyan"))
+        for line in textwrap.wrap(act.about, _WIDTH):
+            self.out(self.style(line, "cyan"))
 
     def perform(self, step: Step, cwd: Path) -> None:
         """Do what a user would.

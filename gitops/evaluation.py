@@ -87,7 +87,7 @@ def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evalua
         found = like.test_set, like.order, like.input_order
     else:
         try:
-            found = testset.identified(predictions, inputs, signature)
+            found = testset.identify(predictions, inputs, signature)
         except GitopsError as error:
             raise EvidenceError(error.message, fix=error.fix, where=Where(folder)) from error
     identity, order, input_order = found

@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops import contracts, dvcremote, dvcstore, sha256, storefiles, utc
+from gitops import contracts, dvcremote, dvcstore, jsontext, sha256, storefiles, utc
 from gitops.errors import EvidenceError, Where
 
 FOLDER = "jobs"
@@ -85,11 +85,11 @@ def ticket(text: str) -> Ticket:
         EvidenceError: it's none.
     """
     try:
-        found = json.loads(text)
+        found = jsontext.loads(text)
         made = Ticket(
             str(found["url"]), dict(found["options"]), str(found["id"]), str(found["digest"])
         )
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError) as error:
         raise EvidenceError(f"not the ticket of a job: {error}", fix="submit it again") from error
     if not _ID.fullmatch(made.id):
         raise EvidenceError(f"{made.id!r} is no job", fix="submit it again")
@@ -187,8 +187,8 @@ def parsed(contract: str, raw: bytes, name: str) -> dict[str, Any]:
 def loose(raw: bytes | None) -> dict[str, Any]:
     """A document that only tells, as far as it can be read."""
     try:
-        found = json.loads(raw or b"{}")
-    except (ValueError, RecursionError):
+        found = jsontext.loads(raw or b"{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -321,6 +321,7 @@ def attached(command: Sequence[str], *, cwd: Path) -> int:
         process = subprocess.Popen(list(command), cwd=cwd, env=environment())
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
+    signal.siginterrupt(signal.SIGINT, True)  # as in `stream`
     try:
         return process.wait()
     except BaseException:

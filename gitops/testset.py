@@ -22,12 +22,14 @@ if TYPE_CHECKING:
 Positions = np.ndarray[Any, np.dtype[np.uint32]]
 
 
-def identity(
+def identify(
     predictions: pl.DataFrame | pl.LazyFrame,
     inputs: pl.DataFrame | pl.LazyFrame,
     signature: Signature,
-) -> str:
-    """SHA-256, in hex, of a test set: id, label, weight and all raw inputs of each row.
+) -> tuple[str, Positions, Positions]:
+    """A test set's identity, and the positions (uint32, n) that sort predictions and inputs by id.
+
+    The identity is a SHA-256, in hex, of id, label, weight and all raw inputs of each row.
 
     It doesn't depend on the order of rows or columns, nor on what a model predicts or which of the
     raw columns it uses. Hashed column by column, rows sorted by the UTF-8 of their id:
@@ -43,15 +45,6 @@ def identity(
     Raises:
         EvidenceError: ids that are missing, twice in a table, or not the same in both.
     """
-    return identified(predictions, inputs, signature)[0]
-
-
-def identified(
-    predictions: pl.DataFrame | pl.LazyFrame,
-    inputs: pl.DataFrame | pl.LazyFrame,
-    signature: Signature,
-) -> tuple[str, Positions, Positions]:
-    """`identity`, and the positions (uint32, n) that sort predictions and inputs by id."""
     left, right = predictions.lazy(), inputs.lazy()
     ids, orders = _orders(left, right)
     names = sorted(name for name in right.collect_schema().names() if name != "__id__")

@@ -1,7 +1,7 @@
-"""The blocks of the documentation, and what is wrong with them: every line belongs to a kind.
+"""The blocks of the documentation, and what is wrong with their lines and with the words around.
 
-A command line of ours is parsed by the real command tree; YAML and JSON are read by the loaders of
-what they show. What no function here knows is a problem, so that nothing goes unlooked at.
+A command line of ours is parsed by the real command tree. What no function here knows is a problem,
+so that nothing goes unlooked at.
 """
 
 from __future__ import annotations
@@ -17,16 +17,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import yaml
 from typer.main import get_command
 
-from gitops import config, contracts
 from gitops.cli.app import make
-from gitops.errors import GitopsError, Where
-from gitops.pipelines import definition
-from gitops.scaffold import generator
-from gitops.validate import policy
-from gitops.yamlfile import parse as parse_yaml
 
 ROOT = Path(__file__).parents[1]
 SHELLS = ("sh", "console")
@@ -101,9 +94,10 @@ def commands(line: str) -> Iterator[list[str]]:
     words: list[str] = []
     for token in [*lexer, ";"]:
         if re.fullmatch(r"[;&|]+", token):
-            named = [word for word in words if words and not (word == words[0] and "=" in word)]
-            if named:
-                yield named
+            while words and re.match(r"\w+=", words[0]):  # variables before the program
+                words.pop(0)
+            if words:
+                yield words
             words = []
         else:
             words.append(token)
@@ -114,6 +108,8 @@ def shell_problems(block: Block) -> list[str]:
     lines = script(block)
     if not lines:
         return [f"{block.where}: no line of it is typed"]
+    if block.language == "console" and re.search("^gitops ", block.text, re.MULTILINE):
+        return [f"{block.where}: a line of ours without its prompt"]
     return [
         f"{block.where}: {line}: {problem}"
         for line in lines
@@ -207,6 +203,9 @@ def _extras(words: list[str]) -> str | None:
     """Of ours only extras that there are."""
     known = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     named = re.findall(r"gitops[-_]ml[^\s\[]*\[([a-z,0-9]+)\]", " ".join(words))
+    wheels = set(re.findall(r"gitops_ml-[^\s\[]*\.whl", " ".join(words)))
+    if wheels - {f"gitops_ml-{known['version']}-py3-none-any.whl"}:
+        return f"not the wheel of version {known['version']}"
     wrong = {one for text in named for one in text.split(",")} - set(known["optional-dependencies"])
     return f"no extra {sorted(wrong)[0]!r}" if wrong else None
 
@@ -313,113 +312,3 @@ def anchors(page: Path) -> set[str]:
     headings = re.findall(r"^#{1,6} +(.+?) *$", prose(page), re.MULTILINE)
     bare = (re.sub(r"[`*]|\[([^]]*)\]\([^)]*\)", r"\1", one).lower() for one in headings)
     return {re.sub(r"[^\w\- ]", "", one).replace(" ", "-") for one in bare}
-
-
-# ---------------------------------------------------------------- YAML and JSON
-
-SECTIONS = {name: field.annotation for name, field in config.Config.model_fields.items()}
-
-
-def yaml_problem(block: Block, folder: Path) -> str | None:
-    """What the loader of what the block shows says of it; `folder` is empty and may be written."""
-    try:
-        data = yaml.safe_load(block.text)
-    except yaml.YAMLError as error:
-        return f"{block.where}: {error}"
-    kind = yaml_kind(block, data)
-    if kind is None:
-        return f"{block.where}: nobody here knows what this YAML is"
-    try:
-        READERS[kind](block.text, data, folder)
-    except (GitopsError, AssertionError) as error:
-        return f"{block.where}: {error}"
-    return None
-
-
-def yaml_kind(block: Block, data: Any) -> str | None:
-    """What a block shows, by its keys."""
-    if isinstance(data, list):
-        return "steps" if all(isinstance(one, dict) and "uses" in one for one in data) else None
-    keys = set(data) if isinstance(data, dict) else set()
-    if "jobs" in keys:
-        return "workflow"
-    if "revision" in keys:
-        return "generator"
-    if keys == {"meta"}:
-        return "note"
-    if keys & {"checks", "waivers", "on_inconclusive"}:
-        return "policy"
-    return "gitops.yaml" if keys and keys <= set(SECTIONS) else None
-
-
-def _settings(text: str, data: Any, folder: Path) -> None:
-    """A whole gitops.yaml, or sections that are set into the smallest one."""
-    rest = {
-        "version": "version: 1\n",
-        "project": "project: flights\n",
-        "models": "models: {late: {task: binary}}\n",
-    }
-    if "infrastructure" in data and "ci" not in data:
-        rest["ci"] = "ci: [github]\n"
-    whole = text + "".join(line for key, line in rest.items() if key not in data)
-    own = re.findall(r"policy: ([a-z]+)", text)
-    (folder / ".gitops" / "policies").mkdir(parents=True)
-    for name in set(own) - {"baseline", "strict", "regulated"}:
-        (folder / ".gitops" / "policies" / f"{name}.yaml").write_text("version: 1\n")
-    (folder / "gitops.yaml").write_text(whole)
-    config.load(folder)
-
-
-def policy_text(text: str) -> str:
-    """A pack that is whole, or the rest of one that extends the shipped one."""
-    if re.search(r"^version:", text, re.MULTILINE):
-        return text
-    head = "version: 1\nname: project\ndescription: Ours.\n"
-    extends = "" if re.search(r"^extends:", text, re.MULTILINE) else "extends: baseline\n"
-    return head + extends + text
-
-
-def _policy(text: str, data: Any, folder: Path) -> None:
-    policy.read_pack(parse_yaml(policy_text(text).encode(), Path("project.yaml")))
-
-
-def _workflow(text: str, data: Any, folder: Path) -> None:
-    own = folder / definition.OWN
-    own.mkdir(parents=True)
-    (own / "pull-request.yaml").write_text(text)
-    definition.read("pull-request", folder)
-
-
-def _generator(text: str, data: Any, folder: Path) -> None:
-    (folder / data["name"] / "template").mkdir(parents=True)
-    (folder / data["name"] / "generator.yaml").write_text(text)
-    generator.load(folder / data["name"])
-
-
-def _note(text: str, data: Any, folder: Path) -> None:
-    assert set(data["meta"]) == {"gitops"}
-
-
-def _steps(text: str, data: Any, folder: Path) -> None:
-    assert data
-
-
-READERS: dict[str, Callable[[str, Any, Path], None]] = {
-    "gitops.yaml": _settings,
-    "policy": _policy,
-    "workflow": _workflow,
-    "generator": _generator,
-    "note": _note,
-    "steps": _steps,
-}
-
-
-def json_problem(block: Block, contract: str | None = None) -> str | None:
-    """What is wrong with a JSON block; `contract` is that of the document that it shows."""
-    try:
-        found = contracts.parse_json(block.text, block.page)
-        if contract:
-            contracts.validate(contract, found, Where(block.page, block.line))
-    except GitopsError as error:
-        return f"{block.where}: {error}"
-    return None

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -22,6 +22,9 @@ from gitops.reproduce.compute import submit
 from gitops.reproduce.compute.submit import Request
 from gitops.reproduce.compute.waiting import Patience
 from gitops.reproduce.model import Outcome, places
+
+if TYPE_CHECKING:
+    from tests.conftest import Repository
 
 COMPUTE = "compute:\n  here: {process: {}}\n"
 QUICK = Patience(poll=0.1, look=0.3, silence=60, ends=3, claim=timedelta(seconds=60))
@@ -100,6 +103,18 @@ def declared(root: Path, compute: str = COMPUTE) -> None:
     with (root / "gitops.yaml").open("a") as file:
         file.write(compute)
     git(root, "commit", "--quiet", "--all", "-m", "Declare a compute")
+
+
+@pytest.fixture
+def fresh(
+    light: Repository, git_identity: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Elsewhere:
+    """A repository with a compute and a change that nobody has built."""
+    environment(monkeypatch, git_identity)
+    declared(light.root)
+    place = Elsewhere(light.root, light.storage)
+    place.change(note="second")
+    return place
 
 
 def moved(source: Elsewhere, target: Path) -> Elsewhere:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated
@@ -10,17 +11,22 @@ import typer
 
 from gitops import __version__
 
-# In the order of the help; each module is named for its command, or for its group of commands.
-_MODULES = (
-    "new", "build", "verify", "predict", "gate", "affected", "ci", "gc", "promote", "rollback",
-    "fetch", "image", "serve", "deploy", "status", "diff", "log", "sync", "upgrade", "lint",
-    "doctor", "demo", "schema", "data", "add", "setup", "infra",
-)  # fmt: skip
+# As the help and the documentation list them; each module is named for its command, or for its
+# group of commands.
+_PANELS = {
+    "Data and builds": ("new", "data", "build", "verify", "predict", "gc"),
+    "Judging": ("gate",),
+    "Promotion": ("promote", "rollback", "status", "diff", "log", "fetch"),
+    "Serving": ("serve", "deploy", "image"),
+    "CI": ("ci", "affected", "lint", "setup", "doctor"),
+    "Infrastructure": ("infra",),
+    "The repository itself": ("add", "sync", "upgrade", "schema", "demo"),
+}
 _SECOND = {"approve": "promote", "pins": "lint", "eject": "upgrade"}  # a module's second command
 
 
 def make(words: Sequence[str] = ()) -> typer.Typer:
-    """The command line; if `words` start with a command or --version, with what that needs alone.
+    """The command line; of `words` that start with a command or --version, just what that needs.
 
     To import and describe all commands takes longer than a short one works.
     """
@@ -35,10 +41,40 @@ def make(words: Sequence[str] = ()) -> typer.Typer:
     app.callback()(_options)
     first = words[0] if words else ""
     asked = _SECOND.get(first, first)
-    needed = [asked] if asked in _MODULES else _MODULES
-    for name in needed if first != "--version" else ():
-        import_module(f"gitops.cli.{name}").register(app)
+    known = any(asked in names for names in _PANELS.values())
+    for panel, names in _PANELS.items() if first != "--version" else ():
+        for name in names:
+            if name == asked or not known:
+                _register(app, name, panel)
     return app
+
+
+def _register(app: typer.Typer, name: str, panel: str) -> None:
+    commands, groups = len(app.registered_commands), len(app.registered_groups)
+    import_module(f"gitops.cli.{name}").register(app)
+    here = app.registered_commands[commands:]
+    for group in app.registered_groups[groups:]:
+        group.rich_help_panel = panel
+        here = here + (group.typer_instance.registered_commands if group.typer_instance else [])
+    for command in app.registered_commands[commands:]:
+        command.rich_help_panel = panel
+    for command in here:
+        if command.callback is not None:
+            command.help = _paragraphs(command.help or command.callback.__doc__ or "")
+
+
+def _paragraphs(text: str) -> str:
+    """A docstring for a terminal of any width: typer keeps the ends of our lines, which are prose's
+    by accident and examples' on purpose.
+    """
+    blocks = [
+        (block.startswith(" "), block if block.startswith(" ") else " ".join(block.split()))
+        for block in inspect.cleandoc(text).split("\n\n")
+    ]
+    lines = blocks[0][1]
+    for (_, block), (after_example, _) in zip(blocks[1:], blocks, strict=False):
+        lines += ("\n" if after_example and block.startswith(" ") else "\n\n") + block
+    return lines
 
 
 def _version(wanted: bool) -> None:

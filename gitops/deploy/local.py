@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gitops import __version__, daemon
+from gitops import __version__, daemon, jsontext
 from gitops.daemon import Started
 from gitops.deploy.ask import Answer, Endpoint
 from gitops.deploy.model import Desired, Observed, Plan
@@ -165,8 +165,8 @@ class Local:
         found = {}
         for path in (self.state.folder / "workers").glob("*.json"):
             try:
-                told = json.loads(path.read_bytes())
-            except (OSError, ValueError, RecursionError):
+                told = jsontext.loads(path.read_bytes())
+            except (OSError, ValueError):
                 continue  # it has just ended
             if daemon.since(int(path.stem)) is not None:
                 found[int(path.stem)] = told

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitops import whole
+from gitops import jsontext, whole
 from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
@@ -94,10 +94,10 @@ class State:
         """
         path = self.folder / name
         try:
-            found = json.loads(path.read_bytes())
+            found = jsontext.loads(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError, RecursionError) as error:
+        except (OSError, ValueError) as error:
             raise EvidenceError(
                 f"the state can't be read: {error}",
                 fix="remove this file: what it said is deployed again",

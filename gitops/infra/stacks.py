@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import cloudnames, proc
+from gitops import cloudnames, jsontext, proc
 from gitops.config import Config
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
 from gitops.infra.terraform import FOLDER, Action, Changes, Outcome, Say, login, wanted
@@ -328,8 +328,8 @@ def _az(root: Root, command: list[str]) -> str:
 
 def _json(text: str, what: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
+        found = jsontext.loads(text)
+    except ValueError as error:
         raise ToolError(f"az wrote no {what}: {text[:200]}") from error
     if not isinstance(found, dict):
         raise ToolError(f"az wrote no {what}")

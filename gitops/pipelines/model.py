@@ -113,9 +113,10 @@ class Step:
     """One named step: one command (`run`), or what each platform does its own way (`use`).
 
     `output`: the command gives the job this output, in the platform's way. `logins`: the clouds
-    that it must be logged in to, and `oidc`: the command itself shows the token that the login
-    rests on; `token`: it speaks to the forge, and pushes. `artifact` (its
-    name), `path` and `days` (that it is kept) are of `upload`, `download` and the like.
+    that it must be logged in to; `own`: those that it reaches as the runner itself; `oidc`: the
+    command itself shows the token that the login rests on; `token`: it speaks to the forge, and
+    pushes. `artifact` (its name), `path` and `days` (that it is kept) are of `upload`, `download`
+    and the like.
     """
 
     name: str
@@ -125,6 +126,7 @@ class Step:
     when: tuple[Condition, ...] = ()
     output: str | None = None
     logins: tuple[Cloud, ...] = ()
+    own: tuple[Cloud, ...] = ()
     oidc: bool = False
     token: bool = False
     artifact: str = ""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gitops import __version__, cirun, contracts, utc
+from gitops import __version__, cirun, contracts, jsontext, utc
 from gitops.errors import EvidenceError, Where
 from gitops.git import program
 from gitops.version import Version
@@ -232,8 +232,8 @@ def parse(text: str) -> Json | None:
     for line in body.splitlines():
         if line.startswith("{"):
             try:
-                found = json.loads(line)
-            except (ValueError, RecursionError):
+                found = jsontext.loads(line)
+            except ValueError:
                 return None
             return found if isinstance(found, dict) else None
     return None

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import dvc, dvcremote, dvcstore, git, objects, uv
+from gitops import dvc, dvcremote, dvcstore, git, jsontext, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
 from gitops.reproduce import fingerprint, locks, record, unchanged
 from gitops.reproduce.guard import only_one
@@ -313,8 +312,8 @@ def read_metrics(place: Place) -> dict[str, float]:
     if not place.metrics.is_file():
         return {}
     try:
-        numbers = json.loads(place.metrics.read_text("utf-8"))
-    except (ValueError, RecursionError) as error:
+        numbers = jsontext.loads(place.metrics.read_text("utf-8"))
+    except ValueError as error:
         raise EvidenceError(
             f"{place.metrics} isn't JSON: {error}", fix="mend the stage that writes it"
         ) from error

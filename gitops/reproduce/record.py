@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, cirun, contracts, dvc, git, sha256, utc, whole
+from gitops import __version__, cirun, contracts, dvc, git, jsontext, sha256, utc, whole
 from gitops.errors import Where
 from gitops.git import program
 from gitops.reproduce.fingerprint import Fingerprint
@@ -68,8 +68,8 @@ def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     """The record of `model` as locked by `digest` (SHA-256 of dvc.lock); None if not built here."""
     path = path_of(private, model, digest)
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
+        document: dict[str, Any] = jsontext.loads(path.read_text("utf-8"))
+    except (OSError, ValueError):
         return None
     # A record that can't be used is none: the next build writes it anew.
     return document if isinstance(document, dict) and document.keys() >= _USED else None

@@ -88,7 +88,7 @@ class _Run:
         self.bases.load(self.needed(origins))
         for path, file in self.rendered.items():
             origin = origins.get(path)
-            if file.owner == "tool" and not (origin and origin.lock.kept):
+            if file.owner == "tool" and not (origin and self.is_taken(path, origin)):
                 self.tools(file, origin)
             else:
                 self.users(file, origin)
@@ -102,6 +102,11 @@ class _Run:
             self.add("update" if mark else "create", "records this", new, mark)
         ordered = tuple(sorted(self.entries, key=lambda entry: entry.file.path))
         return Reconciled(Plan(ordered), lock, self.aside, tuple(self.marked))
+
+    def is_taken(self, path: PurePosixPath, origin: Origin) -> bool:
+        """Whether a file of the user's, kept in the place of one of the tool's, is there still."""
+        there = self.look(path).mark is not None or self.blocked(path) is not None
+        return origin.lock.kept and there
 
     def recorded(self, before: Lock | None) -> Lock:
         """The lock afterwards. That files lie elsewhere now is not, by itself, worth a change."""
@@ -125,7 +130,7 @@ class _Run:
 
     def tools(self, file: Rendered, origin: Origin | None) -> None:
         there = self.look(file.path)
-        ours = origin is not None and origin.lock.owner == "tool"
+        ours = origin is not None and origin.lock.owner == "tool" and not origin.lock.kept
         self.locks[file.path] = locks.entry(file)
         if _is(there, locks.blob(file.content)):
             if there.executable == file.executable:

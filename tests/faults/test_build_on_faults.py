@@ -25,10 +25,12 @@ from gitops.reproduce.compute.waiting import Patience
 from gitops.reproduce.compute.waiting import wait as wait_for
 from tests import elsewhere
 from tests.conftest import copied, isolated, once
-from tests.elsewhere import QUICK, Elsewhere, git, rewritten, wait
+from tests.elsewhere import QUICK, Elsewhere, fresh, git, rewritten, wait
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    pass
+
+__all__ = ["fresh"]
 
 pytestmark = pytest.mark.functional
 
@@ -66,18 +68,6 @@ def done(
     elsewhere.environment(monkeypatch, git_identity)
     place = elsewhere.moved(finished, tmp_path)
     shutil.rmtree(place.root / ".dvc" / "cache")
-    return place
-
-
-@pytest.fixture
-def fresh(
-    light: Repository, git_identity: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Elsewhere:
-    """A repository with a compute and a change that nobody has built."""
-    elsewhere.environment(monkeypatch, git_identity)
-    elsewhere.declared(light.root)
-    place = Elsewhere(light.root, light.storage)
-    place.change(note="second")
     return place
 
 

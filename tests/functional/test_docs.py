@@ -17,7 +17,7 @@ from rich.text import Text
 from typer.main import get_command
 
 from gitops.cli.app import make
-from tests import doc_blocks
+from tests import doc_blocks, doc_documents
 from tests.doc_blocks import ROOT, SHELLS, SHOWN, Block, blocks
 
 GUIDES = sorted((ROOT / "docs" / "guides").glob("*.md"))
@@ -63,7 +63,7 @@ def test_every_command_is_in_the_table_of_commands() -> None:
 
 def test_the_readme_shows_the_way_from_a_table_to_production() -> None:
     readme = PAGES[0].read_text("utf-8")
-    way = ("new", "build", "verify", "gate", "promote", "deploy", "rollback", "status")
+    way = ("new", "build", "verify", "gate", "promote", "deploy", "rollback")
     assert not [name for name in way if f"$ gitops {name}" not in readme]
 
 
@@ -84,14 +84,14 @@ def test_every_line_that_is_typed_is_a_command_that_is_there(block: Block) -> No
 
 @of("yaml")
 def test_every_yaml_block_is_taken_by_its_loader(block: Block, tmp_path: Path) -> None:
-    assert doc_blocks.yaml_problem(block, tmp_path) is None
+    assert doc_documents.yaml_problem(block, tmp_path) is None
 
 
 @of("json")
 def test_every_json_block_is_json_and_what_it_says_it_is(block: Block) -> None:
     of_page = [one for one in BLOCKS if (one.page, one.language) == (block.page, "json")]
     contract = DOCUMENTS.get((block.page.name, of_page.index(block)))
-    assert doc_blocks.json_problem(block, contract) is None
+    assert doc_documents.json_problem(block, contract) is None
 
 
 @of("python")
@@ -130,6 +130,7 @@ def test_every_link_leads_to_a_page_and_a_heading(page: Path) -> None:
         ("git comit", "git has no command"),
         ("az account show --quary id", "az account show has no option --quary"),
         ("pip install 'gitops-ml[gpu]'", "no extra 'gpu'"),
+        ("uv tool install dist/gitops_ml-0.0.1-py3-none-any.whl", "not the wheel of version"),
         ("sh infrastructure/boot.sh", "no generator writes"),
         ("python -m benchmarks.nothing", "no module"),
         ("gitopps build", "nobody here knows the program"),
@@ -143,6 +144,11 @@ def test_a_wrong_line_is_noticed(line: str, said: str, tmp_path: Path) -> None:
     (problem,) = doc_blocks.shell_problems(block)
     assert said in problem
     assert problem.startswith("page.md:3")
+
+
+def test_a_command_that_looks_like_output_is_noticed() -> None:
+    block = Block(Path("page.md"), 1, "console", "$ gitops build\ngitops gaet\n")
+    assert doc_blocks.shell_problems(block) == ["page.md:1: a line of ours without its prompt"]
 
 
 @pytest.mark.parametrize(
@@ -160,13 +166,13 @@ def test_a_wrong_line_is_noticed(line: str, said: str, tmp_path: Path) -> None:
 )
 def test_wrong_yaml_is_noticed(text: str, said: str, tmp_path: Path) -> None:
     block = Block(Path("page.md"), 1, "yaml", text)
-    assert said in (doc_blocks.yaml_problem(block, tmp_path) or "")
+    assert said in (doc_documents.yaml_problem(block, tmp_path) or "")
 
 
 @pytest.mark.parametrize(("text", "said"), [("{", "not JSON"), ('{"v": 2}', "'id' is missing")])
 def test_wrong_json_is_noticed(text: str, said: str) -> None:
     block = Block(Path("page.md"), 1, "json", text)
-    assert said in (doc_blocks.json_problem(block, "prediction") or "")
+    assert said in (doc_documents.json_problem(block, "prediction") or "")
 
 
 @pytest.mark.parametrize(
@@ -219,6 +225,16 @@ def test_every_help_text_has_an_example_and_explains_each_option(name: str) -> N
 
 
 @pytest.mark.parametrize("name", KNOWN)
+def test_prose_of_help_ends_no_line_and_examples_stand_together(name: str) -> None:
+    """A terminal narrower than our lines would break each of them twice."""
+    paragraphs = (KNOWN[name].help or "").split("\n\n")
+    assert not [one for one in paragraphs if not one.startswith(" ") and "\n" in one]
+    examples = [one for one in paragraphs if one.startswith(" ")]
+    assert len(examples) == 1
+    assert all(line.startswith("    ") for line in examples[0].splitlines())
+
+
+@pytest.mark.parametrize("name", KNOWN)
 def test_brackets_of_help_are_shown(name: str) -> None:
     """They are markup where nothing escapes them."""
     asked = Text.from_markup(KNOWN[name].help or "").plain
@@ -240,3 +256,6 @@ def test_the_installed_help_lists_the_same_commands(
 ) -> None:
     text = gitops(tmp_path, "--help").out
     assert not [name for name in KNOWN if name.split()[0] not in text]
+    groups = re.findall(r"^\*\*(.+)\*\*$", PAGES[0].read_text("utf-8"), re.MULTILINE)
+    assert groups
+    assert not [group for group in groups if f"─ {group} ─" not in text]

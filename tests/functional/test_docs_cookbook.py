@@ -15,7 +15,8 @@ import pytest
 import yaml
 
 from gitops import cli
-from tests.doc_blocks import ROOT, blocks, policy_text, yaml_kind
+from tests.doc_blocks import ROOT, blocks
+from tests.doc_documents import policy_text, yaml_kind
 from tests.unit.validate.conftest import make_evaluation, make_package, people
 from tests.unit.validate.gate_repo import GateRepo, Made, model
 

@@ -67,3 +67,32 @@ def test_a_failure_costs_none_of_the_others(
     assert isinstance(found[1], Row)
     assert (found[1].case, found[1].rounds, found[1].within) == ("registry_promote", 2, True)
     assert "registry_status FAILED: no such tool" in capsys.readouterr().err
+
+
+def test_a_peer_that_is_not_there_is_named_before_anything_runs(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(benchmarks, "_PEERS", ("dvc", "no-such-peer"))
+    monkeypatch.setattr(sys, "argv", ["benchmarks"])
+    with pytest.raises(SystemExit) as ended:
+        benchmarks.main()
+    assert ended.value.code == 2
+    assert "not installed: no-such-peer; fix: make .venv/ready" in capsys.readouterr().err
+
+
+def test_what_was_measured_is_written_though_something_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "page.md"
+    found = [FAST, Failed("sync", "no")]
+    monkeypatch.setattr(benchmarks, "run", lambda *given, **named: iter(found))
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--write", str(page)])
+    with pytest.raises(SystemExit) as ended:
+        benchmarks.main()
+    assert ended.value.code == 1
+    assert "**gitops**" in page.read_text() and "- `sync`: no" in page.read_text()
+    page.unlink()
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "--write", str(page), "--only", "sync"])
+    with pytest.raises(SystemExit):
+        benchmarks.main()
+    assert not page.exists()  # of a part there is no page

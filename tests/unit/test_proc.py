@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from gitops import proc
@@ -40,6 +42,42 @@ def test_stream_hands_over_each_line() -> None:
         [sys.executable, "-c", "print('a'); print('b'); raise SystemExit(5)"], lines.append
     )
     assert (code, lines) == (5, ["a", "b"])
+
+
+CLEANS = """
+import signal, sys, time
+from pathlib import Path
+
+place = Path(sys.argv[1])
+def told(number, frame):
+    time.sleep(0.5)  # longer than subprocess.run waits for what Ctrl-C reached, too
+    (place / "cleaned").touch()
+    raise SystemExit(130)
+
+signal.signal(signal.SIGINT, told)
+signal.signal(signal.SIGTERM, told)
+print("ready", flush=True)
+time.sleep(60)
+"""
+WATCHES = f"""
+import sys
+from pathlib import Path
+from gitops import proc
+
+proc.GRACE_SECONDS = 3.0
+proc.attached([sys.executable, "-c", {CLEANS!r}, sys.argv[1]], cwd=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_what_is_watched_may_clean_up_when_we_are_interrupted(tmp_path: Path, how: str) -> None:
+    terminal = pexpect.spawn(sys.executable, ["-c", WATCHES, str(tmp_path)], timeout=60)
+    terminal.expect("ready")
+    terminal.sendintr() if how == "ctrl-c" else terminal.kill(signal.SIGINT)
+    terminal.expect("KeyboardInterrupt")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert (tmp_path / "cleaned").exists()
 
 
 def test_the_tools_environment_is_not_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -234,12 +234,12 @@ def test_identity_known_answer() -> None:
     packed += struct.pack("<dd", 2, 1)
     expected = hashlib.sha256(packed).hexdigest()
     assert expected == KNOWN_IDENTITY
-    assert testset.identity(*tables(), FLIGHTS) == expected
+    assert testset.identify(*tables(), FLIGHTS)[0] == expected
 
 
 def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None:
     predictions, inputs = tables()
-    first = testset.identity(predictions, inputs, FLIGHTS)
+    first = testset.identify(predictions, inputs, FLIGHTS)[0]
     same = (
         (predictions.reverse(), inputs),
         (predictions, inputs.reverse()),
@@ -249,7 +249,7 @@ def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None
         (predictions, inputs.select("on", "x", "carrier", "__id__")),
         (predictions, inputs.with_columns(pl.col("x").cast(pl.Float32))),
     )
-    assert {testset.identity(*pair, FLIGHTS) for pair in same} == {first}
+    assert {testset.identify(*pair, FLIGHTS)[0] for pair in same} == {first}
     other = (
         (predictions.with_columns(label=pl.lit("true")), inputs),
         (predictions.with_columns(weight=pl.lit(2.0)), inputs),
@@ -262,7 +262,7 @@ def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None
             inputs.with_columns(__id__=pl.Series(["b", "c"])),
         ),
     )
-    found = {testset.identity(*pair, FLIGHTS) for pair in other}
+    found = {testset.identify(*pair, FLIGHTS)[0] for pair in other}
     assert len(found) == len(other)
     assert first not in found
 
@@ -295,4 +295,4 @@ def test_identity_refuses_ids(
     predictions = pl.DataFrame({"id": ids, "label": ["true"] * len(ids)})
     inputs = pl.DataFrame({"__id__": others, "x": [1] * len(others)})
     with pytest.raises(EvidenceError, match=message):
-        testset.identity(predictions, inputs, FLIGHTS)
+        testset.identify(predictions, inputs, FLIGHTS)[0]

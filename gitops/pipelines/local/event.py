@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from gitops import git, problem
+from gitops import git, jsontext, problem
 from gitops.errors import UsageError, Where
 from gitops.git import graph, scratch
 from gitops.pipelines.model import Input, Pipeline, Triggers
@@ -126,13 +125,13 @@ def _starts(triggers: Triggers) -> list[Kind]:
 
 def _payload(file: Path, pipeline: Pipeline) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = jsontext.loads(file.read_text("utf-8"))
     except OSError as error:
         raise UsageError(
             f"there's no event {str(file)!r}, nor a file of that name",
             fix=f"name one of {', '.join(_starts(pipeline.triggers))}, or a file with its payload",
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"no JSON: {error}", fix="mend it", where=Where(file)) from error
     if not isinstance(found, dict):
         raise UsageError("not an object", fix="write the event's payload", where=Where(file))

@@ -475,7 +475,6 @@ def test_missing_programs_are_named_with_what_needs_them(
         "no az",
         "no terraform or tofu",
         "no kubectl",
-        "no kubelogin",
         "no buildah or podman or docker",
     ]
     assert all(fix.startswith("install ") for fix in found.values())
