@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gitops import dvc, dvcremote, git
+from gitops import dvc, dvcremote
 from gitops.errors import ConfigError, EvidenceError, ToolError
 from tests.unit import dvc_repo
 from tests.unit.dvc_repo import STAGE, clone, repo
