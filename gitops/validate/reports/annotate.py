@@ -39,6 +39,6 @@ def _annotations(verdict: Verdict) -> Iterator[tuple[Level, str, str]]:
         if words.status(check) not in ("pass", "none"):
             level = "error" if check.stops else "warning"
             yield level, f"{name}: {words.state(check)}", words.sentence(check, usual)
-    for note in (*verdict.notes, *verdict.findings):
-        if note.level == "alarm":
-            yield "warning", f"{name}: {clean(note.kind)}", clean(note.text, SENTENCE)
+    noted = [note for note in verdict.notes if note.level == "alarm"]
+    for note in (*noted, *words.alarms(verdict)):
+        yield "warning", f"{name}: {clean(note.kind)}", clean(note.text, SENTENCE)

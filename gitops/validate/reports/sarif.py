@@ -11,7 +11,7 @@ from typing import Any
 
 from gitops import sarif
 from gitops.sarif import Level
-from gitops.validate.model import Check, Finding, Verdict
+from gitops.validate.model import Check, Verdict
 from gitops.validate.reports import numbers, words
 from gitops.validate.reports.text import LONG, SENTENCE, clean
 
@@ -40,10 +40,11 @@ def _results(verdict: Verdict) -> list[dict[str, Any]]:
         if words.status(check) not in ("pass", "none"):
             text = words.sentence(check, usual)
             found.append(_result(verdict, _rule(check), _level(check), text, clean(check.id)))
-    for one in (*verdict.notes, *verdict.findings):
-        if one.level == "alarm":
-            subject = f"{one.kind} {one.column}"
-            found.append(_result(verdict, clean(one.kind), "warning", _text(one), subject))
+    noted = [one for one in verdict.notes if one.level == "alarm"]
+    for one in (*noted, *words.alarms(verdict)):
+        subject = f"{one.kind} {one.column}"
+        text = f"{clean(one.kind)}: {clean(one.text, SENTENCE)}"
+        found.append(_result(verdict, clean(one.kind), "warning", text, subject))
     return found
 
 
@@ -82,8 +83,3 @@ def _described(name: str, text: str) -> dict[str, Any]:
 
 def _rule(check: Check) -> str:
     return clean(check.id, LONG)
-
-
-def _text(one: Finding) -> str:
-    column = f" in {clean(one.column)}" if one.column is not None else ""
-    return f"{clean(one.kind)}{column}: {clean(one.text, SENTENCE)}"
