@@ -199,14 +199,13 @@ def _branches(root: Path, declared: config.Config) -> Iterator[Finding]:
     if absent:
         # In a clone of one branch, or a shallow one, they may well be where it came from.
         remotes = git.remotes(root)
-        fetch = (
-            f"git fetch {remotes[0]} {' '.join(f'{name}:{name}' for name in absent)}"
-            if remotes
-            else ""
-        )
-        make = "; ".join(f"git branch {name}" for name in absent)
+        fix = "; ".join(f"git branch {name}" for name in absent)
+        if remotes:
+            both = " ".join(f"{name}:{name}" for name in absent)
+            push = f"git push {remotes[0]} {' '.join(absent)}"
+            fix = f"git fetch {remotes[0]} {both}; if there are none: {fix}; {push}"
         detail = f"no branch {', '.join(absent)}"
-        yield Finding("branches", "warn" if remotes else "fail", detail, fetch or make)
+        yield Finding("branches", "warn" if remotes else "fail", detail, fix)
         return
     names = {one.branch: (one.branch, f"origin/{one.branch}") for one in declared.environments}
     files = {
