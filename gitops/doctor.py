@@ -238,6 +238,8 @@ def _workflows(root: Path, declared: config.Config) -> Iterator[Finding]:
         lacks = usable.lacks(root, declared)
         without = f": they would fail without {', '.join(lacks)}" if lacks else ""
         fix = "once these are there: gitops sync" if lacks else "gitops sync"
+        if "build.env" in lacks:
+            fix = f"gitops add packaging makes build.env; {fix}"
         yield Finding("workflows", "warn", f"{len(left)} aren't written yet{without}", fix)
 
 
