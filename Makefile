@@ -20,11 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-<<<<<<< HEAD
-.PHONY: help demo test test-all check bench docs fuzz audit lock wheel clean
-=======
-.PHONY: help demo test test-all check bench docs picture fuzz lock wheel clean
->>>>>>> main
+.PHONY: help demo test test-all check bench docs picture fuzz audit lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
