@@ -64,7 +64,7 @@ def new(
     ] = None,
     no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+        bool, typer.Option("--dry-run", help="Show the profile, or what an adoption would write; write nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
