@@ -3,77 +3,64 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from gitops import __version__
-from gitops.cli import (
-    add,
-    affected,
-    build,
-    ci,
-    data,
-    demo,
-    deploy,
-    diff,
-    doctor,
-    fetch,
-    gate,
-    gc,
-    image,
-    infra,
-    lint,
-    log,
-    new,
-    predict,
-    promote,
-    rollback,
-    schema,
-    serve,
-    setup,
-    status,
-    sync,
-    upgrade,
-    verify,
-)
 
-app = typer.Typer(
-    name="gitops",
-    help="Turn an ML repository into a production line: every commit builds, and proves it.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        typer.echo(f"gitops {__version__}")
-        raise typer.Exit
-
-
-@app.callback()
-def options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
-) -> None:
-    """Turn an ML repository into a production line: every commit builds, and proves it."""
-
-
-# The help lists them as README.md does.
+# As the help and the documentation list them; each module is named for its command, or for its
+# group of commands.
 _PANELS = {
-    "Data and builds": (new, data, build, verify, predict, gc),
-    "Judging": (gate,),
-    "Promotion": (promote, rollback, status, diff, log, fetch),
-    "Serving": (serve, deploy, image),
-    "CI": (ci, affected, lint, setup, doctor),
-    "Infrastructure": (infra,),
-    "The repository itself": (add, sync, upgrade, schema, demo),
+    "Data and builds": ("new", "data", "build", "verify", "predict", "gc"),
+    "Judging": ("gate",),
+    "Promotion": ("promote", "rollback", "status", "diff", "log", "fetch"),
+    "Serving": ("serve", "deploy", "image"),
+    "CI": ("ci", "affected", "lint", "setup", "doctor"),
+    "Infrastructure": ("infra",),
+    "The repository itself": ("add", "sync", "upgrade", "schema", "demo"),
 }
+_SECOND = {"approve": "promote", "pins": "lint", "eject": "upgrade"}  # a module's second command
+
+
+def make(words: Sequence[str] = ()) -> typer.Typer:
+    """The command line; of `words` that start with a command or --version, just what that needs.
+
+    To import and describe all commands takes longer than a short one works.
+    """
+    app = typer.Typer(
+        name="gitops",
+        help="Turn an ML repository into a production line: every commit builds, and proves it.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    first = words[0] if words else ""
+    asked = _SECOND.get(first, first)
+    known = any(asked in names for names in _PANELS.values())
+    for panel, names in _PANELS.items() if first != "--version" else ():
+        for name in names:
+            if name == asked or not known:
+                _register(app, name, panel)
+    return app
+
+
+def _register(app: typer.Typer, name: str, panel: str) -> None:
+    commands, groups = len(app.registered_commands), len(app.registered_groups)
+    import_module(f"gitops.cli.{name}").register(app)
+    here = app.registered_commands[commands:]
+    for group in app.registered_groups[groups:]:
+        group.rich_help_panel = panel
+        here = here + (group.typer_instance.registered_commands if group.typer_instance else [])
+    for command in app.registered_commands[commands:]:
+        command.rich_help_panel = panel
+    for command in here:
+        if command.callback is not None:
+            command.help = _paragraphs(command.help or command.callback.__doc__ or "")
 
 
 def _paragraphs(text: str) -> str:
@@ -90,20 +77,16 @@ def _paragraphs(text: str) -> str:
     return lines
 
 
-def _register(typer_app: typer.Typer) -> None:
-    for panel, modules in _PANELS.items():
-        for module in modules:
-            seen = len(typer_app.registered_commands), len(typer_app.registered_groups)
-            module.register(typer_app)
-            for command in typer_app.registered_commands[seen[0] :]:
-                command.rich_help_panel = panel
-            for group in typer_app.registered_groups[seen[1] :]:
-                group.rich_help_panel = panel
-    inner = [one.typer_instance for one in typer_app.registered_groups if one.typer_instance]
-    for each in (typer_app, *inner):
-        for command in each.registered_commands:
-            if command.callback is not None:
-                command.help = _paragraphs(command.help or command.callback.__doc__ or "")
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"gitops {__version__}")
+        raise typer.Exit
 
 
-_register(app)
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    """Turn an ML repository into a production line: every commit builds, and proves it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 from gitops import names
 from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption
+from gitops.cli.questions import AnswersOption, NoInputOption, SettingsOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,16 +57,11 @@ def new(
     ci: Annotated[
         str | None, typer.Option("--ci", help="github, azure, or both: github,azure.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Answer a question; may be repeated."),
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", help="A YAML file of answers.")
-    ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    settings: SettingsOption = None,
+    answers: AnswersOption = None,
+    no_input: NoInputOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the profile, or what an adoption would write; write nothing.")
+        bool, typer.Option("--dry-run", help="Show what is found, and write nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -144,8 +141,9 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
             suggested = names.suggest(folder)
-            wanted = questions.again("Name of the project", suggested, names.check_project)
-    names.check_project(str(wanted))
+            check = partial(names.check, "project")
+            wanted = questions.again("Name of the project", suggested, check)
+    names.check("project", str(wanted))
     return str(wanted)
 
 

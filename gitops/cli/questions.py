@@ -6,7 +6,10 @@ import sys
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from functools import partial
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from gitops.cli import screen
 from gitops.errors import ConfigError, UsageError
@@ -15,6 +18,13 @@ if TYPE_CHECKING:
     from gitops.scaffold.profile import Profile
     from gitops.scaffold.roles import Roles
     from gitops.scaffold.table import Table
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Answer a question; may be repeated."),
+]
+AnswersOption = Annotated[Path | None, typer.Option("--answers", help="A YAML file of answers.")]
+NoInputOption = Annotated[bool, typer.Option("--no-input", help="Ask nothing.")]
 
 
 def check_keys(given: Iterable[str], own: tuple[str, ...]) -> None:

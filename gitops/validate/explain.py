@@ -13,6 +13,7 @@ from gitops.errors import UsageError, Where
 from gitops.validate.judge_metrics import title
 from gitops.validate.policy import Asked, Policy, read_pack
 from gitops.validate.policy_checks import Rule
+from gitops.validate.policy_kinds import GAPS
 from gitops.validate.stats import METRICS
 
 # What each kind of check means, how it is decided, and the source.
@@ -61,12 +62,9 @@ KINDS: Mapping[str, tuple[str, ...]] = {
         "linear.",
     ),
     "fairness": (
-        "The largest gap between the groups of a sensitive column. demographic_parity: the "
-        "share that the model selects; equal_opportunity: of those who are positive, the share "
-        "that it finds; false_positive_rate: of those who are negative, the share that it "
-        "selects; equalized_odds: the larger of these two gaps; error_rate: the share of wrong "
-        "answers (regression: the mean absolute error); calibration: predicted less observed "
-        "rate (regression: the mean error).",
+        "The largest gap between the groups of a sensitive column. "
+        + "; ".join(f"{name}: {text}" for name, text in GAPS.items())
+        + ".",
         "PASS when the upper end of the gap's interval is within the bound, FAIL when the lower"
         " end is above it, else INCONCLUSIVE. Groups with too few rows are named and left out; "
         "with fewer than two groups it's not assessable, which is INCONCLUSIVE.",

@@ -15,6 +15,7 @@ from typing import Literal
 
 from gitops.errors import ConfigError
 from gitops.validate import expression
+from gitops.validate.figures import about, beside, plain
 from gitops.validate.model import Check, Interval, Measure, Slice, State, Table
 from gitops.validate.policy import Asked
 from gitops.validate.stats import Estimated, Sense, decided, holm, needed_rows
@@ -25,6 +26,13 @@ _KINDS: Mapping[str, Literal["no_worse", "better", "bound"]] = {
     "better_than_champion": "better",
     "at_least": "bound",
     "at_most": "bound",
+}
+
+# What the interval that is shown would say if its slice were the only one.
+_ALONE: Mapping[State, str] = {
+    "PASS": "",
+    "INCONCLUSIVE": ", which has too few rows to decide by itself",
+    "FAIL": ", which would fail by itself, as one of many may by chance",
 }
 
 
@@ -152,10 +160,10 @@ def title(one: Asked) -> str:
     rule = one.rule
     what = rule.metric or f"{one.name} = {rule.expression}"
     if rule.no_worse_than_champion is not None:
-        return f"{what} no worse (margin {rule.no_worse_than_champion.margin:g})"
+        return f"{what} no worse (margin {plain(rule.no_worse_than_champion.margin)})"
     if rule.better_than_champion is not None:
-        return f"{what} better (by more than {rule.better_than_champion.by:g})"
-    return f"{what} {'at least' if rule.at_least is not None else 'at most'} {aim(one)[0]:g}"
+        return f"{what} better (by more than {plain(rule.better_than_champion.by)})"
+    return f"{what} {'at least' if rule.at_least is not None else 'at most'} {plain(aim(one)[0])}"
 
 
 def _why(
@@ -169,25 +177,44 @@ def _why(
 ) -> str:
     if undefined or value.estimate is None:
         return f"not defined: {undefined or 'no number'} ({rows:,} rows)"
-    sure = f"({one.confidence:.4g} confidence)"
+    sure = confidence(one)
     if state == "INCONCLUSIVE":
-        what = "the difference (up is better)" if one.rule.compares else "it"
-        text = f"{what} lies between {number(value.lower)} and {number(value.upper)} {sure}"
-        text += f": {rows:,} rows are too few to decide"
-        return f"{text}; about {needed:,} would" if needed else text
+        text = f"it is between {_told(value.lower, bound)} and {_told(value.upper, bound)}"
+        text += " than the champion"
+        if not one.rule.compares:
+            text = f"it is between {beside(value.lower, bound)} and {beside(value.upper, bound)}"
+        return f"{text} {sure}: {too_few(value, bound, aim(one)[1], rows, needed)}"
     least = (state == "PASS") == (aim(one)[1] == "above")
     end = value.lower if least else value.upper
     edge = "at least" if least else "at most"
     if not one.rule.compares or end is None:
-        return f"it is {edge} {number(end)} {sure}"
+        return f"it is {edge} {beside(end, bound)} {sure}"
     if end >= 0:
-        return f"it is better by {edge} {number(end)} {sure}"
-    return f"it is worse by {'at most' if least else 'at least'} {number(-end)} {sure}"
+        return f"it is better by {edge} {beside(end, bound)} {sure}"
+    return f"it is worse by {'at most' if least else 'at least'} {beside(-end, -bound)} {sure}"
 
 
-def number(value: float | None) -> str:
-    """Four significant digits."""
-    return "?" if value is None else f"{value + 0.0:.4g}"
+def confidence(one: Asked) -> str:
+    """How sure a one-sided bound is."""
+    return f"({100 * one.confidence:.4g}% confidence)"
+
+
+def too_few(value: Interval, bound: float, sense: Sense, rows: int, needed: int | None) -> str:
+    """That it can't be decided, how many rows it takes, and which answer they would give."""
+    text = f"{rows:,} rows are too few to decide"
+    if needed is None or value.estimate is None:
+        return text
+    good = (value.estimate > bound) == (sense == "above")
+    return (
+        f"{text}; about {about(needed)} would, probably {'in its favour' if good else 'against it'}"
+    )
+
+
+def _told(end: float | None, bound: float) -> str:
+    """An end of a difference of which up is better."""
+    if end is None or end >= 0:
+        return f"{beside(end, bound)} better"
+    return f"{beside(-end, -bound)} worse"
 
 
 # ---------------------------------------------------------------- each slice
@@ -221,8 +248,9 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         if broken
         else f"none of {len(judged)} slices is shown to break it"
     )
-    sure = f"Holm's correction, {one.confidence:.4g} confidence over all"
+    sure = f"Holm's correction, {100 * one.confidence:.4g}% confidence over all"
     small = f"; too small or undefined: {left}" if left else ""
+    alone = "" if broken else _ALONE[decided(value, bound, sense)]
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
@@ -233,7 +261,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         bound=bound,
         sense=sense,
         rows=chosen.measure.rows,
-        why=f"{text} ({sure}){small}; the nearest to it: {chosen.measure.slice.text}",
+        why=f"{text} ({sure}){small}; the nearest to it: {chosen.measure.slice.text}{alone}",
         measure=chosen.measure,
     )
 
@@ -256,7 +284,7 @@ def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Chec
         bound=bound,
         sense=sense,
         rows=0,
-        why="every slice is too small or undefined"
+        why="every slice has fewer rows than the policy's minimum_rows, or is undefined"
         if some
         else "not applicable: the evaluation has no slice columns",
     )
@@ -330,7 +358,7 @@ def _not_applicable(one: Asked, numbers: Numbers, table: Table) -> Check:
         bound=bound,
         sense=sense,
         rows=rows,
-        why="not applicable: the first model has no champion to be compared with",
+        why="not applicable: there is no champion",
         measure=measure,
     )
 

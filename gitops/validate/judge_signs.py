@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 
 from gitops.errors import ConfigError
-from gitops.validate.judge_metrics import number
+from gitops.validate.figures import beside, plain
+from gitops.validate.judge_metrics import confidence, too_few
 from gitops.validate.model import (
     Check,
     Cost,
@@ -127,18 +128,19 @@ def _fairness(one: Asked, column: str, signs: Signs, table: Table) -> Check:
     if found.why or gap.estimate is None:
         why = f"not assessable: {found.why or 'no number'}"
     elif state == "PASS":
-        why = f"the largest gap is at most {number(gap.upper)} ({one.confidence:.4g} confidence)"
+        why = f"the largest gap is at most {beside(gap.upper, asked.at_most)} {confidence(one)}"
     elif state == "FAIL":
-        why = f"the largest gap is at least {number(gap.lower)} ({one.confidence:.4g} confidence)"
+        why = f"the largest gap is at least {beside(gap.lower, asked.at_most)} {confidence(one)}"
+        why += _between(found)
     else:
         needed = needed_rows(gap, asked.at_most, rows, one.confidence)
-        why = f"the largest gap lies between {number(gap.lower)} and {number(gap.upper)}"
-        why += f": {rows:,} rows are too few to decide"
-        why += f"; about {needed:,} would" if needed else ""
+        low, high = beside(gap.lower, asked.at_most), beside(gap.upper, asked.at_most)
+        why = f"the largest gap is between {low} and {high} {confidence(one)}{_between(found)}; "
+        why += too_few(gap, asked.at_most, "below", rows, needed)
     return Check(
         id=f"{one.name}:{column}",
         kind="fairness",
-        title=f"{words} gap between groups of {column} at most {asked.at_most:g}",
+        title=f"{words} gap between groups of {column} at most {plain(asked.at_most)}",
         state=state,
         blocking=one.rule.blocking,
         value=gap,
@@ -148,6 +150,17 @@ def _fairness(one: Asked, column: str, signs: Signs, table: Table) -> Check:
         why=why + left,
         needed_rows=needed,
     )
+
+
+def _between(found: Fairness) -> str:
+    """The groups with the lowest and the highest rate."""
+    known = [
+        (one.rate.estimate, one.group) for one in found.groups if one.rate.estimate is not None
+    ]
+    if len(known) < 2:
+        return ""
+    (low, least), (high, most) = min(known), max(known)
+    return f": {least} {beside(low, 0)}, {most} {beside(high, 0)}"
 
 
 # ---------------------------------------------------------------- leakage and data
@@ -221,7 +234,7 @@ def _importance(one: Asked, bound: float, signs: Signs) -> Check:
     value, why, blocking = Interval(None), "", one.rule.blocking
     if not signs.compared:
         state, blocking = "INCONCLUSIVE", False
-        why = "not applicable: the first model has no champion to be compared with"
+        why = "not applicable: there is no champion"
     elif signs.unexplained or not signs.importance:
         state, why = "INCONCLUSIVE", signs.unexplained or "there are no importances"
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -23,6 +24,15 @@ CRITERIA: dict[Task, tuple[Criterion, ...]] = {
     "binary": get_args(Criterion),
     "multiclass": ("demographic_parity", "equal_opportunity", "error_rate"),
     "regression": ("error_rate", "calibration"),
+}
+# What is compared between the groups.
+GAPS: Mapping[str, str] = {
+    "demographic_parity": "the share that the model selects",
+    "equal_opportunity": "of those who are positive, the share that it finds",
+    "false_positive_rate": "of those who are negative, the share that it selects",
+    "equalized_odds": "the larger of the gaps in equal opportunity and false positive rate",
+    "error_rate": "the share of wrong answers (regression: the mean absolute error)",
+    "calibration": "predicted less observed rate (regression: the mean error)",
 }
 Share = Annotated[float, Field(ge=0, le=1)]
 _M = TypeVar("_M", bound=BaseModel)

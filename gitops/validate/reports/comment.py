@@ -24,13 +24,19 @@ _MARKS = {
     "pass": "✅",
     "none": "➖",
 }
-METRIC = ("Metric", "Candidate", "Champion", "Difference", "Rows")
-SLICED = ("Metric", "Slice", "Candidate", "Champion", "Difference", "Rows")
+METRIC = ("Metric", "Candidate", "Champion", "Candidate − champion", "Rows")
+SLICED = ("Metric", "Slice", "Candidate", "Champion", "Candidate − champion", "Rows")
 FAIR = ("Column", "Criterion", "Largest gap", "Groups", "Too small to judge")
 _GROUPS = 8  # of a sensitive column
 _SOME = 12  # rows of every part, before any has more
 _SECTION = 6_000  # bytes of a model, below which a section says nothing that the overview doesn't
 _NAME = 46  # cells of a name beside a drawing
+_PLAIN = 20  # checks that pass without an interval, by their names
+_READ = (
+    "Judged: of a comparison the candidate's lead over the champion (+ is better, also where less "
+    "of the metric is); else what was measured. All of its interval must be as needed. "
+    "<code>gitops gate --explain NAME</code> says what a check or a metric means."
+)
 _SPACE = "\u00a0"  # where a line must not break
 _JOINER = "\u2060"  # has no width, and keeps what follows from becoming a mention or a link
 _SPECIAL = re.compile(r"[&<>|\\`*\[~$]|(?<![^\W_])_|_(?![^\W_])|^[-+=#]|^\d+(?=[.)](\s|$))")
@@ -121,7 +127,10 @@ def inert(text: str) -> str:
 
 def metric_row(one: Measure, usual: float, *, sliced: bool) -> str:
     """A row of a table with the head METRIC or SLICED."""
-    name = [prose(one.metric), *([code(one.slice.text)] if sliced else [])]
+    name = [
+        f"{prose(one.metric)} {words.arrow(one.metric)}",
+        *([code(one.slice.text)] if sliced else []),
+    ]
     values = [whole(cell) for cell in words.cells(one, usual)]
     return f"| {' | '.join([*name, *values, numbers.count(one.rows)])} |"
 
@@ -140,13 +149,14 @@ def fairness_row(one: Fairness, usual: float) -> str:
     gap = whole(numbers.interval(one.gap, usual=usual))
     if one.why:
         gap = f"not assessable: {prose(one.why)}"
-    row = [code(one.column), prose(one.criterion), gap, "<br>".join(rates) or "—", small or "—"]
+    name = f"{prose(one.criterion.replace('_', ' '))}<br><sub>{words.gap(one.criterion)}</sub>"
+    row = [code(one.column), name, gap, "<br>".join(rates) or "—", small or "—"]
     return f"| {' | '.join(row)} |"
 
 
 def whole(text: str) -> str:
     """A number with its interval stays on one line; a reason in its place may wrap."""
-    if text.startswith(numbers.UNDEFINED) or text[-1:] != "]":
+    if text.startswith(numbers.UNDEFINED) or "[" not in text:
         return prose(text)
     return text.replace(" ", _SPACE)
 
@@ -159,18 +169,19 @@ def _section(verdict: Verdict) -> _Section:
     usual = numbers.usual_level(verdict)
     names = f"{code(verdict.model)} for {code(verdict.environment)}"
     top = [marker(verdict), f"## {_MARKS[head.status]} {head.answer}: {names}", ""]
-    why = [f"**{prose(head.why)}**", "", f"<sub>{prose(words.compared(verdict))}</sub>", ""]
+    why = [f"**{prose(head.why)}**", "", f"What now: {prose(words.todo(verdict))}", ""]
+    why += [f"<sub>{prose(words.compared(verdict))}</sub>", ""]
     notes = _notes(verdict)
     waivers = _waivers(verdict)
     checks, picture = _checks(verdict, usual), _picture(verdict)
     worst = _worst(verdict, usual)
     changes = _list("What changed", [prose(line) for line in verdict.changes], "more changes")
     fairness = _fairness(verdict.fairness, usual)
-    alarms = _findings(verdict, "alarm", "Alarms")
+    alarms = _findings("Alarms", words.alarms(verdict), open_=True)
     metrics = _metrics("All metrics", verdict.measures, usual)
     slices = _metrics("Slices", sorted(verdict.slices, key=words.badness), usual, sliced=True)
     importance, costs = _importance(verdict, usual), _costs(verdict)
-    findings = _findings(verdict, "note", "Data")
+    findings = _findings("Data", [one for one in verdict.findings if one.level == "note"])
     details = [fairness, metrics, slices, importance, findings, costs]
     ranks = [notes, checks, waivers, picture, alarms, changes, worst, *details]
     parts: list[list[str] | _Rows | None] = [top, why, notes, waivers, checks, picture]
@@ -199,18 +210,29 @@ def _checks(verdict: Verdict, usual: float) -> _Rows:
         f"| | Check | Champion → candidate | Judged [{level} interval] | Needs | Rows |",
         "| --- | --- | --- | --- | --- | ---: |",
     ]
-    rows = []
+    rows, plain = [], []
     for check in words.ordered(verdict.checks):
         name, pair = prose(words.title(check)), "—"
-        if check.state != "PASS":
-            name += f"<br><sub>{prose(words.reason(check))}</sub>"
+        if words.shows_pass(check):
+            if check.value.lower is None:
+                plain.append(name)
+                continue
+        else:
+            name += f"<br><sub>{prose(words.reason(check))} ({code(check.id)})</sub>"
         if check.measure is not None and check.measure.champion is not None:
-            candidate, champion, _ = words.cells(check.measure, usual)
-            pair = f"{whole(champion)}<br>→{_SPACE}{whole(candidate)}"
+            candidate, champion, _ = (
+                text.partition(" [")[0] for text in words.cells(check.measure, usual)
+            )
+            pair = f"{champion} → {candidate}".replace(" ", _SPACE)
         row = [f"{_MARKS[words.status(check)]}{_SPACE}{words.state(check)}", name, pair]
         row += [whole(words.judged(check, usual)), prose(words.needs(check)).replace(" ", _SPACE)]
         rows.append(f"| {' | '.join([*row, words.rows(check)])} |")
-    return _Rows(head, rows, [], "more checks")
+    after = ["", f"<sub>{_READ}</sub>", ""] if rows else []
+    if plain:
+        more = f"; {numbers.count(len(plain) - _PLAIN)} more" if len(plain) > _PLAIN else ""
+        names = "; ".join(plain[:_PLAIN])
+        after.append(f"✅ Passing without an interval ({len(plain)}): {names}{more}.")
+    return _Rows(head if rows else [], rows, after, "more checks")
 
 
 def _picture(verdict: Verdict) -> _Rows | None:
@@ -225,12 +247,12 @@ def _picture(verdict: Verdict) -> _Rows | None:
     if not names:
         return None
     key = f"  {fit('', _NAME)} {fit('worse', drawing.CELLS // 2)}┃{'better':>{drawing.CELLS // 2}}"
-    legend = "┃ the bound: what lies right of it passes · ┊ no difference from the champion"
+    legend = "┃ what is needed: all of a line right of it · ┊ no difference from the champion"
     return _Rows(["```text", key], names, ["```", f"<sub>{legend}</sub>"], "more intervals")
 
 
 def _worst(verdict: Verdict, usual: float) -> _Rows | None:
-    return _metrics("Worst slices found (advisory)", verdict.worst, usual, sliced=True, open_=True)
+    return _metrics(words.WORST, verdict.worst, words.level(verdict.worst, usual), sliced=True)
 
 
 def _metrics(
@@ -239,13 +261,13 @@ def _metrics(
     usual: float,
     *,
     sliced: bool = False,
-    open_: bool = False,
 ) -> _Rows | None:
     if not measures:
         return None
     rows = [metric_row(one, usual, sliced=sliced) for one in measures]
     head = SLICED if sliced else METRIC
-    return _table(f"{title} ({numbers.percent(usual)} intervals)", head, rows, open_=open_)
+    level = f"{numbers.percent(usual)} intervals"
+    return _table(f"{title} ({level}; ↑ more is better, ↓ less is better)", head, rows)
 
 
 def _fairness(fairness: Sequence[Fairness], usual: float) -> _Rows | None:
@@ -261,8 +283,9 @@ def _importance(verdict: Verdict, usual: float) -> _Rows | None:
         f"| {prose(one.metric)} |"
         for one in verdict.importance
     ]
-    head = ["Column", "Candidate", "Champion", "Change", "Loss of"]
-    return _table("What the model relies on (permutation importance)", head, rows) if rows else None
+    head = ["Column", "Candidate", "Champion", "Candidate − champion", "Metric"]
+    title = "What the model relies on (how much worse it gets when a column is shuffled)"
+    return _table(title, head, rows) if rows else None
 
 
 def _costs(verdict: Verdict) -> _Rows | None:
@@ -274,13 +297,9 @@ def _costs(verdict: Verdict) -> _Rows | None:
     return _table("Cost", ["", "Candidate", "Champion"], rows) if rows else None
 
 
-def _findings(verdict: Verdict, level: str, title: str) -> _Rows | None:
-    found: list[Finding] = [one for one in verdict.findings if one.level == level]
-    lines = []
-    for one in found:
-        column = f" in {code(one.column)}" if one.column is not None else ""
-        lines.append(f"{prose(one.kind)}{column}: {prose(one.text)}")
-    return _list(title, lines, "more findings", open_=level == "alarm")
+def _findings(title: str, found: Sequence[Finding], *, open_: bool = False) -> _Rows | None:
+    lines = [f"{prose(one.kind)}: {prose(one.text)}" for one in found]
+    return _list(title, lines, "more findings", open_=open_)
 
 
 def _list(title: str, items: Sequence[str], more: str, *, open_: bool = False) -> _Rows | None:
@@ -289,10 +308,8 @@ def _list(title: str, items: Sequence[str], more: str, *, open_: bool = False) -
     return _Rows(before, rows, after, more) if rows else None
 
 
-def _table(
-    title: str, head: Sequence[str], rows: list[str], *, open_: bool = False
-) -> _Rows | None:
-    before, after = _folded(title, len(rows), open_=open_)
+def _table(title: str, head: Sequence[str], rows: list[str]) -> _Rows:
+    before, after = _folded(title, len(rows), open_=False)
     right = ["---:" if name == "Rows" else "---" for name in head]
     before += [f"| {' | '.join(head)} |", f"| {' | '.join(right)} |"]
     return _Rows(before, rows, after, "more rows")
@@ -307,7 +324,8 @@ def _folded(title: str, count: int, *, open_: bool) -> tuple[list[str], list[str
 def _method(verdict: Verdict, usual: float) -> list[str]:
     procedures = "; ".join(words.methods(verdict)) or "none"
     lines = [
-        f"Intervals are two-sided at {numbers.percent(usual)}; procedures: {prose(procedures)}.",
+        f"Intervals are two-sided at {numbers.percent(usual)}: the truth lies beyond one given end "
+        f"in {numbers.percent((1 - usual) / 2)} of cases. Procedures: {prose(procedures)}.",
         f"Policy digest {code(verdict.policy_digest)}, test set {code(verdict.test_set.identity)}, "
         f"verdict {code(verdict.digest)}.",
     ]

@@ -44,6 +44,7 @@ def _verdict(verdict: Verdict, columns: int, paint: Style) -> list[str]:
     colour = _COLOURS[head.status]
     lines = [paint(f"{_MARKS[head.status]} {head.answer}: {name}", colour)]
     lines += _wrapped(head.why, columns, "  ")
+    lines += _wrapped(f"What now: {words.todo(verdict)}", columns, "  ")
     lines += [paint(line, "dim") for line in _wrapped(words.compared(verdict), columns, "  ")]
     for note in verdict.notes[:_SHOWN]:
         mark = paint("!", "yellow") if note.level == "alarm" else "·"
@@ -53,7 +54,7 @@ def _verdict(verdict: Verdict, columns: int, paint: Style) -> list[str]:
         text = f"waiver of {clean(waiver.check)} {words.waiver(waiver)}"
         lines += _wrapped(text, columns, "    ", f"  {paint('~', 'yellow')} ")
     lines += ["", *_table(verdict, columns, paint)]
-    alarms = [finding for finding in verdict.findings if finding.level == "alarm"]
+    alarms = words.alarms(verdict)
     for alarm in alarms[:_ALARMS]:
         text = clean(alarm.text, SENTENCE)
         lines += _wrapped(text, columns, "    ", f"  {paint('!', 'yellow')} ")
@@ -90,7 +91,7 @@ def _table(verdict: Verdict, columns: int, paint: Style) -> list[str]:
             first, others = row[0], []
         lines.append(f"{_mark(check, paint)} {line((first, *row[1:]), picture)}".rstrip())
         lines += [f"  {one}" for one in others]
-        if cut or check.state != "PASS":
+        if cut or not words.shows_pass(check):
             text = f"{words.state(check)}: {words.reason(check)}".removesuffix(": ")
             lines += _wrapped(f"{row[0]}: {text}" if cut else text, columns, "    ")
     passing = sum(check.state == "PASS" for check in every[_SHOWN:])

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gitops.validate.model import Check, Interval
+from gitops.validate.reports import words
 
 CELLS = 29  # odd: the middle is a cell
 BOUND, CHAMPION = "┃", "┊"
@@ -57,10 +58,12 @@ def place(check: Check) -> Placed | None:
     """The judged interval around its bound, which is in the middle; right of it passes.
 
     The unit is the margin where there is one, so that the champion is in the same column too.
-    None: there is no number, or no bound.
+    None: there is no interval, no bound, or it passes for a reason that the drawing can't show.
     """
     ends, bound = bounds(check.value), check.bound
-    if ends is None or bound is None or not math.isfinite(bound):
+    if ends is None or bound is None or not math.isfinite(bound) or check.value.lower is None:
+        return None
+    if check.state == "PASS" and not words.shows_pass(check):
         return None
     sign = 1 if check.sense == "above" else -1
     low, middle, high = sorted(sign * (end - bound) for end in ends)
@@ -83,7 +86,8 @@ def of_check(check: Check) -> str:
 def draw(ends: tuple[float, float, float], scale: Scale, marks: dict[float, str]) -> str:
     """`├──●──┤` on `scale` with `marks` at their places; an arrow where it goes on outside."""
     cells = [" "] * CELLS
-    low, middle, high = (round(scale.share(end) * (CELLS - 1)) for end in ends)
+    edges = [value for value, char in marks.items() if char == BOUND]
+    low, middle, high = (_cell(scale, end, edges) for end in ends)
     for cell in range(max(low, 0), min(high, CELLS - 1) + 1):
         cells[cell] = "─"
     for end, char in ((low, "├"), (high, "┤")):
@@ -100,6 +104,16 @@ def draw(ends: tuple[float, float, float], scale: Scale, marks: dict[float, str]
     if high >= CELLS:
         cells[-1] = "▸"
     return "".join(cells)
+
+
+def _cell(scale: Scale, value: float, edges: Sequence[float]) -> int:
+    """The cell of a value, which is never that of an edge that it is beside."""
+    cell = round(scale.share(value) * (CELLS - 1))
+    for edge in edges:
+        there = round(scale.share(edge) * (CELLS - 1))
+        cell = min(cell, there - 1) if value < edge else cell
+        cell = max(cell, there + 1) if value > edge else cell
+    return cell
 
 
 def bounds(interval: Interval | None) -> tuple[float, float, float] | None:

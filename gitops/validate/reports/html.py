@@ -36,7 +36,6 @@ class Part:
     rows: list[Any]
     of: int
     title: str = ""
-    hint: str = ""
 
     @property
     def more(self) -> int:
@@ -46,16 +45,17 @@ class Part:
 def page(verdict: Verdict) -> str:
     """The report of one verdict."""
     usual = numbers.usual_level(verdict)
+    weakest = words.level(verdict.worst, usual)
     plots, data = _plots(verdict.curves)
     whose = [
         name for name in ("candidate", "champion") if any(c.of == name for c in verdict.curves)
     ]
-    alarms = [one for one in verdict.findings if one.level == "alarm"]
     findings = [one for one in verdict.findings if one.level == "note"]
     return _render(
         "report.html.j2",
         data={"margins": [svg.LEFT, svg.RIGHT, svg.TOP, svg.BOTTOM], "plots": data},
         head=words.headline(verdict),
+        todo=words.todo(verdict),
         model=clean(verdict.model),
         environment=clean(verdict.environment),
         level=numbers.percent(usual),
@@ -66,13 +66,14 @@ def page(verdict: Verdict) -> str:
         changes=_part(verdict.changes, LINES, lambda line: clean(line, SENTENCE)),
         checks=_part(words.ordered(verdict.checks), CHECKS, lambda one: _check(one, usual)),
         measures=_part(verdict.measures, LINES, lambda one: _measure(one, usual, None)),
-        worst=_common(verdict.worst, LINES, usual),
+        worst=_common(verdict.worst, LINES, weakest),
+        worst_title=f"{words.WORST} ({numbers.percent(weakest)} intervals)",
         slices=_slices(verdict.slices, usual),
         plots=plots,
         whose=whose,
         fairness=_part(verdict.fairness, LINES, lambda one: _fairness(one, usual)),
         importance=_importance(verdict, usual),
-        alarms=_part(alarms, LINES, _finding),
+        alarms=_part(words.alarms(verdict), LINES, _finding),
         findings=_part(findings, LINES, _finding),
         costs=_part(verdict.costs, LINES, _cost),
         methods=words.methods(verdict),
@@ -114,7 +115,7 @@ def _check(check: Check, usual: float) -> dict[str, object]:
         "status": words.status(check),
         "state": words.state(check),
         "title": words.title(check),
-        "reason": words.reason(check),
+        "reason": "" if words.shows_pass(check) else words.reason(check),
         "candidate": candidate,
         "champion": champion,
         "judged": words.judged(check, usual),
@@ -130,7 +131,9 @@ def _measure(measure: Measure, usual: float, scale: drawing.Scale | None) -> dic
     marks = {0.0: drawing.CHAMPION} if measure.difference else {}
     return {
         "metric": clean(measure.metric),
-        "meaning": words.meaning(measure.metric),
+        "meaning": "; ".join(
+            filter(None, (words.meaning(measure.metric), words.direction(measure.metric)))
+        ),
         "slice": clean(measure.slice.text),
         "candidate": candidate,
         "champion": champion,
@@ -146,9 +149,8 @@ def _common(measures: Sequence[Measure], most: int, usual: float, metric: str = 
     compared = [one.difference for one in shown if one.difference]
     drawn = compared or [one.candidate for one in shown]
     scale = drawing.common(drawn, zero=bool(compared))
-    hint = "" if words.higher_is_better(metric) else "lower is better"
     rows = [_measure(one, usual, scale) for one in shown]
-    return Part(rows, len(measures), clean(metric), hint)
+    return Part(rows, len(measures), clean(metric))
 
 
 def _slices(measures: Sequence[Measure], usual: float) -> list[Part]:
@@ -171,6 +173,7 @@ def _fairness(one: Fairness, usual: float) -> dict[str, object]:
     return {
         "column": clean(one.column),
         "criterion": clean(one.criterion.replace("_", " ")),
+        "meaning": words.gap(one.criterion),
         "gap": numbers.interval(one.gap, usual=usual),
         "why": clean(one.why, SENTENCE) if one.why else "",
         "groups": Part(groups, len(one.groups)),
@@ -201,9 +204,7 @@ def _importance(verdict: Verdict, usual: float) -> Part:
 
 
 def _finding(one: Finding) -> dict[str, str]:
-    column = "" if one.column is None else clean(one.column)
-    text = clean(one.text, SENTENCE)
-    return {"kind": clean(one.kind), "level": one.level, "column": column, "text": text}
+    return {"kind": clean(one.kind), "level": one.level, "text": clean(one.text, SENTENCE)}
 
 
 def _cost(cost: Cost) -> tuple[str, str, str, str]:

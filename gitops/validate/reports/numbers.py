@@ -6,11 +6,11 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
+from gitops.validate.figures import MINUS, side
+from gitops.validate.figures import MOST as _MOST
 from gitops.validate.model import Interval, Verdict
 
 UNDEFINED = "not defined"
-MINUS = "−"  # as wide as a plus, never broken over a line
-_MOST = 8  # decimals
 
 
 def decimals(interval: Interval) -> int:
@@ -32,7 +32,7 @@ def number(value: float | None, places: int, *, signed: bool = False) -> str:
     if math.isinf(value):
         return f"{MINUS if value < 0 else '+' if signed else ''}∞"
     size = abs(value)
-    if size >= 1e9 or (places == _MOST and 0 < size < 0.5 * 10.0**-_MOST):
+    if size >= 1e12 or (places == _MOST and 0 < size < 0.5 * 10.0**-_MOST):
         text = f"{size:.3g}"
     else:
         text = f"{size:,.{places}f}"
@@ -41,11 +41,24 @@ def number(value: float | None, places: int, *, signed: bool = False) -> str:
     return (MINUS if value < 0 else "+" if signed else "") + text
 
 
-def interval(value: Interval | None, *, signed: bool = False, usual: float | None = None) -> str:
-    """`0.731 [0.724, 0.738]`; with its level where that isn't the `usual` one of the report."""
+def interval(
+    value: Interval | None,
+    *,
+    signed: bool = False,
+    usual: float | None = None,
+    bound: float | None = None,
+) -> str:
+    """`0.731 [0.724, 0.738]`; with its level where that isn't the `usual` one of the report.
+
+    No end is rounded onto `bound` or over it: that would show another answer than was given.
+    """
     if value is None or not _defined(value.estimate):
         return UNDEFINED
     places = decimals(value)
+    if bound is not None:
+        ends = [end for end in (value.lower, value.estimate, value.upper) if end is not None]
+        while places < _MOST and any(_crosses(end, bound, places) for end in ends):
+            places += 1
     text = number(value.estimate, places, signed=signed)
     if value.lower is None or value.upper is None:
         return text
@@ -54,19 +67,14 @@ def interval(value: Interval | None, *, signed: bool = False, usual: float | Non
     return text if usual is None or value.level == usual else f"{text} at {percent(value.level)}"
 
 
-def plain(value: float) -> str:
-    """A bound or a measured number, as a person would have written it."""
-    return number(value, 0) if math.isinf(value) else f"{value + 0.0:.6g}".replace("-", MINUS)
-
-
 def count(value: int) -> str:
     """`66,776`."""
     return f"{value:,}"
 
 
 def percent(level: float) -> str:
-    """`90%`, `99.5%`."""
-    return f"{100 * level:.6g}%"
+    """`90%`, `99.23%`."""
+    return f"{100 * level:.4g}%"
 
 
 def size(value: float, unit: str) -> str:
@@ -95,6 +103,10 @@ def _intervals(verdict: Verdict) -> Iterator[Interval]:
         for one in (*verdict.measures, *verdict.slices, *verdict.worst)
     )
     yield from (one for three in measures for one in three if one is not None)
+
+
+def _crosses(value: float, bound: float, places: int) -> bool:
+    return math.isfinite(value) and side(round(value, places), bound) != side(value, bound)
 
 
 def _defined(value: float | None) -> bool:

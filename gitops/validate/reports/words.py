@@ -6,9 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from gitops.validate.model import Check, Interval, Measure, Verdict, Waiver
+from gitops.validate.figures import about, plain
+from gitops.validate.model import Check, Finding, Interval, Measure, Verdict, Waiver
+from gitops.validate.policy_kinds import GAPS
 from gitops.validate.reports import numbers
 from gitops.validate.reports.text import SENTENCE, clean
+from gitops.validate.stats.deciding import decided
 from gitops.validate.stats.metrics import METRICS
 
 Status = Literal["fail", "undecided", "waived", "advice", "pass", "none"]
@@ -35,8 +38,10 @@ COSTS = {
     "batch_ms": "1,000 rows at once",
     "memory_mib": "memory",
 }
+WORST = "Where the candidate is weakest: found by a search, not asked by the policy"
 _ORDER = list(STATUS)
 _TITLE = 200  # characters
+_NAMED = 2  # open checks in the headline
 
 
 @dataclass(frozen=True)
@@ -69,8 +74,22 @@ def state(check: Check) -> str:
 
 
 def ordered(checks: Sequence[Check]) -> list[Check]:
-    """What blocks first; the order of the policy within that."""
-    return sorted(checks, key=lambda check: _ORDER.index(status(check)))
+    """What blocks first, then what doesn't pass, passes that need a word; then by the policy."""
+    return sorted(checks, key=lambda check: (_ORDER.index(status(check)), shows_pass(check)))
+
+
+def shows_pass(check: Check) -> bool:
+    """Whether the interval that is shown says by itself that the check passes.
+
+    The worst of many slices may lie beyond the bound by chance, a cost by noise: such a pass is
+    explained and not drawn.
+    """
+    value, bound = check.value, check.bound
+    if check.state != "PASS" or bound is None or value.estimate is None:
+        return check.state == "PASS"
+    point = value.estimate if value.lower is None else None
+    whole = Interval(point, point, point) if point is not None else value
+    return decided(whole, bound, check.sense) == "PASS"
 
 
 def headline(verdict: Verdict) -> Headline:
@@ -79,9 +98,50 @@ def headline(verdict: Verdict) -> Headline:
         undecided = verdict.state == "INCONCLUSIVE"
         answer = "Undecided, so no go" if undecided else "No go"
         return Headline(answer, _against(verdict), "undecided" if undecided else "fail")
-    if verdict.state == "PASS":
+    if verdict.state == "PASS" and not (_open(verdict) or alarms(verdict) or _unmeasured(verdict)):
         return Headline("Go", _in_favour(verdict), "pass")
     return Headline("Go, with open questions", _in_favour(verdict), "advice")
+
+
+def todo(verdict: Verdict) -> str:
+    """What whoever reads the answer can do now."""
+    status = headline(verdict).status
+    if status == "fail":
+        return (
+            "send it back. It goes on when what fails is mended, or waived in a pull request of "
+            "its own; running it again gives the same answer."
+        )
+    if status == "undecided":
+        return (
+            "don't let it through as it is. More test rows, another metric, or a larger margin or "
+            "a waiver in a pull request of its own; running it again gives the same answer."
+        )
+    where = clean(verdict.environment)
+    text = f"nothing in the policy of {where} is against it."
+    if status == "advice":
+        text = f"decide whether what is open below is acceptable in {where}; nothing blocks it."
+    if verdict.notes:
+        text += " Whoever lets it through accepts what stands under “About this judgement”, too."
+    return text
+
+
+def alarms(verdict: Verdict) -> list[Finding]:
+    """Alarms that no check has told already."""
+    told = [check.why for check in verdict.checks if check.state != "PASS"]
+    found = (one for one in verdict.findings if one.level == "alarm")
+    return [one for one in found if not any(why.startswith(one.text) for why in told)]
+
+
+def _open(verdict: Verdict) -> list[Check]:
+    return [check for check in ordered(verdict.checks) if status(check) in ("waived", "advice")]
+
+
+def _unmeasured(verdict: Verdict) -> bool:
+    """A first model whose quality no check looks at."""
+    metric = ("no_worse", "better", "bound")
+    return verdict.champion is None and not any(
+        check.kind in metric and check.state == "PASS" for check in verdict.checks
+    )
 
 
 def _against(verdict: Verdict) -> str:
@@ -101,15 +161,16 @@ def _in_favour(verdict: Verdict) -> str:
     parts = [f"{numbers.count(every.count('pass'))} of {numbers.count(judged)} checks pass"]
     if judged == 1:
         parts = ["The only check " + ("passes" if "pass" in every else "doesn't pass")]
-    if "advice" in every:
-        where = clean(verdict.environment)
-        parts.append(
-            f"{numbers.count(every.count('advice'))} not passing, which doesn't block in {where}"
-        )
-    if "waived" in every:
-        parts.append(f"{numbers.count(every.count('waived'))} waived")
+    open_ = _open(verdict)
+    parts += [f"{title(one)}: {state(one)}" for one in open_[:_NAMED]]
+    if len(open_) > _NAMED:
+        parts.append(f"and {numbers.count(len(open_) - _NAMED)} more that don't pass")
+    if found := len(alarms(verdict)):
+        parts.append(f"{numbers.count(found)} alarm{'s' * (found > 1)}")
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
+    if _unmeasured(verdict):
+        parts.append("no check asks how good it is, as at_least and at_most would")
     return "; ".join(parts) + "."
 
 
@@ -126,15 +187,19 @@ def title(check: Check) -> str:
 
 def sentence(check: Check, usual: float) -> str:
     """A check in one line: what, state, numbers, why."""
-    text = f"{title(check)} {state(check)}: {judged(check, usual)}, needs {needs(check)}, "
-    return f"{text}n = {rows(check)}. {reason(check)}".strip()
+    parts = [f"{title(check)} {state(check)}: {judged(check, usual)}"]
+    parts += [f"needs {needs(check)}"] if check.bound is not None else []
+    parts.append(f"n = {rows(check)}")
+    return "; ".join(filter(None, (", ".join(parts), reason(check))))
 
 
 def judged(check: Check, usual: float) -> str:
-    """The interval that was held against the bound; a passing check may have found nothing."""
-    if check.state == "PASS" and not _defined(check.value):
+    """The interval that was held against the bound; the reason says why there is none."""
+    if not _defined(check.value):
         return "—"
-    return numbers.interval(check.value, signed=is_difference(check), usual=usual)
+    return numbers.interval(
+        check.value, signed=is_difference(check), usual=usual, bound=check.bound
+    )
 
 
 def rows(check: Check) -> str:
@@ -148,19 +213,20 @@ def is_difference(check: Check) -> bool:
 
 
 def needs(check: Check) -> str:
-    """`> −0.01`: the side of the bound that passes."""
+    """`≥ −0.01`: the side of the bound that passes, for all of the interval."""
     if check.bound is None:
         return "—"
-    return f"{'>' if check.sense == 'above' else '<'} {numbers.plain(check.bound)}"
+    above = ">" if check.kind == "better" else "≥"
+    return f"{above if check.sense == 'above' else '≤'} {plain(check.bound)}"
 
 
 def reason(check: Check) -> str:
     """Why it is so, with the number of rows that would decide."""
     text = clean(check.why, SENTENCE) if check.why else ""
     if check.needed_rows is not None:
-        about = f"about {numbers.count(check.needed_rows)}"
-        more = f"{about} rows would decide it"
-        text = more if not text else text if f"{about} would" in text else f"{text}; {more}"
+        rows = f"about {about(check.needed_rows)}"
+        more = f"{rows} rows would decide it"
+        text = more if not text else text if f"{rows} would" in text else f"{text}; {more}"
     if check.waived:
         text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
     return text
@@ -185,10 +251,20 @@ def cells(measure: Measure, usual: float) -> tuple[str, str, str]:
     return candidate, champion, difference
 
 
-def higher_is_better(metric: str) -> bool:
-    """The direction of a metric; an expression is written so that up is better."""
+def direction(metric: str) -> str:
+    """Which way is better."""
+    return {"↑": "higher is better", "↓": "lower is better", "0": "0 is best"}[arrow(metric)]
+
+
+def arrow(metric: str) -> str:
+    """`↑` where more is better, `↓` where less is; of what is best at 0, `0`."""
     known = METRICS.get(metric)
-    return known is None or known.up is not False
+    return {True: "↑", False: "↓", None: "0"}[known.up if known else True]
+
+
+def gap(criterion: str) -> str:
+    """What is compared between groups, in a sentence."""
+    return GAPS.get(criterion, "")
 
 
 def meaning(metric: str) -> str:
@@ -199,11 +275,17 @@ def meaning(metric: str) -> str:
 
 def badness(measure: Measure) -> tuple[float, float]:
     """Sorts the worst slice first: by what it lost against the champion, else by its value."""
-    sign = 1 if higher_is_better(measure.metric) else -1
+    sign = -1 if arrow(measure.metric) == "↓" else 1
     for one in (measure.difference, measure.candidate):
         if one is not None and one.estimate is not None and one.estimate == one.estimate:
             return 0.0, sign * one.estimate
     return 1.0, 0.0
+
+
+def level(measures: Sequence[Measure], usual: float) -> float:
+    """The level of all these intervals, where they have one."""
+    levels = {one.candidate.level for one in measures if one.candidate.lower is not None}
+    return levels.pop() if len(levels) == 1 else usual
 
 
 def methods(verdict: Verdict) -> list[str]:

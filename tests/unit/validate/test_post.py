@@ -166,7 +166,7 @@ def test_the_comment_is_updated_in_place(
     tmp_path: Path, flights: config.Config, server: Server, platform: str
 ) -> None:
     there = connected(server, platform)
-    for judged in (verdicts.failing(), verdicts.rich()):
+    for judged in (verdicts.failing(), verdicts.better()):
         folder = write(tmp_path / "reports", sealed(judged))
         done = post.post(post.read(folder, flights), there, 1)
         assert done == ("gate late production",)

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from gitops.errors import ToolError
+from gitops.logtext import Platform
 from gitops.validate import reports
 from gitops.validate.model import Verdict
 from gitops.validate.reports import annotate, card, junit, sarif
@@ -172,7 +173,7 @@ def test_junit_fails_what_blocks_and_skips_what_does_not() -> None:
     assert properties["waiver.recall-carrier"].startswith("by @org/ml-leads, until 2026-03-31")
     undecided = check_junit(junit.render([verdicts.undecided()]))
     assert undecided[0].attrib["failures"] == "5"
-    assert "about 12,400 rows would decide it" in junit.render([verdicts.undecided()])
+    assert "about 13,000 rows would decide it" in junit.render([verdicts.undecided()])
 
 
 def test_junit_never_passes_what_the_gate_refuses() -> None:
@@ -226,7 +227,7 @@ def test_annotations_of_azure() -> None:
 
 
 @pytest.mark.parametrize("platform", ["github", "azure"])
-def test_no_text_can_start_a_command_of_its_own(platform: annotate.Platform) -> None:
+def test_no_text_can_start_a_command_of_its_own(platform: Platform) -> None:
     lines = reports.annotations([verdicts.hostile()], platform)
     for line in lines:
         assert len(line.splitlines()) == 1
@@ -257,10 +258,12 @@ def test_the_terminal_says_the_answer_first_and_keeps_to_its_width(columns: int)
 
 
 def test_the_terminal_is_coloured_by_whoever_prints_it() -> None:
-    shown = reports.terminal([verdicts.rich()], style=lambda text, kind: f"<{kind}>{text}</{kind}>")
+    shown = reports.terminal(
+        [verdicts.better()], style=lambda text, kind: f"<{kind}>{text}</{kind}>"
+    )
     assert shown.startswith("<green>✔ Go: late for production</green>")
     plain = re.sub(r"</?(green|dim|yellow|bold)>", "", shown)
-    assert plain.splitlines() == reports.terminal([verdicts.rich()]).splitlines()
+    assert plain.splitlines() == reports.terminal([verdicts.better()]).splitlines()
 
 
 def test_the_terminal_stays_short_with_a_thousand_checks() -> None:
@@ -270,7 +273,7 @@ def test_the_terminal_stays_short_with_a_thousand_checks() -> None:
 
 
 def test_the_terminal_gives_a_line_to_each_of_many_models_that_pass() -> None:
-    passing = [replace(verdicts.rich(), model=f"m{i}") for i in range(60)]
+    passing = [replace(verdicts.better(), model=f"m{i}") for i in range(60)]
     lines = reports.terminal([*passing, verdicts.failing()]).splitlines()
     assert lines[0].startswith("✔ Go") and lines[1].startswith("✔ Go")
     assert "✘ No go: late for production" in lines

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from gitops.validate import reports
-from gitops.validate.model import Verdict
+from gitops.validate.model import Interval, Verdict
 from gitops.validate.reports import comment
 from gitops.validate.reports.text import clean
 from tests.unit.validate import verdicts
@@ -82,8 +82,9 @@ def test_every_check_has_state_numbers_bound_and_rows() -> None:
     text = comment.render([verdicts.failing()])
     (row,) = [line for line in text.splitlines() if line.startswith("| ❌") and "brier" in line]
     row = row.replace("\u00a0", " ")
-    assert "0.1498 [0.1463, 0.1533]<br>→ 0.1798 [0.1763, 0.1833]" in row
-    assert "−0.0300 [−0.0312, −0.0288] | &#62; −0.01 | 66,000 |" in row
+    assert "(`no-worse-brier`)</sub> | 0.1498 → 0.1798 |" in row
+    assert "−0.0300 [−0.0312, −0.0288] | ≥ −0.01 | 66,000 |" in row
+    assert "| brier ↓ | 0.1798 [0.1763, 0.1833] |" in text.replace("\u00a0", " ")
 
 
 def test_intervals_are_drawn_around_one_bound_in_a_code_block() -> None:
@@ -92,6 +93,26 @@ def test_intervals_are_drawn_around_one_bound_in_a_code_block() -> None:
     columns = {line.index("┃") for line in block if "┃" in line}
     assert len(columns) == 1 and len(block) == 11
     assert all(line.index("●") > columns.copy().pop() for line in block[1:])
+
+
+def test_what_passes_without_an_interval_is_listed_not_tabled() -> None:
+    some = verdicts.failing()
+    counted = replace(some.checks[0], id="leak", kind="leakage", title="no leak", state="PASS")
+    counted = replace(counted, value=Interval(None), bound=None, stops=False)
+    text = comment.render([replace(some, checks=(*some.checks, counted))])
+    assert "✅ Passing without an interval (1): no leak." in text
+    assert not [line for line in text.splitlines() if line.startswith("|") and "no leak" in line]
+    only = comment.render([replace(some, checks=(counted,), passed=True, state="PASS")])
+    assert "✅ Passing without an interval (1): no leak." in only and "| Check |" not in only
+
+
+def test_an_alarm_that_a_check_tells_is_told_once() -> None:
+    some = verdicts.failing()
+    (alarm,) = [one for one in some.findings if one.level == "alarm"]
+    assert "<b>Alarms</b>" in comment.render([some])
+    told = replace(some.checks[0], why=f"{alarm.text} (and 1 more)")
+    text = comment.render([replace(some, checks=(told,))])
+    assert "<b>Alarms</b>" not in text and alarm.text in text
 
 
 def test_waivers_are_always_shown_and_mention_nobody() -> None:
@@ -170,7 +191,7 @@ def test_wide_characters_and_long_names_fit_too() -> None:
 
 
 def test_many_models_share_a_comment_the_failing_ones_first() -> None:
-    passing = [replace(verdicts.rich(), model=f"m{i}") for i in range(60)]
+    passing = [replace(verdicts.better(), model=f"m{i}") for i in range(60)]
     text = comment.render([*passing, verdicts.failing()])
     assert text.startswith("# 60 of 61 models may go on")
     assert len(text.encode()) <= 65_536

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops.validate.model import Interval
-from gitops.validate.reports import drawing, numbers, words
+from gitops.validate import figures, reports
+from gitops.validate.model import Finding, Interval
+from gitops.validate.reports import drawing, html, numbers, words
 from gitops.validate.reports.text import LONG, clean, fit, width
 from tests.unit.validate import verdicts
 
@@ -38,6 +39,31 @@ def test_an_interval_says_as_many_digits_as_its_width_supports(value: Interval, 
     assert numbers.interval(value) == text
 
 
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (Interval(-0.004, -0.00996, 0.002), "−0.00400 [−0.00996, 0.00200]"),
+        (Interval(-0.016, -0.022, -0.010001), "−0.016000 [−0.022000, −0.010001]"),
+        (Interval(-0.004, -0.01, 0.002), "−0.0040 [−0.0100, 0.0020]"),
+    ],
+)
+def test_no_end_is_rounded_onto_its_bound_or_over_it(value: Interval, text: str) -> None:
+    assert numbers.interval(value, bound=-0.01) == text
+
+
+@given(st.floats(-1e6, 1e6), st.floats(-1e6, 1e6))
+def test_a_number_in_a_sentence_stays_on_its_side_of_the_bound(value: float, bound: float) -> None:
+    shown = float(figures.beside(value, bound).replace(",", "").replace("−", "-"))
+    assert figures.side(shown, bound) == figures.side(value, bound)
+
+
+def test_bounds_are_written_as_people_write_them() -> None:
+    bounds = (0.01, 1e7, 2.5e9, 1e-7, -0.005, 0.0, 1e-12)
+    shown = "0.01 10,000,000 2,500,000,000 0.0000001 −0.005 0 1e−12"
+    assert " ".join(figures.plain(bound) for bound in bounds) == shown
+    assert [figures.about(rows) for rows in (7, 99, 101, 31_008)] == ["7", "99", "110", "32,000"]
+
+
 def test_a_difference_carries_its_sign_and_an_odd_level_its_level() -> None:
     value = Interval(0.0031, -0.0012, 0.0074, 0.95)
     assert numbers.interval(value, signed=True) == "+0.0031 [−0.0012, +0.0074]"
@@ -52,7 +78,7 @@ def test_no_number_is_minus_zero_or_nan(estimate: float, lower: float, upper: fl
         assert "nan" not in text
         for part in text.strip("]").replace("[", "").replace(",", "").split():
             assert part not in ("−0", "+0") and not part.startswith(("−0.0000 ", "+0.0000 "))
-    assert numbers.plain(-0.0) == "0"
+    assert figures.plain(-0.0) == "0"
 
 
 def test_costs_are_in_units_that_can_be_read() -> None:
@@ -93,7 +119,13 @@ def test_a_long_name_keeps_both_ends() -> None:
 
 @pytest.mark.parametrize(
     ("lower", "estimate", "upper", "side"),
-    [(0.01, 0.02, 0.03, "right"), (-0.09, -0.08, -0.07, "left"), (-0.03, -0.01, 0.01, "both")],
+    [
+        (0.01, 0.02, 0.03, "right"),
+        (-0.0099, 0.0, 0.03, "right"),
+        (-0.09, -0.08, -0.07, "left"),
+        (-0.09, -0.08, -0.0101, "left"),
+        (-0.0101, -0.009, 0.01, "both"),
+    ],
 )
 def test_the_bound_is_always_in_the_middle(
     lower: float, estimate: float, upper: float, side: str
@@ -102,7 +134,7 @@ def test_the_bound_is_always_in_the_middle(
     drawn = drawing.of_check(replace(check, value=Interval(estimate, lower, upper)))
     middle = drawing.CELLS // 2
     assert len(drawn) == drawing.CELLS
-    assert drawn[middle] in "┃╂●"
+    assert drawn[middle] in "┃╂"
     assert (drawn[:middle].strip() != "") == (side != "right")
     assert (set(drawn[middle + 1 :]) & set("─●├┤") != set()) == (side != "left")
 
@@ -125,17 +157,48 @@ def test_any_number_can_be_drawn(bound: float, lower: float, value: float, upper
 
 
 def test_the_headline_is_the_answer_of_the_exit_code() -> None:
-    assert words.headline(verdicts.rich()).answer == "Go"
+    assert words.headline(verdicts.better()).answer == "Go"
     assert words.headline(verdicts.failing()).answer == "No go"
     assert "and 5 more checks" in words.headline(verdicts.failing()).why
     assert words.headline(verdicts.undecided()).answer == "Undecided, so no go"
     assert words.headline(verdicts.undecided(passed=True)).answer == "Go, with open questions"
-    assert "doesn't block in dev" in words.headline(verdicts.undecided(passed=True)).why
+    open_ = words.headline(verdicts.undecided(passed=True)).why
+    assert "roc_auc no worse than the champion: undecided (does not block)" in open_
+    assert "; and 3 more that don't pass; 1 alarm." in open_
     assert "first model" in words.headline(verdicts.first_model()).why
 
 
+def test_nothing_open_is_hidden_behind_a_go() -> None:
+    good = verdicts.better()
+    fails = replace(good.checks[0], state="FAIL", stops=False)
+    for some in (
+        replace(good, checks=(replace(fails, blocking=False), *good.checks[1:])),
+        replace(good, checks=(replace(fails, waived="agreed"), *good.checks[1:])),
+        replace(good, findings=(Finding("drift", "alarm", "it moved"),)),
+        replace(good, champion=None, checks=good.checks[-1:]),
+    ):
+        assert words.headline(some).answer == "Go, with open questions"
+        assert words.todo(some).startswith("decide whether what is open below is acceptable")
+    assert words.todo(good).startswith("nothing in the policy of production is against it.")
+    assert "“About this judgement”" in words.todo(good)
+    assert words.todo(verdicts.failing()).startswith("send it back.")
+    assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
+
+
+def test_a_pass_that_its_interval_does_not_show_is_explained_and_not_drawn() -> None:
+    (check,) = [one for one in verdicts.rich().checks if one.id == "no-worse-roc_auc"]
+    assert words.shows_pass(check) and drawing.of_check(check)
+    worst = replace(check, value=Interval(-0.02, -0.03, -0.011), why="none is shown to break it")
+    shown = replace(verdicts.better(), checks=(check, worst))
+    assert words.ordered(shown.checks)[0] is worst
+    assert drawing.of_check(worst) == "" and not words.shows_pass(worst)
+    for text in (reports.markdown([shown]), reports.terminal([shown]), html.page(shown)):
+        assert text.count("none is shown to break it") == 1
+
+
 def test_what_was_not_judged_counts_as_nothing() -> None:
-    assert words.headline(verdicts.first_model()).why.startswith("The only check passes; the first")
+    first = replace(verdicts.first_model(), findings=())
+    assert words.headline(first).why.startswith("The only check passes; the first model")
     assert words.state(verdicts.first_model().checks[0]) == "not judged"
 
 

@@ -196,6 +196,12 @@ def rich(gain: float = 0.006, gap: float = 0.043) -> Verdict:
     )
 
 
+def better() -> Verdict:
+    """A better model about which nothing is open."""
+    some = rich()
+    return replace(some, findings=tuple(one for one in some.findings if one.level == "note"))
+
+
 def failing() -> Verdict:
     """A worse model, with a parity gap."""
     worse = rich(-0.03, 0.2)
