@@ -78,6 +78,7 @@ picture: .venv/ready
 wheel: .venv/ready
 	rm -rf dist
 	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
