@@ -247,7 +247,7 @@ def _plots(curves: Iterable[Curve]) -> tuple[Part, list[object]]:
         region, axes = svg.frame(some), svg.AXES[kind]
         if region is None:
             continue
-        title = f"{axes.title}: {clean(name)}" if name else axes.title
+        title = f"{axes.title} of class {clean(name)}" if name else axes.title
         picture = svg.plot(title, some, region, len(data))
         rows.append({"title": title, "picture": picture})
         lines = [{"of": one.of, "points": _points(one)} for one in some]

@@ -121,7 +121,7 @@ def todo(verdict: Verdict) -> str:
     if status == "advice":
         text = f"decide whether what is open below is acceptable in {where}; nothing blocks it."
     if verdict.notes:
-        text += " Whoever lets it through accepts what stands under “About this judgement”, too."
+        text += " Whoever lets it through also accepts what is noted below about this judgement."
     return text
 
 
@@ -148,7 +148,8 @@ def _against(verdict: Verdict) -> str:
     guilty = [check for check in ordered(verdict.checks) if check.stops]
     if not guilty:
         return "the policy doesn't let this through."
-    text = f"{title(guilty[0])}: {clean(guilty[0].why or state(guilty[0]), SENTENCE)}"
+    first = guilty[0]
+    text = f"{_named(first)}: {clean(first.why, SENTENCE)}" if first.why else _named(first)
     more = len(guilty) - 1
     if not more:
         return text if text.endswith((".", "!", "?", "…")) else f"{text}."
@@ -162,7 +163,7 @@ def _in_favour(verdict: Verdict) -> str:
     if judged == 1:
         parts = ["The only check " + ("passes" if "pass" in every else "doesn't pass")]
     open_ = _open(verdict)
-    parts += [f"{title(one)}: {state(one)}" for one in open_[:_NAMED]]
+    parts += [_named(one) for one in open_[:_NAMED]]
     if len(open_) > _NAMED:
         parts.append(f"and {numbers.count(len(open_) - _NAMED)} more that don't pass")
     if found := len(alarms(verdict)):
@@ -185,9 +186,14 @@ def title(check: Check) -> str:
     return clean(check.title or check.id, _TITLE)
 
 
+def _named(check: Check) -> str:
+    """In quotes, since what fails is the opposite of what it says."""
+    return f"“{title(check)}” {state(check)}"
+
+
 def sentence(check: Check, usual: float) -> str:
     """A check in one line: what, state, numbers, why."""
-    parts = [f"{title(check)} {state(check)}: {judged(check, usual)}"]
+    parts = [f"{_named(check)}: {judged(check, usual)}"]
     parts += [f"needs {needs(check)}"] if check.bound is not None else []
     parts.append(f"n = {rows(check)}")
     return "; ".join(filter(None, (", ".join(parts), reason(check))))
@@ -226,7 +232,7 @@ def reason(check: Check) -> str:
     if check.needed_rows is not None:
         rows = f"about {about(check.needed_rows)}"
         more = f"{rows} rows would decide it"
-        text = more if not text else text if f"{rows} would" in text else f"{text}; {more}"
+        text = more if not text else text if rows in text else f"{text}; {more}"
     if check.waived:
         text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
     return text
