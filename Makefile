@@ -6,6 +6,7 @@ DIR ?=
 UPGRADE ?=
 LARGE ?=
 SECONDS ?= 60
+OSV ?=
 
 UV := .bootstrap/bin/uv
 BIN := .venv/bin
@@ -19,7 +20,11 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-.PHONY: help demo test test-all check bench docs fuzz lock wheel clean
+<<<<<<< HEAD
+.PHONY: help demo test test-all check bench docs fuzz audit lock wheel clean
+=======
+.PHONY: help demo test test-all check bench docs picture fuzz lock wheel clean
+>>>>>>> main
 .DEFAULT_GOAL := help
 
 help:
@@ -27,9 +32,11 @@ help:
 	@echo 'make test               wheel, check, and all tests but the extended ones: what CI runs'
 	@echo 'make test-all           and those too, with more examples of each property'
 	@echo 'make check              lint, format, types'
-	@echo 'make bench [LARGE=--large]  side by side with the peers; LARGE: the gate at 10M rows too'
+	@echo 'make bench [LARGE=--large]  docs/BENCHMARKS.md: side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
+	@echo 'make audit              every pinned package against known vulnerabilities; asks OSV and npm'
 	@echo 'make docs               the site, in docs/_build'
+	@echo 'make picture            docs/demo.svg, of a real run of the demo'
 	@echo 'make wheel              dist/*.whl, built through the sdist'
 	@echo 'make lock               uv.lock and the exports of it in requirements/'
 	@echo 'make clean              remove what the targets above made'
@@ -50,14 +57,27 @@ check: .venv/ready
 	$(BIN)/mypy
 
 bench: .venv/ready
-	$(BIN)/python -m benchmarks $(LARGE) --json dist/benchmarks.json
+	$(BIN)/python -m benchmarks $(LARGE) --write docs/BENCHMARKS.md
 
 fuzz: .venv/ready
 	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
 
+# Of all locks: ours with every extra and group, those of the tools apart, and npm's.
+audit: .audit/ready
+	@$(UV) export --quiet --frozen --offline --no-header --no-annotate --no-emit-project --all-extras --all-groups \
+		--output-file .audit/lock.txt >/dev/null
+	@failed=0; for file in .audit/lock.txt requirements/*.txt; do echo "$$file"; \
+		.audit/bin/pip-audit --vulnerability-service osv $(OSV) --strict --require-hashes --disable-pip --progress-spinner off \
+			--requirement "$$file" || failed=1; done; \
+	for folder in tests/azurite tests/octokit tests/validators; do echo "$$folder"; \
+		npm audit --prefix "$$folder" --package-lock-only --omit=optional || failed=1; done; exit $$failed
+
 docs: .venv/ready
 	$(BIN)/sphinx-build -q -W --keep-going -b html docs docs/_build
 	@echo "docs/_build/index.html"
+
+picture: .venv/ready
+	$(BIN)/python docs/picture.py
 
 wheel: .venv/ready
 	rm -rf dist
@@ -72,8 +92,11 @@ lock: .bootstrap/ready
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
 
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
+		$(UPGRADE) --output-file requirements/audit.txt requirements/audit.in
+
 clean:
-	rm -rf .bootstrap .venv .checkov .azureml dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .bootstrap .venv .checkov .azureml .audit dist docs/_build docs/reference .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find gitops tests benchmarks -name __pycache__ -prune -exec rm -rf {} +
 
 .venv/ready: .bootstrap/ready pyproject.toml uv.lock
@@ -91,6 +114,12 @@ clean:
 .azureml/ready: .bootstrap/ready requirements/azureml.txt
 	$(UV) venv --quiet --clear --python .bootstrap/bin/python .azureml
 	$(UV) pip install --quiet --compile-bytecode --python .azureml --require-hashes --only-binary :all: --requirement requirements/azureml.txt
+	@touch $@
+
+# What knows of vulnerabilities; likewise.
+.audit/ready: .bootstrap/ready requirements/audit.txt
+	$(UV) venv --quiet --clear --python .bootstrap/bin/python .audit
+	$(UV) pip install --quiet --python .audit --require-hashes --only-binary :all: --requirement requirements/audit.txt
 	@touch $@
 
 .bootstrap/ready: requirements/uv.txt

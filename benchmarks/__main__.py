@@ -1,38 +1,57 @@
-"""`python -m benchmarks [--rounds N] [--only WORD] [--large] [--json FILE]`: a table on stdout."""
+"""`python -m benchmarks [--rounds N] [--only WORD] [--large] [--write FILE]`: a table on stdout.
+
+What fails is told, and costs none of the others; then the exit code is 1. A missed budget isn't a
+failure: the table says it.
+"""
 
 from __future__ import annotations
 
 import argparse
 import compileall
-import json
 import os
 import platform
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks import affected, cases, gate, pipelines, predictions, registry, serving, sync
-from benchmarks.measure import side_by_side
+from benchmarks import (
+    affected,
+    cases,
+    gate,
+    pipelines,
+    predictions,
+    registry,
+    report,
+    serving,
+    sync,
+)
+from benchmarks.measure import Failed, Row, row_of, side_by_side
 
 _PEERS = (
-    "gitops-ml", "dvc", "gto", "copier", "cruft", "cookiecutter", "scikit-learn", "fairlearn"
+    "dvc", "gto", "copier", "cruft", "cookiecutter", "scikit-learn", "fairlearn"
 )  # fmt: skip
+# They don't go together with our lock: a variable names a Python that has them.
+_ELSEWHERE = {"Evidently": gate.EVIDENTLY, "FastAPI, MLflow and BentoML": serving.PEERS}
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    about = (__doc__ or "").partition("\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=about)
     parser.add_argument("--rounds", type=int, default=7, help="counted rounds, at least 5")
     parser.add_argument("--only", default="", help="cases whose function has this in its name")
     parser.add_argument("--large", action="store_true", help="also the gate at 10M rows: minutes")
-    parser.add_argument("--json", type=Path, help="write the results there too")
+    parser.add_argument("--write", type=Path, help="write the page there too, if all was run")
     parser.add_argument("--soak", type=float, help="ask our server for so many seconds instead")
     options = parser.parse_args()
     if options.rounds < 5:
         parser.error("fewer than 5 rounds say little")
+    if lacking := [name for name in _PEERS if not _installed(name)]:
+        parser.error(f"not installed: {', '.join(lacking)}; fix: make .venv/ready")
     # Bytecode of our own modules, as an installed wheel has: the peers' is there from the start.
     compileall.compile_dir(cases.PROJECT / "gitops", quiet=1)
     with tempfile.TemporaryDirectory(prefix="gitops-bench-") as temporary:
@@ -40,16 +59,18 @@ def main() -> None:
         if options.soak:
             print(serving.soak(folder, options.soak, environment(folder)))
             return
-        results = list(run(folder, options.rounds, only=options.only, large=options.large))
-    facts = machine()
-    print(table(facts, results))
-    if options.json:
-        options.json.parent.mkdir(parents=True, exist_ok=True)
-        options.json.write_text(json.dumps({"machine": facts, "results": results}, indent=2) + "\n")
+        found = list(run(folder, options.rounds, only=options.only, large=options.large))
+    absent = [who for who, variable in _ELSEWHERE.items() if variable not in os.environ]
+    text = report.page(machine(), found, absent)
+    print(text)
+    if options.write and not options.only:
+        options.write.write_text(text, "utf-8")
+    if any(isinstance(one, Failed) for one in found):
+        sys.exit(1)
 
 
-def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[str, object]]:
-    """Each case's rows: the work, the tool, CPU seconds, peak memory, and for ours the budget."""
+def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[Row | Failed]:
+    """The rows of each case, as they come."""
     env = environment(folder)
     made: dict[str, Callable[[Path], cases.Case]] = {
         "start_up": cases.start_up,
@@ -68,29 +89,34 @@ def run(folder: Path, rounds: int, *, only: str, large: bool) -> Iterator[dict[s
     }
     if large:
         made |= {"gate_large": gate.ten_million, "gate_command_large": gate.ten_million_command}
-    for name, make in made.items():
+    taken = {name: partial(_case, name, make, folder, env, rounds) for name, make in made.items()}
+    for name, take in {**taken, "serving": partial(serving.run, folder, rounds, env)}.items():
         if only not in name:
             continue
-        case = make(folder)
-        print(f"{case.work} ...", file=sys.stderr)
-        counted = case.rounds or rounds
-        for taken in side_by_side(case.commands, env, counted, warm=case.rounds is None):
-            judged = taken.name == "gitops" and case.budget is not None
-            yield {
-                "work": case.work,
-                "tool": taken.name,
-                "median": taken.median,
-                "minimum": min(taken.seconds),
-                "maximum": max(taken.seconds),
-                "rounds": counted,
-                "memory_mb": taken.memory,
-                "budget": case.budget if judged else None,
-                "within": taken.median <= (case.budget or 0) if judged else None,
-            }
-        if case.check is not None:
-            case.check(folder)
-    if only in "serving":
-        yield from serving.run(folder, rounds, env)
+        try:
+            yield from take()
+        except Exception as error:  # the others are measured even so
+            print(f"{name} FAILED: {error}", file=sys.stderr)
+            yield Failed(name, str(error))
+
+
+def _case(
+    name: str,
+    make: Callable[[Path], cases.Case],
+    folder: Path,
+    env: Mapping[str, str],
+    rounds: int,
+) -> Iterator[Row]:
+    case = make(folder)
+    print(f"{case.work} ...", file=sys.stderr)
+    counted = case.rounds or rounds
+    rows = [
+        row_of(name, case.work, one.name, one.seconds, one.memory, case.budget)
+        for one in side_by_side(case.commands, env, counted, warm=case.rounds is None)
+    ]
+    if case.check is not None:
+        case.check(folder)
+    yield from rows
 
 
 def environment(folder: Path) -> dict[str, str]:
@@ -107,32 +133,28 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 def machine() -> dict[str, str]:
-    """What the seconds were taken on, and of which versions."""
+    """What the seconds were taken on, when, and of which versions."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.is_file() else []
     models = [line.partition(": ")[2] for line in lines if line.startswith("model name")]
-    tools = {name: version(name) for name in _PEERS}
+    git = subprocess.run(["git", "--version"], capture_output=True, text=True, check=True).stdout
     return {
-        "cpu": models[0] if models else platform.processor() or platform.machine(),
+        "date": datetime.now(UTC).date().isoformat(),
+        "processor": models[0] if models else platform.processor() or platform.machine(),
         "cores": str(os.cpu_count()),
         "system": platform.platform(terse=True),
-        "python": platform.python_version(),
-        **tools,
+        "Python": platform.python_version(),
+        "git": git.split()[2],
+        "gitops": version("gitops-ml"),
+        **{name: version(name) for name in _PEERS},
     }
 
 
-def table(facts: dict[str, str], results: list[dict[str, object]]) -> str:
-    lines = [", ".join(f"{name} {value}" for name, value in facts.items()), ""]
-    lines += ["| work | tool | CPU s, median | min .. max | peak MB | budget | within |"]
-    lines += ["| --- | --- | --- | --- | --- | --- | --- |"]
-    for row in results:
-        budget = "" if row["budget"] is None else f"{row['budget']:.2f}"
-        within = {None: "", True: "yes", False: "no"}[row["within"]]  # type: ignore[index]
-        span = f"{row['minimum']:.3f} .. {row['maximum']:.3f}"
-        median, peak = f"{row['median']:.3f}", row["memory_mb"]
-        cells = [row["work"], row["tool"], median, span, peak, budget, within]
-        lines.append(f"| {' | '.join(str(cell) for cell in cells)} |")
-    return "\n".join(lines)
+def _installed(name: str) -> bool:
+    try:
+        return bool(version(name))
+    except PackageNotFoundError:
+        return False
 
 
 if __name__ == "__main__":

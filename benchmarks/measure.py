@@ -28,9 +28,44 @@ class Taken:
     seconds: tuple[float, ...]
     memory: int
 
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table: what one tool took for a piece of work.
+
+    CPU seconds unless `work` says otherwise; `budget` is for ours, None: only measured.
+    """
+
+    case: str
+    work: str
+    tool: str
+    median: float
+    minimum: float
+    maximum: float
+    rounds: int
+    memory_mb: int
+    budget: float | None
+
     @property
-    def median(self) -> float:
-        return statistics.median(self.seconds)
+    def within(self) -> bool:
+        return self.budget is None or self.median <= self.budget
+
+
+@dataclass(frozen=True)
+class Failed:
+    """A case that ended before its time, and why."""
+
+    case: str
+    why: str
+
+
+def row_of(
+    case: str, work: str, tool: str, values: Sequence[float], memory: int, budget: float | None
+) -> Row:
+    """The budget counts for `gitops` only."""
+    ours = budget if tool == "gitops" else None
+    median = statistics.median(values)
+    return Row(case, work, tool, median, min(values), max(values), len(values), memory, ours)
 
 
 def side_by_side(

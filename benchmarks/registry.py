@@ -22,7 +22,7 @@ from gitops import config, git
 from gitops.promote import statement
 from gitops.promote.closure import of as closure_of
 from gitops.promote.statement import Revision
-from gitops.promote.tags import Version
+from gitops.version import Version
 
 WAITING = 5  # models that the next environment has in an earlier version
 _WHEN = 1_700_000_000

@@ -13,9 +13,8 @@ def main(folder: Path, target: Path) -> None:
     answers = json.loads((folder / "answers.json").read_bytes())
     generators = generator.compose([folder])
     rendered = list(render.render(generators, answers))
-    rendered.append(
-        render.tool_file(".gitops/lock.yaml", lock.write(generators, answers, rendered))
-    )
+    made = lock.dump(lock.of(generators, answers, rendered))
+    rendered.append(render.tool_file(".gitops/lock.yaml", made))
     with apply.staging(target) as staged:
         apply.stage(rendered, staged)
         apply.install(staged, target)

@@ -19,6 +19,7 @@ from typing import Any
 
 from benchmarks import serving_model
 from benchmarks.cases import BIN, PROJECT
+from benchmarks.measure import Row, row_of
 from gitops.serve import plan as plans
 from gitops.serve import start
 
@@ -46,7 +47,7 @@ class Contender:
     memory: int = 0
 
 
-def run(folder: Path, rounds: int, env: Mapping[str, str]) -> Iterator[dict[str, object]]:
+def run(folder: Path, rounds: int, env: Mapping[str, str]) -> Iterator[Row]:
     """Rows for the table; a peer that can't be had is left out, and said so."""
     home = folder / "serving"
     serving_model.write(home / "package")
@@ -62,11 +63,14 @@ def run(folder: Path, rounds: int, env: Mapping[str, str]) -> Iterator[dict[str,
             if one.name != "echo":
                 _tail(one)
             one.memory = sum(_pss(pid) for pid in _tree(one.pid)) // 1_000_000
-    yield from _rows("10,000 predictions over HTTP, 16 connections", contenders, "cpu", 1.2)
-    yield from _rows(
-        "1,000 rows in a request: wall time of 1,000 such, p50", contenders, "batch", 3
-    )
-    yield from _rows("p99 of 1,000 predictions at 80 % load, wall", contenders, "tail", None)
+    for work, what, budget in (
+        ("10,000 predictions over HTTP, 16 connections", "cpu", 1.2),
+        ("1,000 rows in a request: wall time of 1,000 such, p50", "batch", 3.0),
+        ("p99 of 1,000 predictions at 80 % load, wall", "tail", None),
+    ):
+        for one in contenders:
+            if values := getattr(one, what):
+                yield row_of(f"serving_{what}", work, one.name, values, one.memory, budget)
 
 
 def soak(folder: Path, seconds: float, env: Mapping[str, str]) -> str:
@@ -87,22 +91,6 @@ def soak(folder: Path, seconds: float, env: Mapping[str, str]) -> str:
         minutes.setdefault(int(at // 60), []).append(size)
     told = ", ".join(f"{statistics.median(sizes):.1f}" for sizes in minutes.values())
     return f"soak of {seconds:.0f} s: {answered:,} requests, {errors} errors; MB by minute: {told}"
-
-
-def _rows(
-    work: str, contenders: Sequence[Contender], what: str, budget: float | None
-) -> Iterator[dict[str, object]]:
-    for one in contenders:
-        values: list[float] = getattr(one, what)
-        if not values:
-            continue
-        ours = one.name == "gitops" and budget is not None
-        median = statistics.median(values)
-        yield {
-            "work": work, "tool": one.name, "median": median, "minimum": min(values),
-            "maximum": max(values), "rounds": len(values), "memory_mb": one.memory,
-            "budget": budget if ours else None, "within": median <= (budget or 0) if ours else None,
-        }  # fmt: skip
 
 
 def _contenders(home: Path) -> list[Contender]:

@@ -12,7 +12,7 @@ from typing import Any
 from typer.main import get_command
 
 from gitops import config, content, contracts
-from gitops.cli.app import app
+from gitops.cli.app import make
 
 Json = Mapping[str, Any]
 
@@ -46,7 +46,7 @@ def commands() -> str:
 
 
 def _commands() -> Iterator[tuple[str, Any]]:
-    top: Any = get_command(app)
+    top: Any = get_command(make())
     for name, command in sorted(top.commands.items()):
         inner = getattr(command, "commands", None)
         if inner is None:

@@ -5,10 +5,9 @@ It keeps the login and knows how each kind of person and job logs in, so nothing
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
-from gitops import proc
+from gitops import jsontext, proc
 from gitops.errors import ToolError
 
 LOGIN = "az login, then az account set --subscription NAME"
@@ -36,7 +35,7 @@ def ask(*words: str) -> Any:  # noqa: ANN401
     if done.code:
         raise proc.failed(command, done)
     try:
-        return json.loads(done.out) if done.out.strip() else None
+        return jsontext.loads(done.out) if done.out.strip() else None
     except ValueError as error:
         raise ToolError(f"az {words[0]} wrote no JSON: {done.out.strip()[:200]}") from error
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
-from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gitops import config_checks, config_targets, git, names, yamlfile
+from gitops import config_checks, config_targets, git, names, problem, yamlfile
 from gitops import config_values as values
 from gitops.config_base import Frozen, Several
 from gitops.config_compute import Compute
@@ -342,7 +342,7 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
     if not problems:
         problems = list(config_targets.problems(config))
     if problems:
-        raise config_checks.error(document, problems)
+        raise problem.error(document, problems)
     return config
 
 
@@ -359,6 +359,7 @@ def storage(answers: Mapping[str, str]) -> Storage:
         raise ConfigError(f"storage: {first.text}", fix=first.fix) from error
 
 
+@cache
 def json_schema() -> dict[str, Any]:
     """The JSON Schema (draft 2020-12) of `gitops.yaml`, for editors.
 
@@ -381,6 +382,5 @@ def _valid(kind: type[_M], items: Iterable[tuple[Any, object]]) -> Iterator[tupl
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
-    near = get_close_matches(name, known, 1)
-    fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    fix = problem.meant(name, known, f"there are {', '.join(known)}")
     return UsageError(f"there's no {kind} {name!r}", fix=fix)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import cloudnames, content
 from gitops.config_serving import PORT
 from gitops.config_values import shown
-from gitops.errors import ConfigError
+from gitops.problem import Problem, meant
 from gitops.yamledit import dotted, inline
-from gitops.yamlfile import Document, Place
+from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -24,27 +22,6 @@ if TYPE_CHECKING:
 
 Schema = Mapping[str, Any]
 POLICIES = Path(".gitops", "policies")  # of a repository
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong at a place of the file (with `key`: with the key there), and what to write."""
-
-    place: Place
-    text: str
-    fix: str
-    key: bool = False
-
-
-def error(document: Document, problems: list[Problem]) -> ConfigError:
-    """All problems in one error, in the order of the file; the first is its `where`."""
-    placed = [(document.where(each.place, key=each.key), each) for each in problems]
-    placed.sort(key=lambda pair: (pair[0].line or 0, pair[0].column or 0))
-    (where, first), *more = placed
-    if not more:
-        return ConfigError(first.text, fix=first.fix, where=where)
-    lines = [f"{first.text}; {first.fix}", *(f"{at}: {each.text}; {each.fix}" for at, each in more)]
-    return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
 
 
 def of_fields(error: ValidationError, schema: Schema) -> list[Problem]:
@@ -95,9 +72,8 @@ def _of_field(found: ErrorDetails, schema: Schema) -> Problem:
 
 def _unknown_key(place: Place, around: Schema) -> Problem:
     known, name = list(around.get("properties", {})), str(place[-1])
-    near = get_close_matches(name, known, 1)
     inside = f" in {dotted(place[:-1])}" if place[:-1] else ""
-    fix = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+    fix = meant(name, known, f"known are {', '.join(known)}")
     return Problem(place, f"unknown key {shown(name)}{inside}", fix, key=True)
 
 
@@ -105,10 +81,8 @@ def _choice(value: object, schema: Schema) -> str:
     choices = [str(each) for each in schema.get("enum", [schema.get("const")])]
     if str(value) in choices:  # a text where a number is meant
         return f"write {value} without quotes"
-    near = get_close_matches(str(value).lower(), choices, 1)
-    if near:
-        return f"did you mean {near[0]}?"
-    return f"write {choices[0]}" if len(choices) == 1 else f"write one of {', '.join(choices)}"
+    any_of = choices[0] if len(choices) == 1 else f"one of {', '.join(choices)}"
+    return meant(str(value).lower(), choices, f"write {any_of}")
 
 
 def _number(schema: Schema) -> str:
@@ -235,8 +209,7 @@ def _policies(environments: Mapping[int, Environment], own: set[str]) -> Iterato
     known = sorted(own | {file.stem for file in content.folder("policies").glob("*.yaml")})
     for at, each in environments.items():
         if each.policy not in known:
-            near = get_close_matches(each.policy, known, 1)
-            fix = f"did you mean {near[0]}?" if near else f"write one of {', '.join(known)}"
+            fix = meant(each.policy, known, f"write one of {', '.join(known)}")
             yield Problem(
                 ("environments", at, "policy"),
                 f"environments[{at}].policy: there's no policy {shown(each.policy)}",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
@@ -12,7 +12,8 @@ from gitops.config_base import Frozen
 from gitops.config_iotedge import IotEdgeTarget
 from gitops.config_kubernetes import Kubernetes
 
-Kind = Literal["local", "kubernetes", "azureml", "iotedge"]
+Kind = Literal["local", "kubernetes", "azureml", "iotedge"]  # cli/places.py makes a target of each
+KINDS: tuple[Kind, ...] = get_args(Kind)
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 Registry = Annotated[
     str,

@@ -99,16 +99,6 @@ Builder = Annotated[
     ),
 ]
 
-Event = Annotated[
-    str,
-    values.Text(
-        "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
-        "an event has lower-case letters, digits and single hyphens",
-        ("data-landed",),
-        longest=60,
-    ),
-]
-
 
 class Cluster(Frozen):
     """Machines that are there only while something runs on them."""
@@ -180,7 +170,7 @@ class DataFactory(Frozen):
         " vault; or a pipeline of Azure DevOps, https://dev.azure.com/ORGANISATION/PROJECT/ID.",
         examples=["https://github.com/OWNER/NAME"],
     )
-    event: Event = Field(
+    event: values.Event = Field(
         default="data-landed",
         description="What GitHub is told has happened: the `event` of the models' `source`.",
     )

@@ -79,15 +79,6 @@ Marker = Annotated[
         ("_SUCCESS",),
     ),
 ]
-Event = Annotated[
-    str,
-    values.Text(
-        "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
-        "an event has lower-case letters, digits and single hyphens",
-        ("flights-landed",),
-        longest=60,
-    ),
-]
 
 
 class Source(Frozen):
@@ -151,7 +142,7 @@ class Source(Frozen):
         description="When CI looks for new rows: a cron line, in UTC. Without one it does when it"
         " is told to.",
     )
-    event: Event | None = Field(
+    event: values.Event | None = Field(
         default=None,
         description="What another system calls it when data has landed: a repository_dispatch on"
         " GitHub, an incoming webhook on Azure DevOps.",

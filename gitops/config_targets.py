@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gitops import cloudnames, config_kubernetes
-from gitops.config_checks import Problem
 from gitops.config_serving import BUCKETS, SHADOW
 from gitops.config_values import shown
+from gitops.problem import Problem
 from gitops.yamledit import dotted
 from gitops.yamlfile import Place
 

@@ -134,6 +134,7 @@ _SEGMENT = r"(?!\.{1,2}(?:/|$)|\.git(?:/|$))[^/\\\x00-\x1f]+"
 _PATH = rf"^{_SEGMENT}(?:/{_SEGMENT})*$"
 _PATH_RULE = "a path lies inside the model's folder, with / between names and without .."
 
+RECORDS = "gitops/records"  # the branch of our own records
 # The rules of https://git-scm.com/docs/git-check-ref-format, and of `git branch`: no leading
 # hyphen, not HEAD. Ours: not @, which stands for HEAD, and not the branch of our own records.
 BRANCH = (
@@ -148,6 +149,15 @@ _REMOTE = (
 )
 
 ProjectName = Annotated[str, _named("project")]
+Event = Annotated[
+    str,
+    Text(
+        "^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$",
+        "an event has lower-case letters, digits and single hyphens",
+        ("data-landed",),
+        longest=60,
+    ),
+]
 ModelName = Annotated[str, _named("model")]
 EnvironmentName = Annotated[str, _named("environment")]
 PolicyName = Annotated[

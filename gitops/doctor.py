@@ -98,7 +98,7 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
     except GitopsError as error:
         yield Finding("storage", "fail", error.message, error.fix)
         return
-    yield Finding("storage", "ok", f"{remote.url} can be reached")
+    yield Finding("storage", "ok", f"{dvcremote.shown(remote.url)} can be reached")
     wanted = declared.storage.remote
     # A folder is absolute in .dvc/config, so that clones elsewhere find it: its kind counts.
     agree = (
@@ -108,7 +108,7 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
         yield Finding(
             "storage",
             "warn",
-            f"gitops.yaml says {wanted}, DVC uses {remote.url}",
+            f"gitops.yaml says {wanted}, DVC uses {dvcremote.shown(remote.url)}",
             f"dvc remote modify {remote.name} url {wanted}, or change gitops.yaml",
         )
     if remote.options.get("verify", "").lower() != "true":

@@ -12,14 +12,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from gitops import dvcremote, proc
-from gitops.errors import ConfigError
+from gitops.errors import ConfigError, EvidenceError, Where
 
 _QUIET = {"DVC_NO_ANALYTICS": "1", "DVC_PAGER": "cat"}
+_MD5 = re.compile(r"[0-9a-f]{32}(\.dir)?")
+_NESTED = 10_000  # brackets, or characters of a line: fewer can't nest deeper than a stack holds
 NOTE = "gitops"  # our key below `meta:` of a .dvc file
 _IN_TURN = """
 import json, sys
@@ -192,22 +195,39 @@ def tracked(root: Path, folders: Iterable[str], apart: Iterable[str] = ()) -> tu
 
     Raises:
         ConfigError: one of these files can't be read.
+        EvidenceError: one isn't as DVC writes it, or tracks what is none of this repository's data.
     """
     found: dict[str, Tracked] = {}
     others = {root / folder for folder in apart}
     for folder in folders:
         base = root / folder
-        lock = read_yaml(base / "dvc.lock") if (base / "dvc.lock").is_file() else {}
-        plain = _uncached(base / "dvc.yaml")
-        for name, stage in (lock.get("stages") or {}).items():
-            for out in stage.get("outs") or []:
-                item = _item(root, base, out, name, cached=out["path"] not in plain)
-                found[item.path] = item
-        for file in sorted({*_dvc_files(base, others), *_dvc_files_of(lock, root, base)}):
-            for out in read_yaml(file).get("outs") or []:
-                item = _item(root, file.parent, out, None)
-                found[item.path] = item
+        with _as_written(base / "dvc.lock"):
+            lock = read_yaml(base / "dvc.lock") if (base / "dvc.lock").is_file() else {}
+            plain = _uncached(base / "dvc.yaml")
+            for name, stage in (lock.get("stages") or {}).items():
+                for out in stage.get("outs") or []:
+                    item = _item(root, base, out, name, cached=out["path"] not in plain)
+                    found[item.path] = item
+            files = sorted({*_dvc_files(base, others), *_dvc_files_of(lock, root, base)})
+        for file in files:
+            with _as_written(file):
+                for out in read_yaml(file).get("outs") or []:
+                    item = _item(root, file.parent, out, None)
+                    found[item.path] = item
     return tuple(found[path] for path in sorted(found))
+
+
+@contextmanager
+def _as_written(file: Path) -> Iterator[None]:
+    """Anybody may have written these files: what DVC doesn't write is an error of theirs."""
+    try:
+        yield
+    except (KeyError, TypeError, AttributeError, ValueError) as error:
+        raise EvidenceError(
+            f"not as DVC writes it: {type(error).__name__}: {error}",
+            fix=f"git checkout -- {file.name}, or gitops build",
+            where=Where(file),
+        ) from error
 
 
 def damaged(root: Path, items: Iterable[Tracked]) -> tuple[tuple[Tracked, str], ...]:
@@ -257,8 +277,13 @@ def _item(
     root: Path, base: Path, out: Mapping[str, object], stage: str | None, *, cached: bool = True
 ) -> Tracked:
     path = (base / str(out["path"])).resolve().relative_to(root.resolve()).as_posix()
-    size = out.get("size")
-    return Tracked(path, str(out["md5"]), size if isinstance(size, int) else None, stage, cached)
+    # What is tracked may be written and removed.
+    if path == "." or path.split("/")[0] in (".git", ".dvc"):
+        raise ValueError(f"{out['path']} is no data")
+    md5, size = str(out["md5"]), out.get("size")
+    if not _MD5.fullmatch(md5):
+        raise ValueError(f"{out['path']} has the hash {md5!r}")
+    return Tracked(path, md5, size if isinstance(size, int) else None, stage, cached)
 
 
 def _uncached(file: Path) -> frozenset[str]:
@@ -309,9 +334,15 @@ def read_yaml(file: Path) -> dict[str, Any]:
     """
     import yaml
 
+    from gitops import yamlfile
+
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load(file.read_text("utf-8"), loader)  # noqa: S506  # a safe loader
+        text = file.read_text("utf-8")
+        # The loader in C ends Python itself where a file is nested too deeply.
+        if max(text.count("[") + text.count("{"), *map(len, text.splitlines()), 0) > _NESTED:
+            yamlfile.parse(text.encode(), file)
+        content = yaml.load(text, loader)  # noqa: S506  # a safe loader
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise ConfigError(
             f"{file} can't be read: {error}", fix=f"git checkout -- {file}"

@@ -201,7 +201,8 @@ def _undone(lock: Lock) -> Iterator[str]:
         if "${" not in str(command) and _words(command) != _words(ran[name].command):
             yield f"{name}: its command changed"
         known = {posixpath.basename(one.path) for one in ran[name].deps}
-        for dep in plan.get("deps") or []:
+        deps = plan.get("deps")
+        for dep in deps if isinstance(deps, list) else []:
             text = dep if isinstance(dep, str) else ""
             if (
                 text

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 import time
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from gitops import dvcremote
+from gitops import dvcremote, hidden
 from gitops.errors import ConfigError, GitopsError, ToolError
 
 _BLOCK = 8 * 2**20
@@ -23,11 +22,6 @@ _RACY_SECONDS = 2.0
 _OBJECT = re.compile(r"[0-9a-f]{32}(\.dir)?")
 # Options of a remote that may be shown; any other may be a secret.
 OPEN = ("endpointurl", "region", "profile", "account_name", "verify", "use_ssl", "jobs")
-_SECRET_NAMES = re.compile(r"(AWS|AZURE)_.*(SECRET|TOKEN|KEY|STRING)|_PASSWORD$")
-_SECRETS = re.compile(
-    r"((?:sig|AccountKey|SharedAccessSignature|X-Amz-Signature|X-Amz-Security-Token)=)[^&;\s'\"]+",
-    re.IGNORECASE,
-)
 
 
 @dataclass(frozen=True)
@@ -226,10 +220,7 @@ def _masked(said: str, place: dvcremote.Remote) -> str:
 
 def masked(said: str, secrets: Sequence[str] = ()) -> str:
     """What a store said, on one line, without `secrets` and those of the environment."""
-    secrets = [*secrets, *(text for name, text in os.environ.items() if _SECRET_NAMES.search(name))]
-    for secret in sorted((text for text in secrets if len(text) > 7), key=len, reverse=True):
-        said = said.replace(secret, "***")
-    return " ".join(_SECRETS.sub(r"\1***", said).split())
+    return " ".join(hidden.masked(said, secrets).split())
 
 
 def apart(root: Path, folder: Path) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from gitops import contracts, rows
+from gitops import contracts, rows, testset
 from gitops.errors import EvidenceError, GitopsError, Where
 from gitops.package import Command, Package, score
-from gitops.rows import Positions
 from gitops.signature import Signature
+from gitops.testset import Positions
 
 PREDICTIONS, INPUTS = "predictions.parquet", "inputs.parquet"
 SUM_TOLERANCE = 1e-4  # of the probabilities of a row
@@ -87,7 +87,7 @@ def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evalua
         found = like.test_set, like.order, like.input_order
     else:
         try:
-            found = rows.identified(predictions, inputs, signature)
+            found = testset.identify(predictions, inputs, signature)
         except GitopsError as error:
             raise EvidenceError(error.message, fix=error.fix, where=Where(folder)) from error
     identity, order, input_order = found

@@ -8,17 +8,16 @@ where the job was handed to, `settled.json` that its end was told to somebody.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from gitops import contracts, dvcremote, dvcstore, storefiles
+from gitops import contracts, dvcremote, dvcstore, jsontext, sha256, storefiles, utc
 from gitops.errors import EvidenceError, Where
 
 FOLDER = "jobs"
@@ -58,7 +57,7 @@ class Job:
             **asdict(self),
             "tool": {"version": self.tool},
             "pack": {"sha256": self.pack, "size": self.size},
-            "created": time_text(self.created),
+            "created": utc.text(self.created),
         }
         del found["size"]
         contracts.validate("job", json.loads(json.dumps(found)), Where("job.json"))
@@ -86,7 +85,7 @@ def ticket(text: str) -> Ticket:
         EvidenceError: it's none.
     """
     try:
-        found = json.loads(text)
+        found = jsontext.loads(text)
         made = Ticket(
             str(found["url"]), dict(found["options"]), str(found["id"]), str(found["digest"])
         )
@@ -101,7 +100,7 @@ def ticket_for(root: Path, job: str, document: bytes) -> Ticket:
     """The ticket for a mailbox in the default remote of `root`: options that are no secrets."""
     place = dvcremote.remote(root)
     options = {name: one for name, one in place.options.items() if name in dvcstore.OPEN}
-    return Ticket(place.url, options, job, sha256(document))
+    return Ticket(place.url, options, job, sha256.of(document))
 
 
 class Mailbox:
@@ -188,8 +187,8 @@ def parsed(contract: str, raw: bytes, name: str) -> dict[str, Any]:
 def loose(raw: bytes | None) -> dict[str, Any]:
     """A document that only tells, as far as it can be read."""
     try:
-        found = json.loads(raw or b"{}")
-    except (ValueError, RecursionError):
+        found = jsontext.loads(raw or b"{}")
+    except ValueError:
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -264,13 +263,3 @@ def needed(root: Path, files: storefiles.Files, found: Sequence[Found]) -> set[s
         if (raw := box.read("result.json")) is not None:
             hashes.update(parsed("job-result", raw, f"{FOLDER}/{one.id}/result.json")["objects"])
     return hashes
-
-
-def sha256(content: bytes) -> str:
-    """Its digest in hex."""
-    return hashlib.sha256(content).hexdigest()
-
-
-def time_text(moment: datetime) -> str:
-    """RFC 3339 in UTC, to the second."""
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

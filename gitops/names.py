@@ -40,22 +40,17 @@ _FOLDED = str.maketrans(
 )
 
 
-def check_project(name: str, where: Where | None = None) -> None:
-    """Raise ConfigError, with a name that works, if a project cannot be called `name`."""
-    _check("project", name, where)
+def check(kind: Kind, name: str, where: Where | None = None) -> None:
+    """Raise ConfigError, with a name that works, if a `kind` cannot be called `name`.
 
-
-def check_model(name: str, where: Where | None = None) -> None:
-    """Raise ConfigError, with a name that works, if a model cannot be called `name`."""
-    _check("model", name, where)
-
-
-def check_environment(name: str, where: Where | None = None) -> None:
-    """Raise ConfigError, with a name that works, if an environment cannot be called `name`.
-
-    It never becomes a Python package, so `test` or `platform` are fine.
+    An environment never becomes a Python package, so it may be `test` or `platform`.
     """
-    _check("environment", name, where)
+    if reason := problem(kind, name):
+        raise ConfigError(
+            f"the {kind} cannot be called {name!r}: {reason}",
+            fix=f"call it {suggest(name)!r}",
+            where=where,
+        )
 
 
 def package_name(project: str) -> str:
@@ -86,15 +81,6 @@ def plain(text: str) -> str:
 def problem(kind: Kind, name: str) -> str | None:
     """Why `name` cannot be the name of a `kind`; None if it can."""
     return _grammar(name) or _reserved(name) or (_import(name) if kind != "environment" else None)
-
-
-def _check(kind: Kind, name: str, where: Where | None) -> None:
-    if reason := problem(kind, name):
-        raise ConfigError(
-            f"the {kind} cannot be called {name!r}: {reason}",
-            fix=f"call it {suggest(name)!r}",
-            where=where,
-        )
 
 
 def _grammar(name: str) -> str | None:

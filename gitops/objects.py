@@ -7,7 +7,6 @@ here, and DVC only checks out what is in its cache.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import dvc, dvcremote, dvcstore
+from gitops import dvc, dvcremote, dvcstore, jsontext
 from gitops.errors import EvidenceError, ToolError, Where
 
 _PARALLEL = 8
@@ -207,8 +206,8 @@ def parse_listing(raw: bytes, name: Path | str) -> dict[str, str]:
     """
     where = Where(name)
     try:
-        found = {str(one["relpath"]): str(one["md5"]) for one in json.loads(raw)}
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        found = {str(one["relpath"]): str(one["md5"]) for one in jsontext.loads(raw)}
+    except (ValueError, TypeError, KeyError) as error:
         raise EvidenceError(
             "the stored object is no listing of a folder", fix="build it again", where=where
         ) from error

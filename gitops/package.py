@@ -7,7 +7,6 @@ model is run by the ONNX runtime, or by a command that the caller runs in the pr
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from gitops import csvtext, onnxfile, rows
+from gitops import csvtext, onnxfile, rows, sha256, utc
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.reference import read as read_reference
 from gitops.signature import Input, Signature, package_digest
@@ -103,7 +102,7 @@ def read(folder: Path) -> Package:
             where=Where(folder / "train_rows.bin"),
         )
     session = _session(folder / signature.runtime.file, signature) if model else None
-    return Package(folder, signature, profile, _files(folder), len(keys), session)
+    return Package(folder, signature, profile, sha256.of_files(folder), len(keys), session)
 
 
 def read_rows(path: Path) -> pl.DataFrame:
@@ -209,7 +208,7 @@ def score(
             surprise.count(columns[surprise.item.name])
         if package.session is not None:
             feed = {item.tensor: _tensor(columns[item.name], item) for item in signature.inputs}
-            answers.append(package.session.run([signature.runtime.output], feed)[0])
+            answers.append(answer(package, feed))
     if package.session is None:
         if command is None:
             raise ValueError("a declared command needs the caller to run it")
@@ -219,6 +218,24 @@ def score(
     _check_answers(values, signature, height)
     texts = [text for surprise in surprises if (text := str(surprise))]
     return Scored(decide(values, signature), tuple(texts))
+
+
+def answer(package: Package, feed: Mapping[str, Array]) -> Array:
+    """The model's output for these tensors, as it is.
+
+    Raises:
+        EvidenceError: the model fails: it wants more memory than there is, say.
+    """
+    assert package.session is not None  # noqa: S101
+    try:
+        made: Array = package.session.run([package.signature.runtime.output], dict(feed))[0]
+    except Exception as error:  # the runtime's own exceptions have no common base
+        raise EvidenceError(
+            f"the model fails on these rows: {str(error).splitlines()[0][:300]}",
+            fix=_REBUILD,
+            where=Where(package.folder / package.signature.runtime.file),
+        ) from error
+    return made
 
 
 def decide(values: Array, signature: Signature) -> pl.DataFrame:
@@ -262,16 +279,6 @@ def compare(one: Package, two: Package) -> Comparison:
         detail = f"parameters differ by up to {found.largest:.3g}, in {found.at}"
         return Comparison(False, "", found.largest, detail)
     return Comparison(True, "", 0.0, "all parameters are equal")
-
-
-def _files(folder: Path) -> dict[str, str]:
-    found = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256")
-            found[path.relative_to(folder).as_posix()] = digest.hexdigest()
-    return found
 
 
 def _session(path: Path, signature: Signature) -> onnxruntime.InferenceSession:
@@ -354,7 +361,7 @@ class Surprise:
 def _shown(value: object, item: Input) -> str:
     if item.type == "datetime" and isinstance(value, float):
         with contextlib.suppress(OverflowError, ValueError, OSError):
-            return datetime.fromtimestamp(value, UTC).isoformat().replace("+00:00", "Z")
+            return utc.text(datetime.fromtimestamp(value, UTC), "auto")
     return f"{value:.12g}" if isinstance(value, float) else repr(value)
 
 

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from gitops.errors import ToolError
 if TYPE_CHECKING:
     import asyncio
 
-_GRACE_SECONDS = 10.0
+GRACE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)
@@ -81,7 +80,7 @@ def run(
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
     except subprocess.TimeoutExpired as error:
-        raise ToolError(f"{_shown(command)} gave no answer within {timeout:g} seconds") from error
+        raise ToolError(f"{shown(command)} gave no answer within {timeout:g} seconds") from error
     result = Done(done.returncode, done.stdout, done.stderr)
     if check and result.code:
         raise failed(command, result)
@@ -113,7 +112,7 @@ def stream(
     cwd: Path | None = None,
     env: Mapping[str, str | None] | None = None,
     pass_fds: Sequence[int] = (),
-    grace: float = _GRACE_SECONDS,
+    grace: float = GRACE_SECONDS,
 ) -> int:
     """Run and hand over each line (stdout and stderr together) as it comes; return the exit code.
 
@@ -226,7 +225,20 @@ def logged(
         return None
     finally:
         # A shell may miss an interrupt. What we are, run in it, has sessions of its own to end.
-        _stop(process, signal.SIGTERM, 1.5 * _GRACE_SECONDS)
+        _stop(process, signal.SIGTERM, 1.5 * GRACE_SECONDS)
+
+
+def detached(
+    command: Sequence[str], log: Path, *, cwd: Path, env: Mapping[str, str | None] | None = None
+) -> Process:
+    """Start a process in a session of its own, which goes on when we end; it writes to `log`.
+
+    `daemon` keeps track of such ones.
+
+    Raises:
+        ToolError: the program is missing.
+    """
+    return Process(_apart(command, log, cwd, environment(env)))
 
 
 def _apart(
@@ -256,7 +268,7 @@ def _apart(
 def _stop(
     process: subprocess.Popen[str] | subprocess.Popen[bytes],
     first: signal.Signals = signal.SIGINT,
-    grace: float = _GRACE_SECONDS,
+    grace: float = GRACE_SECONDS,
 ) -> None:
     """End a session: as Ctrl-C does, so that DVC frees its locks, then for good."""
     try:
@@ -267,90 +279,6 @@ def _stop(
     finally:
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-
-
-@dataclass(frozen=True)
-class Started:
-    """A process that outlives us. `since` tells it from another one that has got its number."""
-
-    pid: int
-    since: str
-
-
-def detached(
-    command: Sequence[str], *, log: Path, cwd: Path, env: Mapping[str, str | None] | None = None
-) -> Started:
-    """Start a process in a session of its own, which goes on when we end; it writes to `log`.
-
-    Raises:
-        ToolError: the program is missing, or ended at once.
-    """
-    process = _apart(command, log, cwd, environment(env))
-    _detached.append(process)
-    began = since(process.pid)
-    if began is None:
-        raise ToolError(f"{_shown(command)} ended at once", fix=f"see {log}")
-    return Started(process.pid, began)
-
-
-_detached: list[subprocess.Popen[bytes]] = []  # our children: looked at, so that none is a zombie
-
-
-def since(pid: int) -> str | None:
-    """When a process started, in words that no other process of that number ever has; None: gone.
-
-    Linux counts clock ticks since the boot (proc(5), field 22 of stat), other systems say a date.
-    """
-    _detached[:] = [one for one in _detached if one.poll() is None]
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text("utf-8", "replace").rpartition(")")[2].split()
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        if Path("/proc/self").exists():
-            return None
-        told = run(["ps", "-o", "stat=,lstart=", "-p", str(pid)], check=False).out.strip()
-        return None if not told or told.startswith("Z") else told.partition(" ")[2].strip()
-    return None if stat[0] in "ZX" else f"{boot} {stat[19]}"
-
-
-def is_alive(one: Started) -> bool:
-    """Whether it is still this process."""
-    return since(one.pid) == one.since
-
-
-def find(*words: str) -> list[Started]:
-    """The processes whose command line has these words in a row; not this one."""
-    lines: dict[int, list[str]] = {}
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with suppress(OSError):  # it has just ended
-            text = path.read_bytes().decode("utf-8", "replace")
-            lines[int(path.parent.name)] = text.rstrip("\0").split("\0")
-    if not lines:
-        listed = run(["ps", "-axo", "pid=,command="], check=False).out.splitlines()
-        lines = {int(line.split()[0]): line.split()[1:] for line in listed if line.strip()}
-    size, found = len(words), []
-    for pid, line in lines.items():
-        if pid == os.getpid():
-            continue
-        named = any(tuple(line[at : at + size]) == words for at in range(len(line)))
-        if named and (began := since(pid)) is not None:
-            found.append(Started(pid, began))
-    return found
-
-
-def end(one: Started, seconds: float = _GRACE_SECONDS) -> None:
-    """End it: it is asked to, and after so many seconds made to, with all of its session."""
-    if not is_alive(one):
-        return
-    with suppress(ProcessLookupError):
-        os.kill(one.pid, signal.SIGTERM)
-    deadline = time.monotonic() + seconds
-    while is_alive(one):
-        if time.monotonic() > deadline:
-            with suppress(ProcessLookupError):
-                os.killpg(one.pid, signal.SIGKILL)
-            deadline = float("inf")
-        time.sleep(0.02)
 
 
 async def connected(
@@ -385,17 +313,32 @@ def end_session(leader: int) -> None:
 
 
 def attached(command: Sequence[str], *, cwd: Path) -> int:
-    """Run with our own terminal, for a person to watch; the exit code."""
+    """Run with our own terminal, for a person to watch; the exit code.
+
+    Whatever interrupts us ends it too: with time to end what it has started.
+    """
     try:
-        return subprocess.run(list(command), cwd=cwd, env=environment()).returncode
+        process = subprocess.Popen(list(command), cwd=cwd, env=environment())
     except FileNotFoundError as error:
         raise _missing(command[0], cwd) from error
+    signal.siginterrupt(signal.SIGINT, True)  # as in `stream`
+    try:
+        return process.wait()
+    except BaseException:
+        # Ctrl-C went to both of us; `kill` only to us, and then it must be told.
+        for tell in (None, process.terminate, process.kill):
+            if tell is not None:
+                tell()
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(GRACE_SECONDS / 2)
+                break
+        raise
 
 
 def failed(command: Sequence[str], done: Done) -> ToolError:
     """The error for a process that ended badly, with the end of what it said."""
     said = (done.err.strip() or done.out.strip()).splitlines()[-15:]
-    return ToolError("\n  ".join([f"{_shown(command)} failed with exit code {done.code}", *said]))
+    return ToolError("\n  ".join([f"{shown(command)} failed with exit code {done.code}", *said]))
 
 
 def _missing(program: str, cwd: Path | None) -> ToolError:
@@ -404,6 +347,7 @@ def _missing(program: str, cwd: Path | None) -> ToolError:
     return ToolError(f"{program} was not found", fix=f"install {program}, or put it on PATH")
 
 
-def _shown(command: Sequence[str]) -> str:
+def shown(command: Sequence[str]) -> str:
+    """A command line as an error shows it."""
     text = " ".join(command)
     return f"`{text}`" if len(text) <= 120 else f"`{text[:117]}...`"

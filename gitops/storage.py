@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from gitops import dvclock, dvcremote, dvcstore, git, objects, whole
+from gitops import dvclock, dvcremote, dvcstore, git, jsontext, objects, whole
 from gitops.errors import EvidenceError, Where
 
 if TYPE_CHECKING:
@@ -326,7 +326,7 @@ class _Memory:
 
     def _all(self) -> dict[str, dict[str, str]]:
         try:
-            found = json.loads(self.file.read_bytes())
+            found = jsontext.loads(self.file.read_bytes())
             return {str(name): dict(some) for name, some in found.items()}
-        except (OSError, ValueError, TypeError, AttributeError, RecursionError):
+        except (OSError, ValueError, TypeError, AttributeError):
             return {}

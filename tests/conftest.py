@@ -23,6 +23,8 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
+from tests.forked import Forks
+
 # How long an example takes says how busy the machine is.
 PROFILE = settings.get_profile(settings.get_current_profile_name())
 settings.register_profile("untimed", PROFILE, deadline=None)
@@ -236,31 +238,22 @@ def git_identity(tmp_path: Path, uv_cache: str) -> dict[str, str]:
     return isolated(tmp_path / "home", uv_cache)
 
 
-def answer(
-    command: Sequence[str | Path], cwd: Path, env: Mapping[str, str], timeout: float = 300
-) -> Ran:
-    """Run with nothing on stdin, and return whatever was answered; too slow fails the test."""
-    done = subprocess.run(
-        command,
-        cwd=cwd,
-        env=env,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    return Ran(done.returncode, done.stdout, done.stderr)
+@pytest.fixture(scope="session")
+def forks(installed: Path) -> Forks:
+    """Starts the installed `gitops`."""
+    return Forks(installed / "python", installed / "gitops")
 
 
 @pytest.fixture
-def gitops(installed: Path, git_identity: dict[str, str]) -> Gitops:
+def gitops(forks: Forks, git_identity: dict[str, str]) -> Gitops:
     """`gitops(cwd, *arguments, env={}, timeout=300)`."""
 
     def call(
         cwd: Path, *arguments: str, env: Mapping[str, str] | None = None, timeout: float = 300
     ) -> Ran:
-        command: list[str | Path] = [installed / "gitops", *arguments]
-        return answer(command, cwd, {**git_identity, **(env or {})}, timeout)
+        known = {**git_identity, **(env or {})}
+        done = forks.run(arguments, cwd=cwd, env=known, timeout=timeout)
+        return Ran(done.returncode, done.stdout, done.stderr)
 
     return call
 

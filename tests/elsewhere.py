@@ -12,17 +12,19 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops import config, mailbox
+from gitops import config, mailbox, sha256
 from gitops.mailbox import Mailbox
-from gitops.reproduce.build import Outcome
 from gitops.reproduce.compute import submit
 from gitops.reproduce.compute.submit import Request
 from gitops.reproduce.compute.waiting import Patience
-from gitops.reproduce.model import places
+from gitops.reproduce.model import Outcome, places
+
+if TYPE_CHECKING:
+    from tests.conftest import Repository
 
 COMPUTE = "compute:\n  here: {process: {}}\n"
 QUICK = Patience(poll=0.1, look=0.3, silence=60, ends=3, claim=timedelta(seconds=60))
@@ -103,6 +105,18 @@ def declared(root: Path, compute: str = COMPUTE) -> None:
     git(root, "commit", "--quiet", "--all", "-m", "Declare a compute")
 
 
+@pytest.fixture
+def fresh(
+    light: Repository, git_identity: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> Elsewhere:
+    """A repository with a compute and a change that nobody has built."""
+    environment(monkeypatch, git_identity)
+    declared(light.root)
+    place = Elsewhere(light.root, light.storage)
+    place.change(note="second")
+    return place
+
+
 def moved(source: Elsewhere, target: Path) -> Elsewhere:
     """A copy of the repository and its storage: the same commits, another place."""
     root, storage = target / "churn", target / "churn-storage"
@@ -130,6 +144,6 @@ def rewritten(box: Path, name: str, change: Callable[[Any], Any]) -> None:
     result = box / "result.json"
     if name != "result.json":
         text = result.read_text()
-        before, after = mailbox.sha256(old), mailbox.sha256(path.read_bytes())
+        before, after = sha256.of(old), sha256.of(path.read_bytes())
         assert before != after
         result.write_text(text.replace(before, after))

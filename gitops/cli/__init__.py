@@ -19,7 +19,7 @@ def main() -> NoReturn:
     # What a short command makes it keeps: to look for garbage all the while costs a tenth of it.
     set_threshold(100_000, 20, 100)
     from gitops.cli import screen
-    from gitops.cli.app import app
+    from gitops.cli.app import make
 
     signal.signal(signal.SIGTERM, _interrupt)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
@@ -27,10 +27,10 @@ def main() -> NoReturn:
     program.forget_hook()
     os.environ.update(platform.identity(os.environ))
     try:
-        app(prog_name="gitops")
+        make(sys.argv[1:])(prog_name="gitops")
     except GitopsError as error:
         if "--debug" in sys.argv:
-            raise
+            screen.trace(error)
         screen.error(error)
         if "--json" in sys.argv:
             screen.document({"error": error.as_json()})
@@ -39,7 +39,7 @@ def main() -> NoReturn:
         sys.exit(130)
     except Exception as error:  # the one place that catches everything: a bug of ours gets code 70
         if "--debug" in sys.argv:
-            raise
+            screen.trace(error)
         screen.bug(error)
         sys.exit(70)
     sys.exit(0)

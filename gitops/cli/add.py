@@ -12,6 +12,7 @@ import typer
 from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import ModelOption
+from gitops.cli.questions import AnswersOption, NoInputOption, SettingsOption
 from gitops.errors import AnswerNo, UsageError
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     from gitops.scaffold.provision import Declared
 
 group = typer.Typer(help="Add to a repository that is there.", no_args_is_help=True)
+DeclaredOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
+]
 
 
 def register(app: typer.Typer) -> None:
@@ -67,14 +72,9 @@ def model(
     name: Annotated[str, typer.Argument(help="The model's name: its folder is models/NAME.")],
     data: Annotated[Path | None, typer.Option("--data", help="A table: .csv or .parquet.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="The column to predict.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Answer a question; may be repeated."),
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", help="A YAML file of answers.")
-    ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    settings: SettingsOption = None,
+    answers: AnswersOption = None,
+    no_input: NoInputOption = False,
     commit: Annotated[
         bool,
         typer.Option(
@@ -195,10 +195,7 @@ def generator_(
 
 @group.command()
 def infrastructure(
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
-    ] = None,
+    settings: DeclaredOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Declare what is provisioned in a cloud, and write it: Terraform or Bicep in infrastructure/.
@@ -237,10 +234,7 @@ def infrastructure(
 def source(
     kind: Annotated[str, typer.Argument(metavar="KIND", help="files, sql or databricks.")],
     model: ModelOption = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="What to declare; may be repeated."),
-    ] = None,
+    settings: DeclaredOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Declare where a model's table comes from; `gitops data ingest` takes snapshots of it.

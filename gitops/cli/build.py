@@ -16,7 +16,7 @@ from gitops.errors import AnswerNo, UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from gitops.reproduce.build import Outcome
+    from gitops.reproduce.model import Outcome
 
 
 def register(app: typer.Typer) -> None:
@@ -195,11 +195,12 @@ def _register(
 ) -> None:
     """Build what HEAD has, which must be what it says, and write the version tags."""
     from gitops.cli.hands import hands
-    from gitops.promote import attest, tags
+    from gitops.promote import attest
     from gitops.promote import register as engine
     from gitops.promote import world as worlds
     from gitops.reproduce import build
     from gitops.reproduce.model import places
+    from gitops.version import Bump, Version
 
     root, config = open_repository()
     if changed := git.changes(root):
@@ -211,8 +212,8 @@ def _register(
     if stale := build.stale(models):
         raise build.answer_stale(stale)
     build.build(root, config, models, push=push, commit=False, say=screen.say)
-    bumps: dict[str, tags.Bump] = {"major": "major", "minor": "minor", "patch": "patch"}
-    number = bumps.get(wanted) or tags.Version.parse(wanted) if wanted else None
+    bumps: dict[str, Bump] = {"major": "major", "minor": "minor", "patch": "patch"}
+    number = bumps.get(wanted) or Version.parse(wanted) if wanted else None
     names = [place.name for place in models]
     found = engine.register(
         worlds.read(root), config, git.head(root).commit, names, hands(root), number

@@ -10,8 +10,8 @@ from gitops.cli.common import open_repository
 from gitops.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
-    from gitops.reproduce.build import Outcome
     from gitops.reproduce.compute.submit import Request
+    from gitops.reproduce.model import Outcome
 
 
 def run_job(ticket: str) -> None:

@@ -19,9 +19,10 @@ def demo(
         "gitops-demo"
     ),
 ) -> None:
-    """Run the main job on 336,776 real flights: build, gate, promote, deploy, roll back.
+    """Show all of it on 336,776 real flights: build, gate, promote, deploy, canary, roll back.
 
-    Needs no forge and no cloud; each act shows the command that you would type.
+    Takes minutes, and needs no forge and no cloud; each act shows the commands that you would type.
+    What it has made stays in DIR, to look around.
 
     Examples:
 
@@ -31,4 +32,4 @@ def demo(
     """
     from gitops.demo import play
 
-    play(directory.resolve(), screen.out)
+    play(directory.resolve(), screen.out, screen.style)

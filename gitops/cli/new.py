@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 from gitops import names
 from gitops.cli import questions, screen
 from gitops.cli.common import JsonOption
+from gitops.cli.questions import AnswersOption, NoInputOption, SettingsOption
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,14 +57,9 @@ def new(
     ci: Annotated[
         str | None, typer.Option("--ci", help="github, azure, or both: github,azure.")
     ] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="Answer a question; may be repeated."),
-    ] = None,
-    answers: Annotated[
-        Path | None, typer.Option("--answers", help="A YAML file of answers.")
-    ] = None,
-    no_input: Annotated[bool, typer.Option("--no-input", help="Ask nothing.")] = False,
+    settings: SettingsOption = None,
+    answers: AnswersOption = None,
+    no_input: NoInputOption = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
     ] = False,
@@ -143,8 +140,10 @@ def _project(given: dict[str, object], directory: Path, asking: bool) -> str:
         folder = directory.resolve().name
         wanted = re.sub(r"[ ._-]+", "-", folder.lower()).strip("-")
         if asking:
-            wanted = screen.ask("Name of the project", names.suggest(folder))
-    names.check_project(str(wanted))
+            suggested = names.suggest(folder)
+            check = partial(names.check, "project")
+            wanted = questions.again("Name of the project", suggested, check)
+    names.check("project", str(wanted))
     return str(wanted)
 
 

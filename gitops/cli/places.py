@@ -61,7 +61,7 @@ class Setting:
         the first environment, so it may have no place of some kinds.
         """
         from gitops import cloudnames
-        from gitops.deploy.target import KINDS
+        from gitops.config_deploy import KINDS
 
         declared: set[str] = {one.deploy.target for one in self.config.models.values()}
         declared |= self.config.targets.model_fields_set

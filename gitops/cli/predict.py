@@ -70,4 +70,4 @@ def predict(
         rows = None if out else scored.to_dicts()
         screen.document({"rows": scored.height, "warnings": list(warnings), "predictions": rows})
     elif out is None:
-        screen.out(scored.write_csv().rstrip("\n"))
+        screen.raw(scored.write_csv().rstrip("\n"))

@@ -224,10 +224,11 @@ def _finish(
     from gitops.cli.hands import hands
     from gitops.promote import finish, request, run
 
-    tip = world.tip(config.environment(environment))
-    if finish.recorded(world, config.environment(environment)):
-        text = f"{environment} is on record as it is: {tip.commit[:12]}"
-        screen.document({"recorded": tip.commit}) if as_json else screen.out(text)
+    past = finish.read(world, config.environment(environment))
+    tip = past.line[0]
+    if past.recorded:
+        text = f"{environment} is on record as it is: {tip[:12]}"
+        screen.document({"recorded": tip}) if as_json else screen.out(text)
         return
     plan = finish.plan(
         world,
@@ -237,12 +238,13 @@ def _finish(
         reviewers=lambda head, there: request.reviewers(
             _forge(world), head, there.branch, there.approvers
         ),
+        past=past,
     )
     if dry_run or not as_json:
         moves.show_plan(plan, as_json)
     if not dry_run:
         why = moves.reason_or(reason, f"merged into {plan.target.branch}")
-        done = run.run(world, plan, hands(world.root), why=why, tip=tip.commit)
+        done = run.run(world, plan, hands(world.root), why=why, tip=tip)
         moves.show_done(done, as_json)
     else:
         _told(plan, as_json)

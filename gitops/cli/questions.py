@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from typing import TYPE_CHECKING
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from gitops.cli import screen
 from gitops.errors import ConfigError, UsageError
@@ -14,6 +18,13 @@ if TYPE_CHECKING:
     from gitops.scaffold.profile import Profile
     from gitops.scaffold.roles import Roles
     from gitops.scaffold.table import Table
+
+SettingsOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Answer a question; may be repeated."),
+]
+AnswersOption = Annotated[Path | None, typer.Option("--answers", help="A YAML file of answers.")]
+NoInputOption = Annotated[bool, typer.Option("--no-input", help="Ask nothing.")]
 
 
 def check_keys(given: Iterable[str], own: tuple[str, ...]) -> None:
@@ -45,14 +56,29 @@ def target(given: dict[str, object], table: Table, usual: str | None, asking: bo
         raise UsageError(
             "which column is to be predicted?", fix=f"--target COLUMN, one of: {shown}"
         )
+    from gitops.scaffold import choices
+
     screen.say(f"columns: {', '.join(columns)}")
-    return screen.ask("Column to predict", columns[-1])
+    return again("Column to predict", columns[-1], partial(choices.column, table, "target"))
+
+
+def again(question: str, default: str, check: Callable[[str], object]) -> str:
+    """An answer that `check` takes: what it raises is said, and asked again."""
+    while True:
+        answer = screen.ask(question, default)
+        try:
+            check(answer)
+        except ConfigError as error:
+            screen.error(error)
+        else:
+            return answer
 
 
 def agree(
     table: Table, target: str, overrides: dict[str, object], asking: bool, *, quiet: bool
 ) -> tuple[Roles, Profile]:
     """Infer, show, and on a terminal take corrections until there are none."""
+    from gitops.scaffold.choices import KEYS
     from gitops.scaffold.profile import profile
     from gitops.scaffold.roles import infer
 
@@ -64,6 +90,7 @@ def agree(
             sys.stderr.writelines(f"  {note}\n" for note in roles.notes)
         if not asking:
             return roles, found
+        sys.stderr.write(f"what can be changed: {', '.join(KEYS)}, type.COLUMN\n")
         corrected = None
         while corrected is None:
             change = _correction()

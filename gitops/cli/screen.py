@@ -6,15 +6,18 @@ Colour only on a terminal, and never with NO_COLOR (https://no-color.org).
 from __future__ import annotations
 
 import os
+import re
 import sys
+import traceback
 import unicodedata
 from collections.abc import Sequence
 from typing import TextIO
 
-from gitops import __version__, logtext
+from gitops import __version__, hidden, logtext
 from gitops.errors import GitopsError
 
 _CODES = {"bold": 1, "dim": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_STYLED = re.compile(rf"(\x1b\[(?:0|{'|'.join(map(str, _CODES.values()))})m)")
 
 
 def style(text: str, kind: str, stream: TextIO | None = None) -> str:
@@ -26,21 +29,33 @@ def style(text: str, kind: str, stream: TextIO | None = None) -> str:
 
 
 def out(text: str = "") -> None:
-    """A line of the result."""
+    """A line of the result, in which nothing is obeyed but what `style` has put there."""
+    raw(_shown(text))
+
+
+def raw(text: str) -> None:
+    """What programs read, as it is."""
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def say(text: str) -> None:
     """A line of progress."""
-    sys.stderr.write(style(f"· {logtext.lines(text)}", "dim", sys.stderr) + "\n")
+    text = logtext.lines(hidden.masked(text))
+    sys.stderr.write(style(f"· {text}", "dim", sys.stderr) + "\n")
     sys.stderr.flush()
 
 
 def aside(text: str) -> None:
     """What explains a refusal: it is no result, so it goes where errors go."""
-    sys.stderr.write(text + "\n")
+    sys.stderr.write(_shown(text) + "\n")
     sys.stderr.flush()
+
+
+def _shown(text: str) -> str:
+    parts = _STYLED.split(hidden.masked(text))
+    parts[::2] = ["\t".join(map(logtext.lines, one.split("\t"))) for one in parts[::2]]
+    return "".join(parts)
 
 
 def ask(question: str, default: str) -> str:
@@ -64,7 +79,7 @@ def ask(question: str, default: str) -> str:
 
 def document(value: object) -> None:
     """The one JSON document of `--json`."""
-    out(as_text(value))
+    raw(hidden.masked(as_text(value)))
 
 
 def as_text(value: object) -> str:
@@ -75,21 +90,27 @@ def as_text(value: object) -> str:
 def error(problem: GitopsError) -> None:
     """An error that we expect: what, where, and the fix."""
     place = f"{problem.where}: " if problem.where else ""
-    text = logtext.lines(f"{place}{problem.message}")
+    text = logtext.lines(hidden.masked(f"{place}{problem.message}"))
     sys.stderr.write(f"{style('error:', 'red', sys.stderr)} {text}\n")
     if problem.fix:
-        fix = logtext.lines(problem.fix)
+        fix = logtext.lines(hidden.masked(problem.fix))
         sys.stderr.write(f"  {style('fix:', 'green', sys.stderr)} {fix}\n")
 
 
 def bug(problem: BaseException) -> None:
     """An error that we didn't expect."""
-    text = logtext.lines(f"{type(problem).__name__}: {problem}")
+    text = logtext.lines(hidden.masked(f"{type(problem).__name__}: {problem}"))
     sys.stderr.write(
         f"{style('bug:', 'red', sys.stderr)} {text}\n"
         f"  This is a fault of gitops {__version__}, not of yours."
         " Run the command again with --debug for the traceback, and report it.\n"
     )
+
+
+def trace(problem: BaseException) -> None:
+    """The traceback of an error, for --debug."""
+    lines = traceback.format_exception(problem)
+    sys.stderr.write(hidden.masked("".join(lines)))
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -203,7 +203,7 @@ def _run(asked: Survey, *, check: bool, apply: bool, as_json: bool) -> None:
 
 def _may_write(plan: Plan) -> None:
     """Stop before the first change where it's known that one won't be allowed."""
-    fix = "the permissions that it needs are in docs/guides/setup.md"
+    fix = "the permissions that it needs are in docs/guides/github.md and azure-devops.md"
     if not plan.admin:
         raise ToolError(
             f"the token's user doesn't administer {plan.repository}: nothing was changed", fix=fix

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 
 _FOLDER = Path(__file__).resolve().parent
 _SUFFIX = ".schema.json"
-_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d[\d.eE+-]*|[{}\[\],:]')
+_TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|-?Infinity|NaN|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?|[{}\[\],:]')
+_SHOWN = 40  # digits
 _DATE_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)")
 _TYPES = {
     "object": "an object",
@@ -74,6 +75,11 @@ def validate(name: str, document: object, where: Where) -> None:
     from jsonschema.exceptions import best_match
 
     plain: Any = document
+    try:
+        json.dumps(plain, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError as cause:  # JSON can write half of a character; nothing else can
+        message = f"{cause.object[cause.start]!a} is half of a character"
+        raise EvidenceError(message, fix="write the text anew", where=where) from cause
     error = best_match(_validator(name).iter_errors(plain))
     if error is not None:
         message, fix = _explained(error)
@@ -99,7 +105,11 @@ def parse_json(text: str, path: Path) -> object:
     """`read_json` of a text, which errors call `path`."""
     try:
         return json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_refuse, parse_float=_finite
+            text,
+            object_pairs_hook=_unique,
+            parse_constant=_refuse,
+            parse_float=_finite,
+            parse_int=_whole,
         )
     except json.JSONDecodeError as error:
         raise EvidenceError(
@@ -161,8 +171,13 @@ def _refuse(text: str) -> object:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise _Refused(f"{text} is too large for a double")
+        raise _Refused(f"{text[:_SHOWN]} is too large for a double")
     return value
+
+
+def _whole(text: str) -> int:
+    _finite(text)  # Python refuses thousands of digits, and what calculates takes doubles
+    return int(text)
 
 
 def _faults(text: str) -> Iterator[tuple[str, int]]:
@@ -184,7 +199,7 @@ def _faults(text: str) -> Iterator[tuple[str, int]]:
         elif word in {"NaN", "Infinity", "-Infinity"}:
             yield f"{word} is not a number that JSON knows", token.start()
         elif word not in ",:" and not math.isfinite(float(word)):
-            yield f"{word} is too large for a double", token.start()
+            yield f"{word[:_SHOWN]} is too large for a double", token.start()
 
 
 @cache
@@ -193,9 +208,12 @@ def _validator(name: str) -> Validator:
     from jsonschema.validators import extend
 
     def number(_: object, value: object) -> bool:
-        return (
-            isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        )
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return False
+        try:
+            return math.isfinite(value)
+        except OverflowError:  # an integer that is too large for a double
+            return False
 
     def integer(checker: object, value: object) -> bool:
         return number(checker, value) and not isinstance(value, float)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from gitops import jsontext
 from gitops.errors import ToolError
 
 _SECONDS = 30.0
@@ -59,6 +60,6 @@ class Endpoint:
         finally:
             connection.close()
         try:
-            return Answer(answer.status, json.loads(raw))
+            return Answer(answer.status, jsontext.loads(raw))
         except ValueError:
             return Answer(answer.status, raw.decode("utf-8", "replace"))

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
+from gitops.config_deploy import KINDS
 from gitops.deploy.run import TICK, Standing, Watcher
-from gitops.deploy.target import KINDS
 from gitops.errors import AnswerNo, GitopsError
 
 _T = TypeVar("_T")

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from gitops.deploy import decide
 from gitops.deploy.model import Desired, Observed, Served, Under
-from gitops.deploy.state import State, digest_of
+from gitops.deploy.state import State
+from gitops.deploy.stock import digest_of
 from gitops.deploy.target import Target
 
 
@@ -94,10 +95,9 @@ def _apart(package: str, here: Served | None, under: Under | None) -> list[str]:
 def _altered(state: State, here: Served, kind: str) -> list[str]:
     """Of the packages here. Elsewhere than on this machine they are served from images: whoever
     deploys from another machine left none here."""
-    served = [one for one in (here.champion, here.challenger) if one]
     return [
         f"the package of {one.release} on this disk was altered"
-        for one in served
+        for one in here.variants
         if (kind == "local" or state.package(one.package).exists())
         and digest_of(state.package(one.package)) != one.package
     ]

@@ -17,12 +17,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from gitops import __version__, proc
+from gitops import __version__, daemon, jsontext
+from gitops.daemon import Started
 from gitops.deploy.ask import Answer, Endpoint
 from gitops.deploy.model import Desired, Observed, Plan
 from gitops.deploy.state import State
 from gitops.errors import EvidenceError, ToolError, Where
-from gitops.proc import Started
 
 Json = dict[str, Any]
 _SERVER = "server.json"
@@ -89,7 +89,7 @@ class Local:
             log.replace(log.with_suffix(".log.1"))
         wanted = self._wanted(known)
         command = self._command(wanted["workers"])
-        started = proc.detached(command, log=log, cwd=self.state.folder)
+        started = daemon.start(command, log=log, cwd=self.state.folder)
         self.state.write(_SERVER, {"pid": started.pid, "since": started.since, **wanted})
         return True
 
@@ -121,7 +121,7 @@ class Local:
     def stop(self) -> bool:
         server = self._server()
         if server is not None:
-            proc.end(server)
+            daemon.end(server)
         self._end_orphans()
         (self.state.folder / _SERVER).unlink(missing_ok=True)
         return server is not None
@@ -158,17 +158,17 @@ class Local:
         if known is None:
             return None
         found = Started(int(known["pid"]), str(known["since"]))
-        return found if proc.is_alive(found) else None
+        return found if daemon.is_alive(found) else None
 
     def _workers(self) -> dict[int, Json]:
         """What each live worker says of itself, by its process."""
         found = {}
         for path in (self.state.folder / "workers").glob("*.json"):
             try:
-                told = json.loads(path.read_bytes())
+                told = jsontext.loads(path.read_bytes())
             except (OSError, ValueError):
                 continue  # it has just ended
-            if proc.since(int(path.stem)) is not None:
+            if daemon.since(int(path.stem)) is not None:
                 found[int(path.stem)] = told
         return found
 
@@ -177,10 +177,10 @@ class Local:
 
         A killed server's workers end by themselves, and let go of the address when they have.
         """
-        for one in proc.find("serve", "--plan", str(self.state.plan_file)):
-            proc.end(one)
+        for one in daemon.find("serve", "--plan", str(self.state.plan_file)):
+            daemon.end(one)
         deadline = time.monotonic() + _LETTING_GO
-        while proc.find("-m", "gitops.serve.worker") and not _is_free(self.endpoint):
+        while daemon.find("-m", "gitops.serve.worker") and not _is_free(self.endpoint):
             if time.monotonic() > deadline:
                 return  # another program's address: the server says so
             time.sleep(_LOOK)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from gitops.config_serving import Rollout, Serve
 from gitops.errors import GitopsError
+from gitops.version import Version
 
 if TYPE_CHECKING:
     from gitops.package import Package
@@ -39,15 +39,7 @@ class Release:
 
     def before(self, release: str) -> bool:
         """Whether its version is lower than that of a release by name."""
-        return _order(self.name) < _order(release)
-
-
-def _order(name: str) -> tuple[tuple[int, ...], bool, str]:
-    """Of a semantic version; a pre-release comes before its release."""
-    found = re.search(r"@v(\d+)\.(\d+)\.(\d+)(-[^+]+)?", name)
-    if found is None:
-        return (), False, name
-    return tuple(int(part) for part in found.groups()[:3]), found[4] is None, found[4] or ""
+        return Version.parse(self.version) < Version.parse(release.rpartition("@")[2])
 
 
 @dataclass(frozen=True)
@@ -172,6 +164,11 @@ class Served:
     salt: str = ""
     ignore: tuple[str, ...] = ()
 
+    @property
+    def variants(self) -> tuple[Variant, ...]:
+        """The champion, and the challenger where there is one."""
+        return (self.champion,) if self.challenger is None else (self.champion, self.challenger)
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -212,7 +209,7 @@ def variant_of(document: Json | None) -> Variant | None:
 def variants_of(plan: Plan | None) -> list[Variant]:
     """All that a plan serves."""
     served = plan.models.values() if plan else ()
-    return [one for each in served for one in (each.champion, each.challenger) if one]
+    return [one for each in served for one in each.variants]
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ def preview(reconciler: Reconciler, desired: Desired) -> Plan | None:
             following = None
         elif found.kind == "roll_out" and wanted and served:
             begun = Under(wanted.release, served.champion, desired.rollout, "stepping", "")
-            loaded = decide.loaded(served, reconciler.variant(wanted), serve)
+            loaded = decide.loaded(served, reconciler.stock.variant(wanted), serve)
             following = decide.stepped(loaded, begun)
         elif found.kind in ("first", "swap", "settle") and wanted:
-            following = decide.alone(reconciler.variant(wanted), serve)
+            following = decide.alone(reconciler.stock.variant(wanted), serve)
         if following != served:
             plan = decide.with_model(plan, model, following, reconciler.names)
     return plan

@@ -9,16 +9,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
-from gitops import package, signature
+from gitops import package, utc
 from gitops.config_serving import Rollout
-from gitops.deploy import decide, record, smoke
+from gitops.deploy import decide, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
 from gitops.deploy.model import (
-    Code,
     Course,
     Desired,
     Plan,
@@ -31,9 +29,10 @@ from gitops.deploy.model import (
     variants_of,
 )
 from gitops.deploy.record import Happened
-from gitops.deploy.state import State, digest_of, remove
+from gitops.deploy.state import State
+from gitops.deploy.stock import Stock
 from gitops.deploy.target import Target
-from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError, UsageError
+from gitops.errors import EvidenceError, GitopsError, ToolError, UsageError
 from gitops.rollout import Verdict
 
 Json = dict[str, Any]
@@ -71,6 +70,10 @@ class Reconciler:
     noted: set[str] = field(default_factory=set)
     course: Callable[[], Course] | None = None
 
+    @property
+    def stock(self) -> Stock:
+        return Stock(self.state, self.source, self.say)
+
     def heal(self) -> bool:
         """Serve what the state folder says, without asking anybody; False: it says nothing.
 
@@ -102,7 +105,7 @@ class Reconciler:
                 self.say(note)
         plan = self.state.plan()
         running = set(plan.models) if plan else set()
-        lost = self._mend(plan)
+        lost = self.stock.mend(plan)
         for model in sorted(running | set(desired.models)):
             if model in desired.faults:
                 continue
@@ -117,7 +120,9 @@ class Reconciler:
         if plan and plan.models and self._apart(plan):
             # Another generation: what was refused before may be here now.
             self.target.apply(replace(plan, generation=plan.generation + 1))
-        self._tidy()
+        under = [one.release for one in self.state.under_way().values()]
+        before = [one for model in self.book.models() if (one := self.book.previous(model))]
+        self.stock.tidy([*variants_of(self.state.plan()), *before], under)
 
     def _apart(self, plan: Plan) -> bool:
         """Whether the target doesn't serve this plan where it should."""
@@ -147,7 +152,7 @@ class Reconciler:
         if found.kind in ("nothing", "go_on", "undo"):
             if found.kind == "nothing" and not self.book.says_running(wanted.release):
                 # Killed before it was noted.
-                self.running(wanted.release, record.now(), self._replaced(wanted.release))
+                self.running(wanted.release, utc.now(), self._replaced(wanted.release))
             return
         last = self.failed.get(model)
         if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
@@ -156,7 +161,7 @@ class Reconciler:
             self.say(f"{wanted.release.name}: tested aside, then for the place to bring to traffic")
         else:
             self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
-        started = record.now()
+        started = utc.now()
         try:
             self._change(desired, wanted, served, under, found, serve)
         except (EvidenceError, ToolError, UsageError) as error:
@@ -175,8 +180,8 @@ class Reconciler:
         serve: Json,
     ) -> None:
         resumed = under is not None and not found.gone
-        release, started = wanted.release, under.started if under and resumed else record.now()
-        variant = self._laid_out(wanted)
+        release, started = wanted.release, under.started if under and resumed else utc.now()
+        variant = self.stock.laid_out(wanted)
         if self.course and served is not None and found.kind in ("swap", "roll_out"):
             self._hand_over(desired, wanted, served, variant, serve, started)
             return
@@ -311,16 +316,8 @@ class Reconciler:
     def alone(self, champion: Variant, before: Served) -> Served:
         """This version answers everybody, and takes what callers of the others send."""
         others = [one for one in (before.champion, before.challenger) if one]
-        sent = set(before.ignore).union(*(self._inputs(one.package) for one in others))
-        return decide.alone(champion, before.serve, sent - self._inputs(champion.package))
-
-    def _inputs(self, digest: str) -> set[str]:
-        """The columns that a package takes; none of one that isn't here."""
-        try:
-            found = signature.read(self.state.package(digest) / "signature.json")
-        except EvidenceError:
-            return set()
-        return {one.name for one in found.inputs}
+        sent = set(before.ignore).union(*(self.stock.inputs(one.package) for one in others))
+        return decide.alone(champion, before.serve, sent - self.stock.inputs(champion.package))
 
     def apply(self, model: str, served: Served | None) -> None:
         """Serve this of one model beside the others; nothing left to serve is a stop.
@@ -334,43 +331,6 @@ class Reconciler:
         else:
             self.target.stop()
             self.state.put_plan(plan)
-
-    def _laid_out(self, wanted: Wanted) -> Variant:
-        """The package, and where it needs them the release's files, on this disk, proven."""
-        variant = self.variant(wanted)
-        self._keep(variant)
-        return variant
-
-    def variant(self, wanted: Wanted) -> Variant:
-        """Where a release has its place in the state folder, whether it is there or not."""
-        release = wanted.release
-        files = str(self.state.checkout(release.commit))
-        code = Code(files, wanted.serve.script) if wanted.code else None
-        folder = str(self.state.package(release.package))
-        return Variant(release.name, release.assignment, folder, release.package, code)
-
-    def _mend(self, plan: Plan | None) -> dict[Variant, GitopsError]:
-        """What the plan names is here, and as it was; else why it can't be."""
-        lost: dict[Variant, GitopsError] = {}
-        for variant in variants_of(plan):
-            try:
-                self._keep(variant)
-            except (AnswerNo, EvidenceError, ToolError, UsageError) as error:
-                lost[variant] = error
-        return lost
-
-    def _keep(self, variant: Variant) -> None:
-        """Fetch what isn't here, and what was altered here."""
-        folder = self.state.package(variant.package)
-        found = digest_of(folder)
-        if found != variant.package:
-            if found:
-                self.say(f"{variant.release}: the package on this disk was altered, so it goes")
-                remove(folder)
-            _onto_disk(lambda: self.source.fetch(variant, folder))
-        if variant.code is not None and not Path(variant.code.workdir).is_dir():
-            files = Path(variant.code.workdir)
-            _onto_disk(lambda: self.source.checkout(files.name, files))
 
     def _test(self, at: Target, wanted: Wanted, variant: Variant) -> None:
         """The contract tests, against a version that has no traffic.
@@ -389,15 +349,6 @@ class Reconciler:
             expected,
         )
 
-    def _tidy(self) -> None:
-        """Keep what is served, what is under way, and what ran before."""
-        variants = variants_of(self.state.plan())
-        variants += [one for model in self.book.models() if (one := self.book.previous(model))]
-        under = [one.release for one in self.state.under_way().values()]
-        packages = {one.package for one in variants} | {one.package for one in under}
-        commits = {Path(one.code.workdir).name for one in variants if one.code}
-        self.state.tidy(packages, commits | {one.commit for one in under})
-
 
 def _handed_over(wanted: Wanted | None, served: Served | None, under: Under | None) -> bool:
     """Whether the target has been given what is wanted, and brings it to traffic."""
@@ -409,17 +360,6 @@ def _handed_over(wanted: Wanted | None, served: Served | None, under: Under | No
         and under.release.assignment == wanted.release.assignment
         and served.champion.package == wanted.release.package
     )
-
-
-def _onto_disk(work: Callable[[], None]) -> None:
-    """Raises ToolError if the disk is full, or the folder can't be written."""
-    try:
-        work()
-    except OSError as error:
-        raise ToolError(
-            f"can't write {error.filename or 'the state folder'}: {error.strerror or error}",
-            fix="make room, or let GITOPS_STATE name another folder",
-        ) from error
 
 
 _WORDS = {

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any, Literal
 
-from gitops import contracts
+from gitops import contracts, utc
 from gitops.deploy.model import Release
 from gitops.errors import Where
 
 Json = dict[str, Any]
 Happened = Literal["running", "failed", "rolled_back"]
-
-
-def now() -> str:
-    """The time, RFC 3339 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def document(
@@ -49,7 +43,7 @@ def document(
         **({"why": why[:1000]} if why else {}),
         "by": by,
         "started": started,
-        "finished": now(),
+        "finished": utc.now(),
     }
     contracts.validate("deployment", found, Where("deployment record"))
     return found

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from gitops.deploy.model import Desired
 from gitops.deploy.reconcile import Reconciler
@@ -14,7 +14,6 @@ from gitops.deploy.state import State
 from gitops.deploy.traffic import Progress, Traffic
 from gitops.errors import EvidenceError, GitopsError, ToolError
 
-Json = dict[str, Any]
 _PROGRESS = "progress.json"
 TICK = 2.0  # seconds between two looks at server and evidence
 LOOK = 15.0  # seconds between two looks at the remote

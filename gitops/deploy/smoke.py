@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from random import Random
 from typing import Any
 
+from gitops import utc
 from gitops.deploy.ask import Answer
 from gitops.errors import EvidenceError
 from gitops.signature import Input, Signature
@@ -138,7 +139,7 @@ def _typed(one: Input, value: float) -> object:
     if one.type == "datetime":
         whole = math.floor(value)
         value = value if one.minimum is not None and whole < one.minimum else whole
-        return datetime.fromtimestamp(value, UTC).isoformat().replace("+00:00", "Z")
+        return utc.text(datetime.fromtimestamp(value, UTC), "auto")
     return round(value) if one.integer else value
 
 

@@ -10,7 +10,6 @@ import hashlib
 import json
 import os
 import re
-import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -18,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from gitops import signature, whole
+from gitops import jsontext, whole
 from gitops.deploy.model import Plan, Under, plan_of, under_of
 from gitops.errors import AnswerNo, EvidenceError, ToolError, Where
 
@@ -95,7 +94,7 @@ class State:
         """
         path = self.folder / name
         try:
-            found = json.loads(path.read_bytes())
+            found = jsontext.loads(path.read_bytes())
         except FileNotFoundError:
             return None
         except (OSError, ValueError) as error:
@@ -128,10 +127,7 @@ class State:
                 reserve.unlink()
                 self.recalled(name, text)
                 return
-            raise ToolError(
-                f"can't write {path}: {error.strerror or error}",
-                fix="make room, or let GITOPS_STATE name another folder",
-            ) from error
+            raise unwritable(error, path) from error
 
     @contextmanager
     def alone(self) -> Iterator[None]:
@@ -189,21 +185,9 @@ def of(project: str, url: str, environment: str, kind: str = "local") -> State:
     return State(home() / f"{project}-{digest}" / name)
 
 
-def digest_of(folder: Path) -> str:
-    """The digest of the package in a folder as it lies there; "" if there's none."""
-    if not folder.is_dir():
-        return ""
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
-            files[path.relative_to(folder).as_posix()] = found
-    return signature.package_digest(files)
-
-
-def remove(folder: Path) -> None:
-    """Take a folder away at once, then remove it: nobody finds half of it."""
-    aside = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}")
-    folder.rename(aside)
-    shutil.rmtree(aside, ignore_errors=True)
+def unwritable(error: OSError, what: Path | str) -> ToolError:
+    """The error for a state folder, or `what` of it, that can't be written."""
+    return ToolError(
+        f"can't write {what}: {error.strerror or error}",
+        fix="make room, or let GITOPS_STATE name another folder",
+    )

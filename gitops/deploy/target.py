@@ -14,13 +14,6 @@ from gitops.deploy.model import Desired, Observed, Plan, Variant
 from gitops.deploy.state import State
 
 Json = dict[str, Any]
-# The kinds of places that models can be deployed to; cli/places.py makes a target of each.
-KINDS: tuple[str, ...] = (
-    "local",
-    "kubernetes",
-    "azureml",
-    "iotedge",
-)
 
 # The image of a variant, as registry/name@sha256:...; where the registry hasn't it yet, it is built
 # from the proven package and pushed. Raises EvidenceError (it can't be built) or ToolError.

@@ -183,7 +183,7 @@ class Client:
             return Answer(response.status_code, None, False)
         try:
             data = response.json()
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ToolError(
                 f"{method} /{path}: {self.forge} answered {response.status_code}, but no JSON",
                 fix="is something else (a proxy, a sign-in page) answering in its place?",
@@ -251,7 +251,7 @@ def _said(response: requests.Response) -> str:
     """The forge's message, with what it says of single fields."""
     try:
         data = response.json()
-    except ValueError:
+    except (ValueError, RecursionError):
         return ""
     if not isinstance(data, dict):
         return ""

@@ -6,9 +6,7 @@ from pathlib import Path
 
 from gitops import git, proc
 from gitops.errors import UsageError
-
-_WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
-_QUIET = {"GIT_TERMINAL_PROMPT": "0"}
+from gitops.git.program import QUIET, WARY
 
 
 def is_repository(place: str) -> bool:
@@ -24,7 +22,7 @@ def refs(url: str) -> dict[str, str]:
     Raises:
         ToolError: it can't be reached.
     """
-    listed = proc.run([*_WARY, "ls-remote", "--", url], env=_QUIET).out
+    listed = proc.run([*WARY, "ls-remote", "--", url], env=QUIET).out
     found: dict[str, str] = {}
     for line in listed.splitlines():
         commit, name = line.split("\t", 1)
@@ -41,16 +39,16 @@ def take(url: str, revision: str, store: Path) -> str:
         ToolError: it can't be reached.
         UsageError: there's no such revision.
     """
-    proc.run([*_WARY, "init", "--quiet", "--bare", "--template=", str(store)])
-    get = [*_WARY, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]
+    proc.run([*WARY, "init", "--quiet", "--bare", "--template=", str(store)])
+    get = [*WARY, "fetch", "--quiet", "--no-tags", "--no-recurse-submodules"]
     shallow = [*get, "--depth", "1", "--", url, revision]
-    if proc.run(shallow, cwd=store, env=_QUIET, check=False).code == 0:
+    if proc.run(shallow, cwd=store, env=QUIET, check=False).code == 0:
         return proc.run(
             ["git", "rev-parse", "--verify", "FETCH_HEAD^{commit}"], cwd=store
         ).out.strip()
     # A commit that the server gives only with all of its history, or no such revision.
     everything = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-    proc.run([*get, "--", url, *everything], cwd=store, env=_QUIET)
+    proc.run([*get, "--", url, *everything], cwd=store, env=QUIET)
     commit = git.find(store, revision)
     if commit is None:
         raise UsageError(

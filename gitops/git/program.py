@@ -8,6 +8,9 @@ from pathlib import Path
 from gitops import proc
 from gitops.errors import ConfigError, ToolError
 
+# With what others wrote: none of their hooks, no transport that runs a command.
+WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
+QUIET = {"GIT_TERMINAL_PROMPT": "0"}  # a remote that asks for a password gets none
 # Set by git for hooks; inherited, they would aim our commands at another repository.
 _HOOK_VARIABLES = (
     "GIT_DIR",

@@ -15,8 +15,8 @@ from pathlib import Path
 from gitops import git, proc
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.git import ci, graph
+from gitops.git.program import QUIET
 
-_QUIET = {"GIT_TERMINAL_PROMPT": "0"}
 # A server that accepts the connection and then says nothing is given up on.
 _PATIENT = ("-c", "http.lowSpeedLimit=100", "-c", "http.lowSpeedTime=30")
 _SECONDS = 120.0
@@ -215,7 +215,7 @@ def _asked(root: Path, remote: str, words: Sequence[str]) -> str:
 
 
 def _env() -> dict[str, str]:
-    return {**_QUIET, **ci.credentials(os.environ)}
+    return {**QUIET, **ci.credentials(os.environ)}
 
 
 def _fetch(root: Path, remote: str, *options: str) -> None:

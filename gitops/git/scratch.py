@@ -8,8 +8,8 @@ from pathlib import Path
 from gitops import proc
 from gitops.errors import AnswerNo
 from gitops.git import remote as remotes
+from gitops.git.program import WARY
 
-_WARY = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
 _WHO = {
     f"GIT_{role}_{key}": value
     for role in ("AUTHOR", "COMMITTER")
@@ -38,12 +38,12 @@ def mirror(root: Path, target: Path, remote: str | None) -> None:
         remotes.read(root, remote)
         top = remotes.mirror(remote)
     common = proc.run(["git", "rev-parse", "--git-common-dir"], cwd=root).out.strip()
-    proc.run([*_WARY, "init", "--quiet", "--bare", "--template=", str(target)])
+    proc.run([*WARY, "init", "--quiet", "--bare", "--template=", str(target)])
     (target / "objects" / "info").mkdir(exist_ok=True)
     store = (root / common).resolve() / "objects"
     (target / "objects" / "info" / "alternates").write_text(f"{store}\n")
     specs = [f"+{top}{kind}/*:refs/{kind}/*" for kind in ("heads", "tags")]
-    proc.run([*_WARY, "fetch", "--quiet", "--no-tags", str(root), *specs], cwd=target)
+    proc.run([*WARY, "fetch", "--quiet", "--no-tags", str(root), *specs], cwd=target)
 
 
 def guard(store: Path, word: str) -> None:
@@ -86,10 +86,10 @@ def merge(store: Path, branch: str, base: str, head: str) -> str:
     """
     with tempfile.TemporaryDirectory(prefix="gitops-merge-") as temporary:
         tree = Path(temporary) / "tree"
-        proc.run([*_WARY, "clone", "--quiet", "--no-checkout", "--shared", str(store), str(tree)])
-        proc.run([*_WARY, "checkout", "--quiet", "--detach", base], cwd=tree)
+        proc.run([*WARY, "clone", "--quiet", "--no-checkout", "--shared", str(store), str(tree)])
+        proc.run([*WARY, "checkout", "--quiet", "--detach", base], cwd=tree)
         words = ["merge", "--quiet", "--no-ff", "-m", f"Merge {head[:12]} into {branch}", head]
-        done = proc.run([*_WARY, *words], cwd=tree, env=_WHO, check=False)
+        done = proc.run([*WARY, *words], cwd=tree, env=_WHO, check=False)
         if done.code:
             command = ["git", "diff", "--name-only", "-z", "--diff-filter=U"]
             files = proc.run(command, cwd=tree).out.split("\0")[:-1]
@@ -100,16 +100,16 @@ def merge(store: Path, branch: str, base: str, head: str) -> str:
                 " a pull request has no merge result to run on",
                 fix=f"git merge {branch}; where dvc.lock conflicts, gitops build says what to do",
             )
-        proc.run([*_WARY, "push", "--quiet", str(store), f"HEAD:{PULL}"], cwd=tree)
+        proc.run([*WARY, "push", "--quiet", str(store), f"HEAD:{PULL}"], cwd=tree)
         return proc.run(["git", "rev-parse", "HEAD"], cwd=tree).out.strip()
 
 
 def clone(store: Path, target: Path, commit: str, branch: str | None, origin: str) -> None:
     """A clean clone at `commit`, on `branch` (None: detached), whose remote is `origin`."""
-    proc.run([*_WARY, "clone", "--quiet", "--no-checkout", str(store), str(target)])
+    proc.run([*WARY, "clone", "--quiet", "--no-checkout", str(store), str(target)])
     known = proc.run(["git", "cat-file", "-e", commit], cwd=target, check=False)
     if known.code:  # on no branch: the merge result
-        proc.run([*_WARY, "fetch", "--quiet", "origin", PULL], cwd=target)
+        proc.run([*WARY, "fetch", "--quiet", "origin", PULL], cwd=target)
     place = ["-B", branch] if branch else ["--detach"]
-    proc.run([*_WARY, "checkout", "--quiet", *place, commit], cwd=target)
+    proc.run([*WARY, "checkout", "--quiet", *place, commit], cwd=target)
     proc.run(["git", "remote", "set-url", "origin", origin], cwd=target)

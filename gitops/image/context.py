@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
-from gitops import signature
+from gitops import sha256, signature
 from gitops.errors import ConfigError, EvidenceError, Where
 
 CONTAINERFILE = "deploy/Containerfile"
@@ -43,11 +42,7 @@ def lay_out(
     require_servable(package)
     copy = folder / "package"
     shutil.copytree(package, copy)
-    files = {
-        one.relative_to(copy).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest()
-        for one in sorted(copy.rglob("*"))
-        if one.is_file()
-    }
+    files = sha256.of_files(copy)
     if signature.package_digest(files) != digest:
         raise EvidenceError(
             f"the package in {package} isn't {digest[:12]}",

@@ -39,8 +39,8 @@ _ASSIGNED = re.compile(r"^param(?=[^\S\n]+\w+[^\S\n]*=)", re.MULTILINE)
 class Value:
     """A value as it is written.
 
-    `text`: of a text without interpolation what it says, else its source. `looped`: the array is
-    made by a loop, with one item for all of them.
+    `text`: of a text without interpolation what it says, else its source. An array that a loop
+    makes has one item for all of them.
     """
 
     kind: Kind
@@ -48,7 +48,6 @@ class Value:
     where: Where
     entries: tuple[tuple[str, Value], ...] = ()
     items: tuple[Value, ...] = ()
-    looped: bool = False
 
     def get(self, *names: str) -> Value | None:
         """What is at a path of properties, if it is there."""
@@ -77,7 +76,6 @@ class Declaration:
     where: Where
     value: Value | None = None
     existing: bool = False
-    looped: bool = False
     uses: tuple[Use, ...] = ()
 
 
@@ -179,15 +177,13 @@ def _declaration(node: Node, path: Path) -> Declaration:
     body = rest[-1] if given and rest else None
     kept = rest[:-1] if given else rest
     typed = _value(kept[0], path).text if kept else ""
-    value, looped = _unwrapped(body, path) if body is not None else (None, False)
     return Declaration(
         kind,
         _text(name),
         typed,
         _where(node, path),
-        value,
+        _unwrapped(body, path) if body is not None else None,
         existing=any(one.type == "existing" for one in node.children),
-        looped=looped,
         uses=tuple(_uses(body, path, frozenset())) if body is not None else (),
     )
 
@@ -196,13 +192,11 @@ def _where(node: Node, path: Path) -> Where:
     return Where(path, node.start_point.row + 1)
 
 
-def _unwrapped(node: Node, path: Path) -> tuple[Value, bool]:
-    """What a loop or a condition is about, and whether it is a loop."""
-    looped = False
+def _unwrapped(node: Node, path: Path) -> Value:
+    """What a loop or a condition is about."""
     while node.type in ("for_statement", "if_statement"):
-        looped = looped or node.type == "for_statement"
         node = node.named_children[-1]
-    return _value(node, path), looped
+    return _value(node, path)
 
 
 def _value(node: Node, path: Path) -> Value:
@@ -214,8 +208,8 @@ def _value(node: Node, path: Path) -> Value:
         items = [one for one in node.named_children if one.type != "comment"]
         return Value("array", text, where, items=tuple(_value(one, path) for one in items))
     if node.type == "for_statement":
-        body, _ = _unwrapped(node, path)
-        return Value("array", text, where, items=(body,), looped=True)
+        body = _unwrapped(node, path)
+        return Value("array", text, where, items=(body,))
     if node.type == "string":
         if any(one.type == "interpolation" for one in node.named_children):
             return Value("expression", text, where)

@@ -5,7 +5,6 @@ A check whose program isn't installed says so: it has neither passed nor failed.
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections.abc import Iterator, Sequence
@@ -13,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitops import proc
+from gitops import jsontext, proc
 from gitops.errors import ConfigError, Where
 from gitops.infra import arm, bicep, hcl, schema
 
@@ -165,7 +164,7 @@ def _security(folder: Path, languages: Sequence[str]) -> Check:
     command += ["--compact", "--quiet", "--skip-download", "--output", "json"]
     done = proc.run(command, cwd=folder, check=False)
     try:
-        report = json.loads(done.out)
+        report = jsontext.loads(done.out)
     except ValueError as error:
         raise proc.failed(command, done) from error
     return _check("security", "checkov", _failed(folder, report))

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import cloudnames, proc
+from gitops import cloudnames, jsontext, proc
 from gitops.config import Config
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
 from gitops.infra.terraform import FOLDER, Action, Changes, Outcome, Say, login, wanted
@@ -218,7 +218,19 @@ def prediction(
 
     `managed`: the ids of what the stack has; `declared`: the types in the template. What the
     what-if doesn't name goes, unless Azure couldn't predict something that may be it.
+
+    Raises:
+        ToolError: the changes aren't as Azure documents them.
     """
+    try:
+        return _prediction(changes, managed, declared)
+    except (AttributeError, TypeError) as error:
+        raise ToolError(f"az wrote no what-if as it is documented: {error}") from error
+
+
+def _prediction(
+    changes: Iterable[Mapping[str, Any]], managed: Iterable[str], declared: frozenset[str]
+) -> Prediction:
     named: set[str] = set()
     counts = dict.fromkeys(_SIGNS, 0)
     lines: list[str] = []
@@ -316,7 +328,7 @@ def _az(root: Root, command: list[str]) -> str:
 
 def _json(text: str, what: str) -> dict[str, Any]:
     try:
-        found = json.loads(text)
+        found = jsontext.loads(text)
     except ValueError as error:
         raise ToolError(f"az wrote no {what}: {text[:200]}") from error
     if not isinstance(found, dict):

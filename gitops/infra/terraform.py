@@ -6,7 +6,6 @@ since it may hold secrets, and goes whatever happens.
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import tempfile
@@ -16,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from gitops import cloudnames, proc
+from gitops import cloudnames, jsontext, proc
 from gitops.config import Config
 from gitops.config_infrastructure import Infrastructure
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
@@ -247,7 +246,7 @@ def _changes(root: Root, plan: Path) -> Changes:
     command = [root.program, "show", "-json", str(plan)]
     done = proc.run(command, cwd=root.folder, env=root.env)
     try:
-        resources = json.loads(done.out).get("resource_changes", [])
+        resources = jsontext.loads(done.out).get("resource_changes", [])
         actions = [one["change"]["actions"] for one in resources]
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ToolError(f"{root.program} show -json wrote no plan") from error

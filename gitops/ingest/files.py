@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from gitops import csvtext, dvcstore
+from gitops import csvtext, dvcstore, sha256
 from gitops.errors import ConfigError, EvidenceError, GitopsError, ToolError, Where
 from gitops.ingest import snapshot
 from gitops.ingest.snapshot import Snapshot
@@ -312,8 +312,7 @@ def _version(file: _File, copy: Path) -> str:
     """The store's stamp of that writing; of a file in a folder its hash."""
     if "/" not in file.stamp:
         return file.stamp
-    with copy.open("rb") as opened:
-        return f"sha256:{hashlib.file_digest(opened, 'sha256').hexdigest()}"
+    return f"sha256:{sha256.of_file(copy)}"
 
 
 def _origin(

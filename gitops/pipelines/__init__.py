@@ -47,14 +47,14 @@ def render(
     Raises:
         ConfigError: as `load`.
     """
-    from gitops.pipelines import azure, checks, definition, github, resolve
+    from gitops.pipelines import azure, checks, definition, github, resolve, together
 
     definitions = [definition.read(name, root) for name in names(root)]
-    checks.check_runners(config, definitions, root)
-    checks.check_sources(config, root)
+    together.runners(config, definitions, root)
+    together.sources(config, root)
     for one in definitions:
         checks.check(one, config)
-    checks.check_required(definitions)
+    together.required(definitions)
     pins = definition.pins(root=root)
     files = []
     for platform in config.ci:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 
 from gitops import trust
 from gitops.errors import ConfigError
+from gitops.pipelines import programs
 from gitops.pipelines import yamltext as y
 from gitops.pipelines.model import (
     Concurrency,
@@ -26,28 +27,17 @@ from gitops.pipelines.model import (
     Triggers,
     Value,
 )
+from gitops.pipelines.programs import Machine
 
 _STRICT = "set -euo pipefail\n"
-_HOME = "$AGENT_TEMPDIRECTORY/gitops"
-_UV = "$AGENT_TEMPDIRECTORY/uv"
-_TOOL = f"""\
-{_STRICT}uv venv "{_HOME}"
-uv pip install --python "{_HOME}" --require-hashes --requirement .gitops/tool/requirements.txt
-echo "##vso[task.prependpath]{_HOME}/bin"
-"""
-_TERRAFORM = f"""\
-{_STRICT}curl -fsSL --output "$AGENT_TEMPDIRECTORY/terraform.zip" \\
-  https://releases.hashicorp.com/terraform/{{0}}/terraform_{{0}}_linux_amd64.zip
-echo "{{1}}  $AGENT_TEMPDIRECTORY/terraform.zip" | sha256sum --check --quiet
-unzip -q "$AGENT_TEMPDIRECTORY/terraform.zip" terraform -d "$AGENT_TEMPDIRECTORY/terraform"
-echo "##vso[task.prependpath]$AGENT_TEMPDIRECTORY/terraform"
-"""
-# In a folder that later tasks know, too: each logs in with a configuration of its own.
-_AZ_ML = f"""\
-{_STRICT}export AZURE_EXTENSION_DIR="$AGENT_TEMPDIRECTORY/az-extensions"
-az extension add --name ml --version {{0}} --yes --only-show-errors
-echo "##vso[task.setvariable variable=AZURE_EXTENSION_DIR]$AZURE_EXTENSION_DIR"
-"""
+_MACHINE = Machine(
+    temp="$AGENT_TEMPDIRECTORY",
+    path='echo "##vso[task.prependpath]{}"',
+    variable='echo "##vso[task.setvariable variable={0}]${0}"',
+    error='echo "##vso[task.logissue type=error]{}"',
+    first=_STRICT,
+)
+_UV = f"{_MACHINE.temp}/uv"
 _ALL_PASSED = f"""\
 {_STRICT}for result in $RESULTS; do
   case "$result" in Succeeded*) ;; *) exit 1 ;; esac
@@ -85,8 +75,7 @@ def emit(pipeline: Pipeline) -> str:
     )
     y.apart(document, list(document))
     y.apart(document["jobs"], range(1, len(jobs)))
-    header = "Written by gitops. Every command here does the same on a laptop."
-    return y.dump(document, f"{pipeline.about}\n{header}" if pipeline.marked else "")
+    return y.dump(document, pipeline.header)
 
 
 def identifier(name: str) -> str:
@@ -164,8 +153,7 @@ def _parts(condition: Condition) -> tuple[str, ...]:
     if condition.kind == "failed":
         return ("failed()",)
     if condition.kind == "branch":
-        literal = f"refs/heads/{value}".replace("'", "''")
-        return (f"eq(variables['Build.SourceBranch'], '{literal}')",)
+        return (f"eq(variables['Build.SourceBranch'], {y.literal(f'refs/heads/{value}')})",)
     if condition.kind == "finished":
         return ("not(canceled())", f"in({_dependency(value)}.result, {_ENDED})")
     if condition.kind == "found":
@@ -250,8 +238,7 @@ def _required(pipeline: Pipeline) -> y.Map:
 def _result(job: Job) -> str:
     """How a job ended; one for which nothing was found to do has succeeded."""
     result = f"{_dependency(job.id)}.result"
-    found = next((one.value for one in job.when if one.kind == "found"), None)
-    return f"iif(eq({_output(found)}, '{{}}'), 'Succeeded', {result})" if found else result
+    return f"iif(eq({_output(job.found)}, '{{}}'), 'Succeeded', {result})" if job.found else result
 
 
 # ---------------------------------------------------------------- steps
@@ -274,11 +261,11 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         inputs = {"key": f"{key} | **/dvc.lock", "restoreKeys": key, "path": ".dvc/cache"}
         return _task(step, "Cache@2", inputs)
     if step.use == "upload":
-        inputs = {"targetPath": step.path, "artifact": _named(step, group)}
+        inputs = {"targetPath": step.path, "artifact": step.artifact_of(group)}
         return _task(step, "PublishPipelineArtifact@1", inputs)
     if step.use == "download":
         how = pipeline.fetched(job, step.artifact)
-        which = {"artifact": _named(step, group if how == "own" else "")}
+        which = {"artifact": step.artifact_of(group if how == "own" else "")}
         if how == "parts":
             which = {"itemPattern": f"{step.artifact}-*/**"}
         return _task(step, "DownloadPipelineArtifact@2", {**which, "targetPath": step.path})
@@ -307,15 +294,7 @@ def _command(step: Step, pins: Pins) -> str:
             f'  --target "{_UV}" --requirement "{_UV}.txt"\n'
             f'echo "##vso[task.prependpath]{_UV}/bin"\n'
         )
-    if step.use == "tool":
-        return _TOOL
-    if step.use == "terraform":
-        return _TERRAFORM.format(pins.terraform, pins.terraform_hash)
-    if step.use == "az-ml":
-        return _AZ_ML.format(pins.az_ml)
-    if step.use == "refuse":
-        return f'echo "##vso[task.logissue type=error]{step.run}"\nexit 1\n'
-    return step.run
+    return programs.command(step, pins, _MACHINE)
 
 
 def _bash(step: Step, command: str) -> y.Map:
@@ -390,7 +369,7 @@ def _env(step: Step) -> y.Map | None:
 
 def _value(value: Value) -> str:
     if value.kind == "text":
-        return y.quoted(value.name) if re.fullmatch(r"[\d._]+", value.name) else value.name
+        return y.plain(value.name)
     if value.kind == "input":
         return f"${{{{ parameters.{value.name} }}}}"
     if value.kind == "before":
@@ -404,8 +383,3 @@ def _group(job: Job) -> str:
         return ""
     keys = ["group"] if job.matrix.source else list(job.matrix.values or ())
     return "-".join(f"$({key})" for key in keys)
-
-
-def _named(step: Step, group: str) -> str:
-    """An artifact's name; that of a job of a matrix has the row's."""
-    return f"{step.artifact}-{group}" if group else step.artifact

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from difflib import get_close_matches
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gitops import config_values, yamlfile
-from gitops.errors import ConfigError, Where
+from gitops import config_values, problem
 from gitops.pipelines import cron, definition
+from gitops.problem import Problem
 from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from gitops.config import Config
     from gitops.pipelines.definition import Definition
 
@@ -33,18 +29,7 @@ RIGHTS: Mapping[str, tuple[str, ...]] = {
 }
 # What GitHub ($ {{}}) or Azure ($[], and $() around a variable's name) would put into a text.
 _EXPRESSION = re.compile(r"\$\{\{|\$\[|\$\([A-Za-z_][\w.]*\)|##vso\[|^::", re.MULTILINE)
-_JUDGED = frozenset(("pull-request", "merge-queue"))
 _HOLDER = re.compile(r"\{(environment|branch)\}")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong at a place (with `key`: with the key there), and what to do."""
-
-    place: Place
-    text: str
-    fix: str
-    key: bool = False
 
 
 def check(found: Definition, config: Config) -> None:
@@ -54,79 +39,7 @@ def check(found: Definition, config: Config) -> None:
         ConfigError: every problem, each with its place.
     """
     if problems := list(_problems(found.data, config)):
-        raise error(found, problems)
-
-
-def check_runners(config: Config, found: Iterable[Definition], root: Path | None) -> None:
-    """Raise if `runners:` of gitops.yaml names a job that no workflow has.
-
-    Raises:
-        ConfigError: with the place in gitops.yaml, where `root` has it.
-    """
-    known = {"default"}
-    for one in found:
-        for name, job in one.data["jobs"].items():
-            known.add(name)
-            if "each" in job:
-                known |= {f"{name}-{each.name}" for each in definition.environments(job, config)}
-    for name in config.runners:
-        if name not in known:
-            problem = _unknown("job", name, sorted(known), ("runners", name))
-            where = _declared_at(root, problem.place, key=True)
-            raise ConfigError(f"runners: {problem.text}", fix=problem.fix, where=where)
-
-
-def check_sources(config: Config, root: Path | None) -> None:
-    """Raise if a source of a table is to be looked at by a cron line that can't be.
-
-    Raises:
-        ConfigError: with the place in gitops.yaml, where `root` has it.
-    """
-    for name, model in config.models.items():
-        line = model.source.schedule if model.source else None
-        if line and (reason := cron.problem(line)):
-            place = ("models", name, "source", "schedule")
-            raise ConfigError(
-                f"models.{name}.source.schedule: the cron line {line!r} {reason}",
-                fix='write minute, hour, day, month and weekday, as "17 3 * * MON"',
-                where=_declared_at(root, place),
-            )
-
-
-def _declared_at(root: Path | None, place: Place, *, key: bool = False) -> Where | None:
-    """A place of gitops.yaml, where `root` has it."""
-    file = root / "gitops.yaml" if root is not None else None
-    if file is None or not file.is_file():
-        return None
-    return yamlfile.read(file).where(place, key=key)
-
-
-def check_required(found: Iterable[Definition]) -> None:
-    """Raise if two workflows would report the one check that a branch rule asks for.
-
-    Raises:
-        ConfigError: with the place in the second one.
-    """
-    first = ""
-    for one in found:
-        if one.data.get("required") and one.data["triggers"].keys() & _JUDGED:
-            if first:
-                text = f"{first} has `required` already: a branch rule can't tell the two apart"
-                fix = f"add its jobs to {first}, or write `required: []`"
-                # What it only extends says so elsewhere.
-                raise ConfigError(
-                    text, fix=fix, where=one.documents[0].where(("required",), key=True)
-                )
-            first = one.name
-
-
-def error(found: Definition, problems: Iterable[Problem]) -> ConfigError:
-    """All problems in one error; the first is its `where`."""
-    (where, first), *more = [(found.where(one.place, key=one.key), one) for one in problems]
-    if not more:
-        return ConfigError(first.text, fix=first.fix, where=where)
-    lines = [f"{first.text}; {first.fix}", *(f"{at}: {one.text}; {one.fix}" for at, one in more)]
-    return ConfigError("\n".join(lines), fix=f"correct these {len(lines)} places", where=where)
+        raise problem.error(found, problems)
 
 
 def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
@@ -138,7 +51,7 @@ def _problems(data: Mapping[str, Any], config: Config) -> Iterator[Problem]:
         yield Problem(("triggers", "paths"), text, "remove `paths`, or `required`", key=True)
     for index, job in enumerate(data.get("required", ())):
         if job not in jobs:
-            yield _unknown("job", job, jobs, ("required", index))
+            yield unknown("job", job, jobs, ("required", index))
     yield from _cycles(jobs)
     yield from _expanded(jobs, config)
     for name, job in jobs.items():
@@ -164,12 +77,12 @@ def _triggers(triggers: Mapping[str, Any]) -> Iterator[Problem]:
             yield Problem(
                 ("triggers", "schedule", index),
                 f"the cron line {line!r} {reason}",
-                'write minute, hour, day, month and weekday, as "17 3 * * MON"',
+                cron.FIX,
             )
     for name, one in (triggers.get("manual") or {}).get("inputs", {}).items():
         if one["type"] == "choice" and one.get("default", one["options"][0]) not in one["options"]:
             place = ("triggers", "manual", "inputs", name, "default")
-            yield _unknown("option", one["default"], one["options"], place)
+            yield unknown("option", one["default"], one["options"], place)
 
 
 def _branches(triggers: Mapping[str, Any]) -> Iterator[Problem]:
@@ -223,7 +136,7 @@ def _expanded(jobs: Mapping[str, Any], config: Config) -> Iterator[Problem]:
 def _needs(jobs: Mapping[str, Any], name: str, place: Place) -> Iterator[Problem]:
     for index, need in enumerate(jobs[name].get("needs", ())):
         if need not in jobs:
-            yield _unknown("job", need, jobs, (*place, "needs", index))
+            yield unknown("job", need, jobs, (*place, "needs", index))
 
 
 def _rights(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
@@ -232,7 +145,7 @@ def _rights(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
         at = (*place, "permissions", index)
         scope, level = right["scope"], right["level"]
         if scope not in RIGHTS:
-            yield _unknown("permission", scope, RIGHTS, (*at, "scope"))
+            yield unknown("permission", scope, RIGHTS, (*at, "scope"))
         elif level not in RIGHTS[scope]:
             yield Problem((*at, "level"), f"{scope} can't be {level}", f"write {RIGHTS[scope][0]}")
         if scope in seen:
@@ -259,14 +172,14 @@ def _output(
     elif needed in jobs:
         outputs = [step["output"] for step in jobs[needed]["steps"] if "output" in step]
         if output not in outputs:
-            yield _unknown(f"output of {needed}", output, outputs, place)
+            yield unknown(f"output of {needed}", output, outputs, place)
 
 
 def _environment(job: Mapping[str, Any], config: Config, place: Place) -> Iterator[Problem]:
     named = job.get("environment")
     known = [one.name for one in config.environments]
     if named is not None and named not in known and not ("each" in job and _HOLDER.search(named)):
-        yield _unknown("environment", named, known, (*place, "environment"))
+        yield unknown("environment", named, known, (*place, "environment"))
     for at, text in _texts(job, place):
         if "each" not in job and at[2] != "environment" and _HOLDER.search(text):
             yield Problem(
@@ -299,7 +212,7 @@ def _references(data: Mapping[str, Any], job: Mapping[str, Any], place: Place) -
     for at, condition in _conditions(job, place):
         ((kind, value),) = condition.items() if isinstance(condition, dict) else ((condition, ""),)
         if kind in ("input", "no-input") and value not in booleans:
-            yield _unknown("boolean input", value, booleans, at)
+            yield unknown("boolean input", value, booleans, at)
         if kind == "finished" and value not in job.get("needs", ()):
             yield Problem(at, f"it doesn't need the job {value!r}", f"add `needs: [{value}]`")
         if kind == "found":
@@ -308,9 +221,9 @@ def _references(data: Mapping[str, Any], job: Mapping[str, Any], place: Place) -
         for name, value in step.get("env", {}).items():
             at = (*place, "steps", index, "env", name)
             if isinstance(value, dict) and "input" in value and value["input"] not in inputs:
-                yield _unknown("input", value["input"], inputs, at)
+                yield unknown("input", value["input"], inputs, at)
             if isinstance(value, dict) and "matrix" in value and value["matrix"] not in keys:
-                yield _unknown("key of the matrix", value["matrix"], keys, at)
+                yield unknown("key of the matrix", value["matrix"], keys, at)
 
 
 def _conditions(job: Mapping[str, Any], place: Place) -> Iterator[tuple[Place, Any]]:
@@ -357,7 +270,7 @@ def _artifacts(jobs: Mapping[str, Any], job: Mapping[str, Any], place: Place) ->
     for index, step in enumerate(job["steps"]):
         if step.get("use") == "download" and step["artifact"] not in there:
             at = (*place, "steps", index, "artifact")
-            yield _unknown("artifact of a job that it needs", step["artifact"], there, at)
+            yield unknown("artifact of a job that it needs", step["artifact"], there, at)
 
 
 def _reachable(job: Mapping[str, Any], place: Place) -> Iterator[Problem]:
@@ -404,8 +317,8 @@ def _texts(value: object, place: Place) -> Iterator[tuple[Place, str]]:
             yield from _texts(inner, (*place, index))
 
 
-def _unknown(kind: str, name: str, known: Iterable[str], place: Place) -> Problem:
+def unknown(kind: str, name: str, known: Iterable[str], place: Place) -> Problem:
+    """A name that there is none of, with the nearest one."""
     names = list(known)
-    near = get_close_matches(name, names, 1)
-    fix = f"did you mean {near[0]}?" if near else f"there are: {', '.join(names) or 'none'}"
+    fix = problem.meant(name, names, f"there are: {', '.join(names) or 'none'}")
     return Problem(place, f"there is no {kind} {name!r}", fix)

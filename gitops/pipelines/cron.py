@@ -1,4 +1,4 @@
-"""Cron lines as both platforms read them: five fields in UTC, and the next time that one fires.
+"""Cron lines as both platforms read them: five fields in UTC.
 
 https://docs.github.com/actions/reference/events-that-trigger-workflows#schedule (POSIX cron, at
 most every five minutes); https://learn.microsoft.com/azure/devops/pipelines/process/scheduled-triggers
@@ -7,7 +7,7 @@ most every five minutes); https://learn.microsoft.com/azure/devops/pipelines/pro
 from __future__ import annotations
 
 import re
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, timedelta
 from itertools import pairwise
 
 _FIELDS = (
@@ -23,6 +23,7 @@ _FIELDS = (
     ("weekday", 0, 6, ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")),
 )
 _PART = re.compile(r"(?:(?P<all>\*)|(?P<low>\w+)(?:-(?P<high>\w+))?)(?:/(?P<step>\d+))?")
+FIX = 'write minute, hour, day, month and weekday, as "17 3 * * MON"'
 _LEAP = 8 * 366  # days within which every date of the calendar comes once
 _CLOSEST = 5  # minutes
 
@@ -33,35 +34,13 @@ def problem(line: str) -> str:
         fields = _parse(line)
     except ValueError as error:
         return str(error)
-    if _first_day(line, fields, date(2024, 1, 1)) is None:
+    if not _fires(line, fields):
         return "never fires: no month has such a day"
     minutes = sorted(fields[0])
     wrapped = [*minutes, minutes[0] + 60] if len(fields[1]) == 24 else minutes
     if any(b - a < _CLOSEST for a, b in pairwise(wrapped)):
         return f"fires more often than every {_CLOSEST} minutes, which GitHub doesn't do"
     return ""
-
-
-def after(line: str, moment: datetime) -> datetime:
-    """When a cron line fires next after `moment` (aware), in UTC.
-
-    Raises:
-        ValueError: the line is wrong, or never fires.
-    """
-    fields = _parse(line)
-    now = moment.astimezone(UTC)
-    day = now.date()
-    for _ in range(2):
-        found = _first_day(line, fields, day)
-        if found is None:
-            raise ValueError("never fires")
-        for hour in sorted(fields[1]):
-            for minute in sorted(fields[0]):
-                at = datetime(found.year, found.month, found.day, hour, minute, tzinfo=UTC)
-                if at > now:
-                    return at
-        day = found + timedelta(days=1)
-    raise ValueError("never fires")
 
 
 def _parse(line: str) -> list[set[int]]:
@@ -100,15 +79,13 @@ def _number(text: str, name: str, low: int, high: int, words: tuple[str, ...]) -
     return int(text)
 
 
-def _first_day(line: str, fields: list[set[int]], day: date) -> date | None:
-    """The first day on or after `day`. Where day and weekday are both given, either is enough."""
+def _fires(line: str, fields: list[set[int]]) -> bool:
+    """Whether it does on any day. Where day and weekday are both given, either is enough."""
     _, _, given_day, _, given_weekday = line.split()
     either = not given_day.startswith("*") and not given_weekday.startswith("*")
-    for offset in range(_LEAP):
-        one = day + timedelta(days=offset)
-        if one.month not in fields[3]:
-            continue
-        days = (one.day in fields[2], one.isoweekday() % 7 in fields[4])
-        if any(days) if either else all(days):
-            return one
-    return None
+    days = (date(2024, 1, 1) + timedelta(offset) for offset in range(_LEAP))
+    return any(
+        (any if either else all)((day.day in fields[2], day.isoweekday() % 7 in fields[4]))
+        for day in days
+        if day.month in fields[3]
+    )

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping
 
+from gitops.pipelines import programs
 from gitops.pipelines import yamltext as y
 from gitops.pipelines.model import (
     Cloud,
@@ -23,26 +24,14 @@ from gitops.pipelines.model import (
     Triggers,
     Value,
 )
+from gitops.pipelines.programs import Machine
 
-_HOME = "$RUNNER_TEMP/gitops"
-_TOOL = f"""\
-uv venv "{_HOME}"
-uv pip install --python "{_HOME}" --require-hashes --requirement .gitops/tool/requirements.txt
-echo "{_HOME}/bin" >> "$GITHUB_PATH"
-"""
-_TERRAFORM = """\
-curl -fsSL --output "$RUNNER_TEMP/terraform.zip" \\
-  https://releases.hashicorp.com/terraform/{0}/terraform_{0}_linux_amd64.zip
-echo "{1}  $RUNNER_TEMP/terraform.zip" | sha256sum --check --quiet
-unzip -q "$RUNNER_TEMP/terraform.zip" terraform -d "$RUNNER_TEMP/terraform"
-echo "$RUNNER_TEMP/terraform" >> "$GITHUB_PATH"
-"""
-# In a folder that later steps know, too.
-_AZ_ML = """\
-export AZURE_EXTENSION_DIR="$RUNNER_TEMP/az-extensions"
-az extension add --name ml --version {0} --yes --only-show-errors
-echo "AZURE_EXTENSION_DIR=$AZURE_EXTENSION_DIR" >> "$GITHUB_ENV"
-"""
+_MACHINE = Machine(
+    temp="$RUNNER_TEMP",
+    path='echo "{}" >> "$GITHUB_PATH"',
+    variable='echo "{0}=${0}" >> "$GITHUB_ENV"',
+    error='echo "::error::{}"',
+)
 _ALL_PASSED = """\
 for result in $RESULTS; do
   test "$result" = success
@@ -98,8 +87,7 @@ def emit(pipeline: Pipeline) -> str:
     )
     y.apart(workflow, list(workflow))
     y.apart(workflow["jobs"], list(workflow["jobs"])[1:])
-    header = "Written by gitops. Every command here does the same on a laptop."
-    return y.dump(workflow, f"{pipeline.about}\n{header}" if pipeline.marked else "")
+    return y.dump(workflow, pipeline.header)
 
 
 # ---------------------------------------------------------------- when
@@ -168,8 +156,7 @@ def _parts(condition: Condition, beside: Collection[str]) -> tuple[str, ...]:
     """What must all be true; `beside`: the kinds of all conditions that must hold with it."""
     value = condition.value
     if condition.kind == "branch":
-        literal = f"refs/heads/{value}".replace("'", "''")
-        return (f"github.ref == '{literal}'",)
+        return (f"github.ref == {y.literal(f'refs/heads/{value}')}",)
     if condition.kind == "finished":
         return ("!cancelled()", f"needs.{value}.result != 'skipped'")
     if condition.kind == "found":
@@ -235,12 +222,8 @@ def _strategy(matrix: Matrix | None) -> y.Map | None:
     if matrix.source is not None:
         groups = f"${{{{ fromJSON({_output('.'.join(matrix.source))}) }}}}"
         return y.block({"fail-fast": False, "matrix": y.block({"group": groups})})
-    values = {key: y.flow(map(_text, some)) for key, some in (matrix.values or {}).items()}
+    values = {key: y.flow(map(y.plain, some)) for key, some in (matrix.values or {}).items()}
     return y.block({"fail-fast": False, "matrix": y.block(values)})
-
-
-def _text(value: str) -> str:
-    return y.quoted(value) if re.fullmatch(r"[\d._]+", value) else value
 
 
 def _required(pipeline: Pipeline) -> y.Map:
@@ -273,8 +256,7 @@ def _required(pipeline: Pipeline) -> y.Map:
 def _result(job: Job) -> str:
     """How a job ended; one for which nothing was found to do has succeeded."""
     result = f"needs.{job.id}.result"
-    found = next((one.value for one in job.when if one.kind == "found"), None)
-    return f"{_output(found)} == '[]' && 'success' || {result}" if found else result
+    return f"{_output(job.found)} == '[]' && 'success' || {result}" if job.found else result
 
 
 # ---------------------------------------------------------------- steps
@@ -312,7 +294,7 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _uses(step, pins, "actions/cache", inputs, "" if job.saves else "/restore")
     if step.use == "upload":
         inputs = {
-            "name": _named(step, group),
+            "name": step.artifact_of(group),
             "path": step.path,
             "retention-days": step.days,
             "if-no-files-found": "error",
@@ -320,7 +302,7 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
         return _uses(step, pins, "actions/upload-artifact", inputs)
     if step.use == "download":
         how = pipeline.fetched(job, step.artifact)
-        inputs = {"name": _named(step, group if how == "own" else ""), "path": step.path}
+        inputs = {"name": step.artifact_of(group if how == "own" else ""), "path": step.path}
         if how == "parts":
             parts = {"pattern": f"{step.artifact}-*", "merge-multiple": True}
             inputs = {**parts, "path": step.path}
@@ -336,15 +318,6 @@ def _step(pipeline: Pipeline, job: Job, step: Step) -> y.Map:
 
 
 def _run(step: Step, pins: Pins) -> y.Map:
-    command = step.run
-    if step.use == "tool":
-        command = _TOOL
-    elif step.use == "terraform":
-        command = _TERRAFORM.format(pins.terraform, pins.terraform_hash)
-    elif step.use == "az-ml":
-        command = _AZ_ML.format(pins.az_ml)
-    elif step.use == "refuse":
-        command = f'echo "::error::{step.run}"\nexit 1\n'
     env = {name: _value(one) for name, one in step.env.items()}
     if step.token:
         env |= _TOKEN
@@ -354,7 +327,7 @@ def _run(step: Step, pins: Pins) -> y.Map:
             "id": step.output,
             "if": _if(step.when),
             "env": y.block(env) if env else None,
-            "run": y.script(command),
+            "run": y.script(programs.command(step, pins, _MACHINE)),
         }
     )
 
@@ -363,14 +336,9 @@ def _group(job: Job) -> str:
     return _title(job.matrix, "-") if job.matrix else ""
 
 
-def _named(step: Step, group: str) -> str:
-    """An artifact's name; that of a job of a matrix has the row's."""
-    return f"{step.artifact}-{group}" if group else step.artifact
-
-
 def _value(value: Value) -> str:
     if value.kind == "text":
-        return _text(value.name)
+        return y.plain(value.name)
     if value.kind == "matrix":
         inside = {
             "name": "matrix.group.name",

@@ -113,9 +113,10 @@ class Step:
     """One named step: one command (`run`), or what each platform does its own way (`use`).
 
     `output`: the command gives the job this output, in the platform's way. `logins`: the clouds
-    that it must be logged in to, and `oidc`: the command itself shows the token that the login
-    rests on; `token`: it speaks to the forge, and pushes. `artifact` (its
-    name), `path` and `days` (that it is kept) are of `upload`, `download` and the like.
+    that it must be logged in to; `own`: those that it reaches as the runner itself; `oidc`: the
+    command itself shows the token that the login rests on; `token`: it speaks to the forge, and
+    pushes. `artifact` (its name), `path` and `days` (that it is kept) are of `upload`, `download`
+    and the like.
     """
 
     name: str
@@ -125,11 +126,16 @@ class Step:
     when: tuple[Condition, ...] = ()
     output: str | None = None
     logins: tuple[Cloud, ...] = ()
+    own: tuple[Cloud, ...] = ()
     oidc: bool = False
     token: bool = False
     artifact: str = ""
     path: str = ""
     days: int = 0
+
+    def artifact_of(self, row: str) -> str:
+        """The artifact's name; that of a job of a matrix has the row's."""
+        return f"{self.artifact}-{row}" if row else self.artifact
 
 
 @dataclass(frozen=True)
@@ -190,6 +196,11 @@ class Job:
         """The names of what its steps put out."""
         return tuple(step.output for step in self.steps if step.output)
 
+    @property
+    def found(self) -> str:
+        """The list (job.output) without which it has nothing to do; empty if it always has."""
+        return next((one.value for one in self.when if one.kind == "found"), "")
+
 
 @dataclass(frozen=True)
 class Pin:
@@ -242,6 +253,13 @@ class Pipeline:
     required: tuple[str, ...]
     pins: Pins
     marked: bool = True
+
+    @property
+    def header(self) -> str:
+        """The comment at the top of its file; empty if it isn't marked."""
+        if not self.marked:
+            return ""
+        return f"{self.about}\nWritten by gitops. Every command here does the same on a laptop."
 
     def fetched(self, job: Job, artifact: str) -> Literal["whole", "own", "parts"]:
         """What a job downloads of an artifact: that of a job of a matrix comes in parts.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, cast
 
@@ -300,6 +300,7 @@ def _step(
         when=tuple(_condition(one, environment) for one in data.get("when", ())),
         output=data.get("output"),
         logins=logins,
+        own=_own(context, identity),
         oidc=oidc,
         token=data.get("token", False),
         artifact=data.get("artifact", ""),
@@ -321,13 +322,22 @@ def _value(data: object, environment: Environment | None) -> Value:
     return Value("text", _filled(text, environment))
 
 
+def _own(context: _Context, wanted: Collection[str]) -> tuple[Cloud, ...]:
+    """A store that isn't Amazon's takes no identity of the platform's: the runner has one."""
+    storage = context.config.storage
+    stored = "storage" in wanted and storage.kind == "s3" and storage.endpoint is not None
+    given = "source" in wanted and any(
+        one.scheme == "s3" and one.endpoint for one in context.sources
+    )
+    return ("aws",) if stored or given else ()
+
+
 def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     """The clouds of the storage, of what is deployed to, and of where tables come from."""
     clouds: list[Cloud] = []
     storage = context.config.storage
     if "storage" in wanted and storage.kind == "azure":
         clouds.append("azure")
-    # A store that isn't Amazon's takes no identity of the platform's: the runner has one, or none.
     if "storage" in wanted and storage.kind == "s3" and storage.endpoint is None:
         clouds.append("aws")
     if "source" in wanted:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate
 
@@ -45,6 +46,16 @@ def quoted(text: str) -> str:
     """A text that would else be read as a number."""
     found: str = DoubleQuotedScalarString(text)
     return found
+
+
+def plain(value: str) -> str:
+    """A text, quoted where it would else be read as a number."""
+    return quoted(value) if re.fullmatch(r"[\d._]+", value) else value
+
+
+def literal(text: str) -> str:
+    """A text within an expression of either platform."""
+    return "'" + text.replace("'", "''") + "'"
 
 
 def script(text: str) -> str:

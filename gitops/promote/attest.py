@@ -13,8 +13,8 @@ from typing import Any
 from gitops.errors import EvidenceError, ToolError, Where
 from gitops.git.write import tag_texts
 from gitops.promote import statement
-from gitops.promote.tags import Version
 from gitops.promote.world import World
+from gitops.version import Version
 
 Json = Mapping[str, Any]
 SUBJECTS, PREDICATE = "subjects.txt", "predicate.json"

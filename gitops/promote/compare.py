@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from gitops import config as configuration
-from gitops import dvclock, git
+from gitops import dvclock, git, jsontext
 from gitops.config import Config
 from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
@@ -390,7 +389,7 @@ def _compared(
 def _file(side: Side, closure: Closure) -> dict[str, float]:
     path = (PurePosixPath(closure.declared.path) / closure.declared.metrics).as_posix()
     try:
-        found = json.loads(side.at.read([path]).get(path, b"{}"))
+        found = jsontext.loads(side.at.read([path]).get(path, b"{}"))
     except ValueError:
         return {}
     return {

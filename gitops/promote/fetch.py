@@ -20,8 +20,8 @@ from gitops.promote import release, signatures, statement
 from gitops.promote.closure import of as closure_of
 from gitops.promote.closure import require_built
 from gitops.promote.registry import Entry
-from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World
+from gitops.version import Version
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ branch and the tags together.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 from gitops import git
 from gitops.config import Config, Environment
@@ -29,6 +30,35 @@ from gitops.promote.world import World, before
 Reviewers = Callable[[str, Environment], Iterable[str]]
 
 
+@dataclass(frozen=True)
+class Past:
+    """A release branch's first-parent line, its tip first, and the tips that stage tags vouch for,
+    oldest first."""
+
+    line: tuple[str, ...]
+    vouched_for: tuple[str, ...]
+
+    @property
+    def recorded(self) -> bool:
+        """Whether stage tags vouch for the present tip."""
+        return self.line[0] in self.vouched_for
+
+    def before(self) -> str:
+        """The last tip that a stage tag vouches for, or what the branch was before its last commit.
+
+        Raises:
+            EvidenceError: there was nothing before.
+        """
+        tip, *earlier = self.line
+        if not earlier:
+            raise EvidenceError(
+                f"{tip[:12]} is the branch's first commit: nothing says what it was before",
+                fix="let the branch start at a commit that every environment has",
+            )
+        known = [one for one in self.vouched_for if one != tip]
+        return known[-1] if known else earlier[0]
+
+
 def plan(
     world: World,
     local: Config,
@@ -36,12 +66,13 @@ def plan(
     *,
     promoter: str,
     reviewers: Reviewers | None = None,
+    past: Past | None = None,
 ) -> Plan:
     """The plan for the tip that the branch has: whatever came since the last that is on record.
 
     A tip whose tree is one of the source's commits is a promotion, whichever way the forge merged
     it; any other is a hotfix, which is judged as it is. `reviewers` tells who of the approvers has
-    approved the pull request of a commit.
+    approved the pull request of a commit. `past` is read where it isn't given.
 
     Raises:
         UsageError: it's the first environment.
@@ -49,7 +80,7 @@ def plan(
     """
     target = local.environment(environment)
     tip = world.tip(target)
-    base = git.snapshot(world.root, _before(world, target, tip))
+    base = git.snapshot(world.root, (past or read(world, target)).before())
     settings = world.settings(base, target)
     source = before(settings, target)
     if source is None:
@@ -95,38 +126,21 @@ def _heads(world: World, tip: git.Snapshot) -> tuple[str, ...]:
     return (*commit.parents[1:], tip.commit)
 
 
-def recorded(world: World, environment: Environment) -> bool:
-    """Whether stage tags vouch for the present tip of a release branch."""
-    tip = world.tip(environment)
-    return tip.commit in _vouched_for(world, environment, tip)
-
-
-def _before(world: World, environment: Environment, tip: git.Snapshot) -> str:
-    """The last tip that a stage tag vouches for, or what the branch was before its last commit."""
-    line = write.chain(world.root, tip.commit, most=2)
-    if len(line) < 2:
-        raise EvidenceError(
-            f"{tip.commit[:12]} is the branch's first commit: nothing says what it was before",
-            fix="let the branch start at a commit that every environment has",
-        )
-    known = [one for one in _vouched_for(world, environment, tip) if one != tip.commit]
-    return known[-1] if known else line[1].id
-
-
-def _vouched_for(world: World, environment: Environment, tip: git.Snapshot) -> list[str]:
-    """The tips that stage tags vouch for, oldest first.
+def read(world: World, environment: Environment) -> Past:
+    """What a release branch was, by its stage tags.
 
     A tip's rules are read where the last one stood, so it must not be up to whoever may write
     records: each tag is held against the signers that the tip before it allows.
     """
-    line = write.chain(world.root, tip.commit)
-    signers = world.signers(git.snapshot(world.root, line[-1].id))
+    tip = world.tip(environment)
+    line = [one.id for one in write.chain(world.root, tip.commit)]
+    signers = world.signers(git.snapshot(world.root, line[-1]))
     found = []
-    for past in reversed(rollback.history(world, environment.name, tip)):
-        if all(signatures.counts(world.root, one, signers) for one, _ in past.assigned.values()):
-            found.append(past.tip)
-            signers = world.signers(git.snapshot(world.root, past.tip))
-    return found
+    for one in reversed(rollback.history(world, environment.name, tip)):
+        if all(signatures.counts(world.root, each, signers) for each, _ in one.assigned.values()):
+            found.append(one.tip)
+            signers = world.signers(git.snapshot(world.root, one.tip))
+    return Past(tuple(line), tuple(found))
 
 
 def _alone(

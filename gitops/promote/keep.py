@@ -6,8 +6,8 @@ from datetime import UTC, datetime, timedelta
 
 from gitops import git
 from gitops.config import Config
+from gitops.config_values import RECORDS
 from gitops.git import write
-from gitops.promote import records
 from gitops.promote.world import World
 
 
@@ -27,7 +27,7 @@ def commits(world: World, local: Config, days: int) -> tuple[str, ...]:
     if tip := world.refs.heads.get(first.branch):
         kept |= dict.fromkeys([tip, *write.since(world.root, tip, since)])
     for branch, tip in world.refs.heads.items():
-        if branch != records.BRANCH and (
+        if branch != RECORDS and (
             branch.startswith("gitops/") or write.since(world.root, tip, since, most=1)
         ):
             kept[tip] = None

@@ -14,8 +14,8 @@ from gitops.git import graph
 from gitops.git.graph import Graph
 from gitops.promote import hotfix, marks
 from gitops.promote.marks import Mark
-from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World
+from gitops.version import Version
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from gitops.promote import hotfix, marks, signatures, statement
 from gitops.promote.closure import Closure, require_built
 from gitops.promote.closure import of as closure_of
 from gitops.promote.registry import Entry
-from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World, before, closure_at, pair
+from gitops.version import Version
 
 Kind = Literal["promotion", "rollback", "hotfix"]
 

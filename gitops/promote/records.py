@@ -13,14 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gitops import git
+from gitops import git, jsontext
+from gitops.config_values import RECORDS
 from gitops.errors import AnswerNo
 from gitops.git import graph, write
 from gitops.git import remote as gitremote
 from gitops.git.remote import Refs, Update
 
 Json = dict[str, Any]
-BRANCH = "gitops/records"
+Documents = Mapping[str, Mapping[str, Any]]  # by path
 TRIES = 20  # of pushing, as long as only the records moved
 
 
@@ -41,7 +42,7 @@ class Records:
         found = {}
         for name, raw in graph.contents(self.root, wanted).items():
             try:
-                document = json.loads(raw)
+                document = jsontext.loads(raw)
             except ValueError:
                 continue
             if isinstance(document, dict):
@@ -64,7 +65,7 @@ class Records:
         tree = write.tree(self.root, f"{self.tip}^{{tree}}" if self.tip else None, files)
         parents = [self.tip] if self.tip else []
         commit = write.commit(self.root, tree, parents, f"{subject}\n")
-        return Update(f"refs/heads/{BRANCH}", self.tip, commit)
+        return Update(f"refs/heads/{RECORDS}", self.tip, commit)
 
     @cached_property
     def _files(self) -> frozenset[str]:
@@ -73,31 +74,44 @@ class Records:
 
 def of(root: Path, refs: Refs) -> Records:
     """The records of a remote that was read."""
-    return Records(root, refs.heads.get(BRANCH))
+    return Records(root, refs.heads.get(RECORDS))
 
 
 def append(
-    root: Path, remote: str, documents: Callable[[Records], Mapping[str, Json]], subject: str
+    root: Path, remote: str, documents: Callable[[Records], Documents], subject: str
 ) -> None:
-    """Push records that are about no ref; written again on top where the branch moved meanwhile.
+    """Push records that are about no ref. Raises as `push`."""
+    push(root, gitremote.read(root, remote), documents, subject)
 
-    `documents` names them by path, given what is there already.
+
+def push(
+    root: Path,
+    refs: Refs,
+    documents: Documents | Callable[[Records], Documents],
+    subject: str,
+    updates: Sequence[Update] = (),
+) -> None:
+    """Push `updates` and records; where only these moved meanwhile, they are written again on top.
+
+    `documents` names the records by path (a function: given what is there already).
 
     Raises:
-        AnswerNo: others write all the while.
+        AnswerNo: a ref was taken by somebody else, or others write records all the while.
         ToolError: the remote refuses, or can't be reached.
     """
     for _ in range(TRIES):
-        refs = gitremote.read(root, remote)
         here = of(root, refs)
-        update = here.appended(documents(here), subject)
-        if update is None:
+        record = here.appended(documents(here) if callable(documents) else documents, subject)
+        moves = [*updates, *([record] if record else [])]
+        if not moves:
             return
         try:
-            gitremote.push(root, refs, [update])
+            gitremote.push(root, refs, moves)
             return
         except AnswerNo:
-            continue
+            refs = gitremote.read(root, refs.remote)
+            if any(refs.id_of(one.ref) != one.old for one in updates):
+                raise
     raise AnswerNo("others write records all the while; nothing was changed", fix="run it again")
 
 

@@ -8,14 +8,14 @@ from gitops import git
 from gitops.config import Config
 from gitops.errors import AnswerNo
 from gitops.git import graph, program, write
-from gitops.promote import marks, release, run, signatures
+from gitops.promote import marks, records, release, signatures
 from gitops.promote.closure import of as closure_of
 from gitops.promote.closure import require_built
 from gitops.promote.plan import version_at
 from gitops.promote.release import Release
 from gitops.promote.run import Hands
-from gitops.promote.tags import Bump, Version
 from gitops.promote.world import World
+from gitops.version import Bump, Version
 
 
 def register(
@@ -32,7 +32,7 @@ def register(
 
     Raises:
         AnswerNo: the commit isn't on the integration branch of the remote.
-        EvidenceError, ToolError: as `release.prepare` and `run.push`.
+        EvidenceError, ToolError: as `release.prepare` and `records.push`.
     """
     first = local.environments[0]
     tip = world.tip(first)
@@ -64,6 +64,7 @@ def register(
     if made:
         updates = [one.tag for one in made]
         marks.require_counting(world, updates, allowed)
-        run.push(world, updates, dict(one.record for one in made), "Record builds")
+        documents = dict(one.record for one in made)
+        records.push(world.root, world.refs, documents, "Record builds", updates)
         write.keep_tags(world.root, {one.name: one.new for one in updates})
     return found

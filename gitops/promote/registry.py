@@ -11,7 +11,8 @@ from functools import cached_property
 
 from gitops.git.remote import Refs
 from gitops.promote import tags
-from gitops.promote.tags import Numbered, Tag, Version
+from gitops.promote.tags import Numbered, Tag
+from gitops.version import Bump, Version
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Registry:
         """One more than the model's highest counter over all stages, as GTO counts."""
         return 1 + self._counters.get(model, 0)
 
-    def next_version(self, model: str, version: Version, bump: tags.Bump) -> Version:
+    def next_version(self, model: str, version: Version, bump: Bump) -> Version:
         """The next version by what changed whose tag is free."""
         version = version.after(bump)
         while tags.version_tag(model, version) in self.taken:

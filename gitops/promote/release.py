@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from gitops import dvc, git, objects, signature
+from gitops import dvc, git, objects, sha256, signature, version
 from gitops.errors import EvidenceError, UsageError
 from gitops.git import write
 from gitops.git.remote import Update
 from gitops.promote import records, statement, tags
 from gitops.promote.closure import Closure, require_built
-from gitops.promote.tags import Bump, Version
 from gitops.promote.world import World, closure_at, revision
+from gitops.version import Bump, Version
 
 # The build record of a model by the SHA-256 of its dvc.lock; None if it wasn't built here.
 Builds = Callable[[str, str], Mapping[str, Any] | None]
@@ -120,8 +120,8 @@ def next_version(
         return wanted, "as asked"
     name = closure.model
     if not known:
-        free = tags.version_tag(name, tags.FIRST) not in world.registry.taken
-        first = tags.FIRST if free else world.registry.next_version(name, tags.FIRST, "minor")
+        free = tags.version_tag(name, version.FIRST) not in world.registry.taken
+        first = version.FIRST if free else world.registry.next_version(name, version.FIRST, "minor")
         return first, "the first version"
     last = max(known)
     if wanted is not None:
@@ -168,11 +168,7 @@ def _package(root: Path, closure: Closure) -> tuple[dict[str, str], str]:
         folder = Path(temporary)
         objects.lay_out(root, [dvc.Tracked(path, closure.package, None, None)], folder)
         top = folder / path
-        files = {
-            one.relative_to(top).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest()
-            for one in sorted(top.rglob("*"))
-            if one.is_file()
-        }
+        files = sha256.of_files(top)
         return files, schema_digest(signature.read(top / "signature.json"))
 
 

@@ -9,7 +9,7 @@ from gitops import git
 from gitops.forge import Forge
 from gitops.git import write
 from gitops.git.remote import Update
-from gitops.promote import marks, partial, run
+from gitops.promote import marks, partial, records, run
 from gitops.promote.plan import Plan, require
 from gitops.promote.run import Hands, Judgement
 from gitops.promote.world import World
@@ -65,7 +65,8 @@ def propose(
     documents = dict(one.record for one in releases.values())
     marks.require_counting(world, [one.tag for one in releases.values()], allowed)
     if moves:
-        run.push(world, moves, documents, f"Record builds for {plan.target.name}")
+        subject = f"Record builds for {plan.target.name}"
+        records.push(world.root, world.refs, documents, subject, moves)
     versions = tuple(f"{one.model}@{one.version}" for one in releases.values())
     if forge is None:
         return Requested(branch, head, None, there is None, versions)

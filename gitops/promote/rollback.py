@@ -14,8 +14,8 @@ from gitops.promote import marks, partial, run, statement
 from gitops.promote.plan import Change, Plan, changes
 from gitops.promote.registry import Entry
 from gitops.promote.run import Hands, Judgement, Promoted
-from gitops.promote.tags import Version
 from gitops.promote.world import World
+from gitops.version import Version
 
 _LIST = "gitops log shows what ran before"
 

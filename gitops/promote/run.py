@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import git
+from gitops import git, utc
 from gitops.errors import AnswerNo, EvidenceError
 from gitops.git import program, write
-from gitops.git import remote as gitremote
 from gitops.git.remote import Update
 from gitops.promote import marks, records, release, signatures, statement, tags
 from gitops.promote.plan import Change, Plan, require
 from gitops.promote.release import Builds, Release
 from gitops.promote.statement import Revision
-from gitops.promote.tags import Version
 from gitops.promote.world import SIGNERS, World, revision
+from gitops.version import Version
 
 Say = Callable[[str], None]
 
@@ -127,7 +126,8 @@ def carry_out(
     branch = Update(f"refs/heads/{plan.target.branch}", head if merged else plan.base.commit, head)
     path = records.move_path(plan.kind, there.tree, plan.target.name, head)
     documents[path] = _record(world, plan, revision(there), names, verdicts, why)
-    push(world, [branch, *updates], documents, f"Record a {plan.kind} to {plan.target.name}")
+    subject = f"Record a {plan.kind} to {plan.target.name}"
+    records.push(world.root, world.refs, documents, subject, [branch, *updates])
     written = {one.name: one.new for one in updates}
     write.keep_tags(world.root, written)
     return Promoted(
@@ -289,30 +289,5 @@ def _record(
         "along": list(plan.along[:200]),
         "who": statement.who(world.root),
         "why": why,
-        "at": statement.now(),
+        "at": utc.now(),
     }
-
-
-def push(
-    world: World,
-    updates: Sequence[Update],
-    documents: Mapping[str, Mapping[str, Any]],
-    subject: str,
-) -> None:
-    """Push; where only the records moved meanwhile, they are written again on top.
-
-    Raises:
-        AnswerNo: the branch or a tag was taken by somebody else.
-        ToolError: the remote refuses.
-    """
-    refs = world.refs
-    for _ in range(records.TRIES):
-        record = records.of(world.root, refs).appended(documents, subject)
-        try:
-            gitremote.push(world.root, refs, [*updates, *([record] if record else [])])
-            return
-        except AnswerNo:
-            refs = gitremote.read(world.root, refs.remote)
-            if any(refs.id_of(one.ref) != one.old for one in updates):
-                raise
-    raise AnswerNo("others write records all the while; nothing was changed", fix="run it again")

@@ -11,15 +11,14 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from gitops import __version__, cirun, contracts
+from gitops import __version__, cirun, contracts, jsontext, utc
 from gitops.errors import EvidenceError, Where
 from gitops.git import program
-from gitops.promote.tags import Version
+from gitops.version import Version
 
 Json = dict[str, Any]
 LONGEST = 8000  # bytes of a tag's message: what forges show, and what a reader can take in
@@ -34,11 +33,6 @@ class Revision:
 
     commit: str
     tree: str
-
-
-def now() -> str:
-    """The time, RFC 3339 in UTC, to the second."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def who(root: Path) -> str:
@@ -173,7 +167,7 @@ def summary(
             "predicateType": "https://slsa.dev/verification_summary/v1",
             "predicate": {
                 "verifier": {"id": actor[1], "version": {"gitops": __version__}},
-                "timeVerified": now(),
+                "timeVerified": utc.now(),
                 "resourceUri": f"{repository}#{quote(f'{model}#{target}#{counter}')}",
                 "policy": {
                     "uri": f"gitops:policy/{quote(policy[0])}",
@@ -212,7 +206,7 @@ def mark(kind: str, environment: str, root: Path, why: str, **more: object) -> J
         "environment": environment,
         "who": who(root),
         "why": why,
-        "at": now(),
+        "at": utc.now(),
         **more,
     }
 
@@ -238,7 +232,7 @@ def parse(text: str) -> Json | None:
     for line in body.splitlines():
         if line.startswith("{"):
             try:
-                found = json.loads(line)
+                found = jsontext.loads(line)
             except ValueError:
                 return None
             return found if isinstance(found, dict) else None

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import dvc, dvcremote, dvcstore, git, objects, uv
+from gitops import dvc, dvcremote, dvcstore, git, jsontext, objects, uv
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, ToolError
-from gitops.git import program
-from gitops.reproduce import fingerprint, record, unchanged
+from gitops.reproduce import fingerprint, locks, record, unchanged
 from gitops.reproduce.guard import only_one
-from gitops.reproduce.model import Place, tracked
+from gitops.reproduce.model import Built, Outcome, Place, Say, tracked
 
 if TYPE_CHECKING:
     from gitops.config import Config
-
-Say = Callable[[str], None]
 
 _SHARED = ("gitops.yaml", "uv.lock", "pyproject.toml", ".python-version", "build.env")
 _STATES = (
@@ -35,28 +29,6 @@ _NOISE = (
     *(">", "'", "\t", "Updating lock", "Generating lock", "Verifying data sources"),
     *("To track", "To enable", "Use `dvc", "Data and pipelines"),
 )
-
-
-@dataclass(frozen=True)
-class Built:
-    """What became of one model. `stages` maps a stage to `ran`, `unchanged` or `restored`."""
-
-    model: str
-    state: str
-    stages: dict[str, str]
-    metrics: dict[str, float]
-    test_set: str
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a build did: where it pushed to (or ""), the commit that it made, or what to commit."""
-
-    models: tuple[Built, ...]
-    pushed: str
-    commit: str | None
-    to_commit: tuple[str, ...]
-    note: str = ""
 
 
 def build(
@@ -102,7 +74,7 @@ def build(
         outputs = [item.path for item in tracked(todo) if item.cached] if wanted else []
         remember(root, todo, private, config.models, wanted, push=outputs)
         outcome = Outcome(tuple(results[place.name] for place in models), wanted, None, ())
-        return commit_locks(root, outcome, before, todo, commit)
+        return locks.commit(root, outcome, before, todo, commit)
 
 
 def stale(models: Sequence[Place]) -> dict[str, tuple[str, ...]]:
@@ -203,7 +175,7 @@ def _wanted(root: Path, push: bool | None) -> str:
     remote = dvcremote.remote(root)
     if dvcremote.rehearsed(remote):
         return ""
-    return remote.url if (remote.is_folder if push is None else push) else ""
+    return dvcremote.shown(remote.url) if (remote.is_folder if push is None else push) else ""
 
 
 def _hold_sources(root: Path, models: tuple[Place, ...], say: Say) -> None:
@@ -340,7 +312,7 @@ def read_metrics(place: Place) -> dict[str, float]:
     if not place.metrics.is_file():
         return {}
     try:
-        numbers = json.loads(place.metrics.read_text("utf-8"))
+        numbers = jsontext.loads(place.metrics.read_text("utf-8"))
     except ValueError as error:
         raise EvidenceError(
             f"{place.metrics} isn't JSON: {error}", fix="mend the stage that writes it"
@@ -358,44 +330,6 @@ def _require_pipeline(place: Place) -> None:
             f"model {place.name} has no pipeline: {place.base / 'dvc.yaml'} isn't there",
             fix="describe its training under `wrap:` in gitops.yaml and run `gitops add packaging`",
         )
-
-
-def commit_locks(
-    root: Path, outcome: Outcome, before: tuple[str, ...], models: tuple[Place, ...], allowed: bool
-) -> Outcome:
-    """Commit the locks when that makes HEAD reproducible; otherwise say what belongs together."""
-    after = git.changes(root)
-    if not after:
-        return outcome
-    written = {place.lock.relative_to(root).as_posix() for place in models}
-    written |= {place.metrics.relative_to(root).as_posix() for place in models}
-    here = git.head(root)
-    if os.environ.get("CI"):
-        note = "in CI nothing is committed"
-    elif not allowed:
-        note = "not committed, as asked"
-    elif not set(before) <= written:
-        note = "commit them together: the work tree had other changes"
-    elif not set(after) <= written:
-        note = "the build changed more than dvc.lock and metrics: commit or ignore it"
-    elif here.branch is None:
-        note = "HEAD is detached: make a branch first (git switch -c NAME)"
-    else:
-        try:
-            program.require_identity(root)
-            return replace(outcome, commit=git.commit(root, _message(outcome), sorted(after)))
-        except ConfigError as error:
-            note = f"{error.message}: {error.fix}"
-    return replace(outcome, to_commit=after, note=note)
-
-
-def _message(outcome: Outcome) -> str:
-    changed = [one for one in outcome.models if one.state != "unchanged"] or list(outcome.models)
-    parts = []
-    for one in changed:
-        first = next(((k, v) for k, v in one.metrics.items() if k != "rows"), None)
-        parts.append(f"{one.model} ({first[0]} {first[1]:.4g})" if first else one.model)
-    return f"Build {', '.join(parts)}"
 
 
 def answer_stale(found: dict[str, tuple[str, ...]]) -> AnswerNo:

@@ -1,10 +1,10 @@
-"""A declared model and where its parts lie in the repository."""
+"""A declared model and where its parts lie in the repository; what a build made of it."""
 
 from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +13,9 @@ from gitops import dvc
 
 if TYPE_CHECKING:
     from gitops.config import Config, Model
+
+
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,28 @@ class Place:
     def tracked(self) -> tuple[dvc.Tracked, ...]:
         """What DVC tracks of this model, and what its stages depend on; see `dvc.tracked`."""
         return dvc.tracked(self.root, [self.folder], self.apart)
+
+
+@dataclass(frozen=True)
+class Built:
+    """What became of one model. `stages` maps a stage to `ran`, `unchanged` or `restored`."""
+
+    model: str
+    state: str
+    stages: dict[str, str]
+    metrics: dict[str, float]
+    test_set: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a build did: where it pushed to (or ""), the commit that it made, or what to commit."""
+
+    models: tuple[Built, ...]
+    pushed: str
+    commit: str | None
+    to_commit: tuple[str, ...]
+    note: str = ""
 
 
 def places(root: Path, config: Config, names: Sequence[str] = ()) -> tuple[Place, ...]:

@@ -6,15 +6,14 @@ shared by the work trees of a clone.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, cirun, contracts, dvc, git, whole
+from gitops import __version__, cirun, contracts, dvc, git, jsontext, sha256, utc, whole
 from gitops.errors import Where
 from gitops.git import program
 from gitops.reproduce.fingerprint import Fingerprint
@@ -56,8 +55,8 @@ def write(
         "outputs": [_item(place, item) for item in items if item.stage is not None],
         "metrics": metrics,
         "test_set": test_set,
-        "started": _time(started),
-        "finished": _time(datetime.now(UTC)),
+        "started": utc.text(started),
+        "finished": utc.now(),
     }
     path = path_of(git.private(place.root), place.name, place.lock_digest())
     contracts.validate("build", document, Where(path))
@@ -69,7 +68,7 @@ def latest(private: Path, model: str, digest: str) -> dict[str, Any] | None:
     """The record of `model` as locked by `digest` (SHA-256 of dvc.lock); None if not built here."""
     path = path_of(private, model, digest)
     try:
-        document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+        document: dict[str, Any] = jsontext.loads(path.read_text("utf-8"))
     except (OSError, ValueError):
         return None
     # A record that can't be used is none: the next build writes it anew.
@@ -91,10 +90,7 @@ def _item(place: Place, item: dvc.Tracked) -> dict[str, object]:
     }
     if path == place.package:
         entry["nfiles"] = len(files)
-        entry["files"] = {
-            one.relative_to(path).as_posix(): hashlib.sha256(one.read_bytes()).hexdigest()
-            for one in files
-        }
+        entry["files"] = sha256.of_files(path)
     return entry
 
 
@@ -103,7 +99,3 @@ def _builder(root: Path) -> dict[str, str]:
     if not os.environ.get("CI") or os.environ.get("GITOPS_CI"):
         return {"kind": "laptop", "id": program.identity(root)}
     return {"kind": "ci", "id": cirun.url() or "ci"}
-
-
-def _time(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

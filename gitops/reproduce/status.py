@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import dvc, git
+from gitops import dvc, git, jsontext
 from gitops.git import graph
 from gitops.reproduce.build import confirmed, read_metrics
 from gitops.reproduce.model import Place, places
@@ -139,7 +138,7 @@ def _inside(root: Path, path: Path) -> str:
 
 def _numbers(text: bytes) -> dict[str, float]:
     try:
-        found = json.loads(text)
+        found = jsontext.loads(text)
     except ValueError:
         return {}
     if not isinstance(found, dict):

@@ -6,7 +6,6 @@ depends on is written down; the next build compares. Whatever isn't certain goes
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import time
@@ -15,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import __version__, dvc, whole
+from gitops import __version__, dvc, sha256, whole
 
 # A file system may stamp two writes alike within its clock's grain: a file modified this shortly
 # before it was looked at is compared by content, not by its stamp.
@@ -155,7 +154,6 @@ def _relative(root: Path, base: Path, path: str) -> str:
 
 def _digest(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return sha256.of_file(path)
     except FileNotFoundError:
         return ""

@@ -69,7 +69,7 @@ def _fetch(clone: Path, models: tuple[Place, ...], say: Say) -> tuple[dvc.Tracke
     """All tracked bytes from the remote, each proven; outputs that nobody pushed may be absent."""
     items = tracked(models)
     stored = [item for item in items if item.cached]
-    say(f"fetching {len(stored)} tracked paths from {dvcremote.remote(clone).url}")
+    say(f"fetching {len(stored)} tracked paths from {dvcremote.shown(dvcremote.remote(clone).url)}")
     try:
         lost = objects.bring(clone, stored, cached=False)
     except objects.Altered as error:

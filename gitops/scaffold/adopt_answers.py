@@ -40,7 +40,7 @@ def answered(found: Proposal, given: Mapping[str, object]) -> Proposal:
         elif key not in KEYS:
             raise _unknown(key, [one.name for one in models], list(environments))
     if "name" in flat:
-        names.check_project(str(flat["name"]))
+        names.check("project", str(flat["name"]))
         found = _renamed(found, str(flat["name"]))
     found = _stored(found, flat)
     if "ci" in flat:
@@ -133,7 +133,7 @@ def _models(found: Proposal, wanted: object) -> list[Model]:
     known = {one.name: one for one in found.models}
     done = []
     for name in dict.fromkeys(str(one).strip() for one in listed):
-        names.check_model(name)
+        names.check("model", name)
         values = {
             "path": Value(".", "nothing shows where it is", sure=False),
             "task": Value("binary", "nothing says what it predicts", sure=False),

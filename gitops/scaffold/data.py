@@ -5,13 +5,12 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from gitops import dvc, dvcremote, git, objects, signature
+from gitops import dvc, dvcremote, git, objects, signature, utc
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
 from gitops.git import program
 from gitops.scaffold import schema_diff, table
@@ -162,7 +161,7 @@ def _same(file: Path, target: Path, *, ours: bool) -> bool:
 
 
 def _noted(origin: Mapping[str, object], target: Path) -> dict[str, object]:
-    at = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    at = utc.now()
     return {**origin, "snapshot": dvc.file_md5(target), "at": at}
 
 

@@ -6,13 +6,14 @@ A notebook is read line by line: its outputs can be hundreds of megabytes, on on
 from __future__ import annotations
 
 import ast
-import json
 import re
 import warnings
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+
+from gitops import jsontext
 
 _LARGEST = 2 << 20  # bytes of a script, or of a notebook that is one line
 _LONGEST_LINE = 1 << 16  # a longer line of a notebook is an output
@@ -150,7 +151,7 @@ def read(root: Path, path: str) -> Code:
             cells = [file.read_text("utf-8", errors="replace")]
     except OSError as error:
         return Code(path, problem=f"it can't be read: {error.strerror}")
-    except (ValueError, RecursionError):
+    except ValueError:
         return Code(path, problem="it is no notebook of Jupyter")
     if not any(word in cell for cell in cells for word in _TRAINS):
         return Code(path)
@@ -230,7 +231,7 @@ def _cells(file: Path) -> Iterator[str]:
     if not head.lstrip().startswith(b"{"):
         raise ValueError("no JSON object")
     if file.stat().st_size <= _LARGEST:
-        cells = json.loads(file.read_bytes()).get("cells")
+        cells = jsontext.loads(file.read_bytes()).get("cells")
         if not isinstance(cells, list):
             raise ValueError("no list of cells")
         for cell in cells:
@@ -254,7 +255,7 @@ def _streamed(file: Path) -> Iterator[str]:
                 source = None
             else:
                 try:
-                    source.append(str(json.loads(text.removesuffix(","))))
+                    source.append(str(jsontext.loads(text.removesuffix(","))))
                 except ValueError:
                     source = None
 

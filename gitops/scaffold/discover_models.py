@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from gitops import names
+from gitops import jsontext, names
 from gitops.scaffold import discover_code, discover_dvc
 from gitops.scaffold.discover_code import MAYBE_SUFFIXES, MODEL_SUFFIXES, TABLE_SUFFIXES, Code
 from gitops.scaffold.discover_dvc import Stage
@@ -297,8 +296,8 @@ def tables(one: Found, there: Sources) -> list[str]:
 def metric_words(text: str) -> tuple[str, ...]:
     """Names of metrics in a JSON file, as code spells them; nothing if it is no such file."""
     try:
-        data = json.loads(text)
-    except (ValueError, RecursionError):
+        data = jsontext.loads(text)
+    except ValueError:
         return ()
     return tuple(re.sub(r"[^a-z0-9]+", "_", str(key).lower()) for key in _keys(data, 4))
 

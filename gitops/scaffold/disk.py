@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import shutil
@@ -10,10 +9,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePath
 
+from gitops import whole
 from gitops.errors import AnswerNo, ToolError
 
 _MANY = 64  # files that take longer one by one than all that the system has to write
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @contextmanager
@@ -50,7 +49,7 @@ def errors(place: Path) -> Iterator[None]:
         yield
     except OSError as error:
         name = error.filename2 or error.filename or place
-        if error.errno in _FULL:
+        if error.errno in whole.FULL:
             raise ToolError(
                 f"the disk is full: {place} cannot be written, with {_free(place)} free",
                 fix="make room, or name a folder on another disk; nothing has been left behind",

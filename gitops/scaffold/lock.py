@@ -117,13 +117,6 @@ def entry(file: Rendered) -> FileLock:
     return FileLock(file.owner, file.generator, blob(file.content), file.executable, file.model)
 
 
-def write(
-    generators: Iterable[Generator], answers: Mapping[str, object], rendered: Iterable[Rendered]
-) -> bytes:
-    """The lock file of what was just rendered; see `dump`."""
-    return dump(of(generators, answers, rendered))
-
-
 def dump(lock: Lock) -> bytes:
     """The lock file: the same lock always gives the same bytes, files in the order of their paths.
 

@@ -164,7 +164,7 @@ def preflight(root: Path, name: str) -> Lock:
     Raises:
         ConfigError: the name can't work, the lock is missing, or there's no code to share.
     """
-    names.check_model(name)
+    names.check("model", name)
     private = git.private_to_tree(root)
     apply.recover(root, private / "apply")
     with disk.locked(private / "add.lock", root):

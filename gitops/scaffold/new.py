@@ -82,7 +82,7 @@ def request(
     """
     wanted = answers.get("model")
     model = str(wanted) if wanted else _model_name(roles.target, project)
-    names.check_model(model)
+    names.check("model", model)
     provisioned = infrastructure(project, answers)
     stored = storage(project, answers, provisioned)
     return Request(target, project, model, table, roles, ci, stored, provisioned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from dataclasses import asdict, dataclass
 
 import polars as pl
@@ -59,23 +60,36 @@ class Profile:
     columns: tuple[Column, ...]
 
     def text(self, width: int) -> str:
-        """For a terminal of `width` characters: at most 25 lines, the notable columns first."""
+        """For a terminal of `width` characters: at most 25 lines, the notable columns first.
+
+        A remark that doesn't fit into its line follows below, while there is room.
+        """
         target = self.columns[0]
         title = f"{self.file}: {self.rows:,} rows, {len(self.columns):,} columns"
         if self.duplicates:
-            title += f", {self.duplicates:,} duplicate rows"
+            title += f", {self.duplicates:,} duplicate row{'s' if self.duplicates > 1 else ''}"
         goal = f"{self.task} of {target.name}: {target.values}"
         if self.balance:
             shares = [f"{name} {_percent(count / self.rows)}" for name, count in self.balance[:8]]
             more = ", ..." if len(self.balance) > 8 else ""
             goal = f"{self.task} of {target.name}: {', '.join(shares)}{more}"
         shown, hidden = self._notable()
-        lines = [title, goal, "", *_aligned([_HEADER, *(_cells(one) for one in shown)])]
+        rows = _aligned([_HEADER, *(_cells(one) for one in shown)])
+        lines = [title, goal, "", *rows]
         if hidden:
             kinds = [one.type for one in hidden]
             counted = ", ".join(f"{kinds.count(kind):,} {kind}" for kind in dict.fromkeys(kinds))
             lines.append(f"... and {len(hidden):,} more: {counted}")
-        return "\n".join(_cut(line, width) for line in lines)
+        whole = [
+            line
+            for one, row in zip(shown, rows[1:], strict=True)
+            if one.remark and len(row) > width
+            for line in textwrap.wrap(
+                f"  {one.name}: {one.role}: {one.remark}", width, subsequent_indent="    "
+            )
+        ]
+        room = max(_MOST_LINES + 5 - len(lines), 0)
+        return "\n".join([*(_cut(line, width) for line in lines), *whole[:room]])
 
     def as_json(self) -> dict[str, object]:
         """For programs."""

@@ -16,6 +16,7 @@ from gitops import __version__
 from gitops.scaffold import journal, merge, moves, paths
 from gitops.scaffold import lock as locks
 from gitops.scaffold.lock import FileLock, Lock
+from gitops.scaffold.origins import Origin, Origins
 from gitops.scaffold.plan import Entry, Plan, State
 from gitops.scaffold.render import Rendered, tool_file
 
@@ -37,15 +38,6 @@ class Reconciled:
     lock: Lock
     aside: Mapping[PurePosixPath, bytes]
     marked: tuple[PurePosixPath, ...]
-
-
-@dataclass(frozen=True)
-class Origin:
-    """A generated file's lock, where the file is now, and whether the user put it there."""
-
-    lock: FileLock
-    at: PurePosixPath
-    by_user: bool
 
 
 def reconcile(
@@ -92,11 +84,11 @@ class _Run:
         self.entries.append(Entry(state, why, file, before))
 
     def result(self, before: Lock | None) -> Reconciled:
-        origins, gone = self.origins()
+        origins, gone = Origins(self.before, self.wanted, self.bases, self.look).find()
         self.bases.load(self.needed(origins))
         for path, file in self.rendered.items():
             origin = origins.get(path)
-            if file.owner == "tool" and not (origin and origin.lock.kept):
+            if file.owner == "tool" and not (origin and self.is_taken(path, origin)):
                 self.tools(file, origin)
             else:
                 self.users(file, origin)
@@ -111,6 +103,11 @@ class _Run:
         ordered = tuple(sorted(self.entries, key=lambda entry: entry.file.path))
         return Reconciled(Plan(ordered), lock, self.aside, tuple(self.marked))
 
+    def is_taken(self, path: PurePosixPath, origin: Origin) -> bool:
+        """Whether a file of the user's, kept in the place of one of the tool's, is there still."""
+        there = self.look(path).mark is not None or self.blocked(path) is not None
+        return origin.lock.kept and there
+
     def recorded(self, before: Lock | None) -> Lock:
         """The lock afterwards. That files lie elsewhere now is not, by itself, worth a change."""
         lock = replace(self.wanted.lock, files=self.locks)
@@ -119,58 +116,6 @@ class _Run:
         places = {path: made.at for path, made in before.files.items()}
         files = {path: replace(one, at=places.get(path)) for path, one in self.locks.items()}
         return before if replace(lock, files=files) == before else lock
-
-    # ------------------------------------------------------------ where files come from
-
-    def origins(self) -> tuple[dict[PurePosixPath, Origin], dict[PurePosixPath, Origin]]:
-        """By today's path: what each rendered file was; and the files that are rendered no more."""
-        moved = dict(self.wanted.moved) | self.template_moves()
-        origins: dict[PurePosixPath, Origin] = {}
-        gone: dict[PurePosixPath, Origin] = {}
-        for path, file in self.before.files.items():
-            by_user = file.at is not None
-            at = file.at or path
-            if by_user and self.look(at).mark is None and self.look(path).mark is not None:
-                at, by_user = path, False  # the user moved it back
-            key = moved.get(path, path) if file.owner == "user" else path
-            if at == path and self.went_ahead(path, key):
-                at = key or path
-            if key is not None and key in self.rendered and key not in origins:
-                origins[key] = Origin(file, at, by_user)
-            else:
-                gone[path] = Origin(file, at, by_user)
-        return origins, gone
-
-    def went_ahead(self, path: PurePosixPath, key: PurePosixPath | None) -> bool:
-        """Whether the user has already put a file where it is declared to move."""
-        declared = key is not None and key == self.wanted.moved.get(path) != path
-        return declared and self.look(path).mark is None and self.look(key or path).mark is not None
-
-    def template_moves(self) -> dict[PurePosixPath, PurePosixPath]:
-        """Files that moved in the template without a migration that says so."""
-        gone = {
-            path: file
-            for path, file in self.before.files.items()
-            if path not in self.rendered and path not in self.wanted.moved
-            if file.owner == "user" and not file.kept
-        }
-        fresh = {
-            path: (f"{file.generator} {file.model}", file.content)
-            for path, file in self.rendered.items()
-            if path not in self.before.files and file.owner == "user"
-        }
-        fresh = {path: what for path, what in fresh.items() if path not in self.declared_targets()}
-        if not (gone and fresh):
-            return {}
-        self.bases.load(file.blob for file in gone.values())
-        known = {
-            path: (f"{file.generator} {file.model}", self.bases.get(file.blob) or b"")
-            for path, file in gone.items()
-        }
-        return moves.of_templates(known, fresh)
-
-    def declared_targets(self) -> set[PurePosixPath | None]:
-        return set(self.wanted.moved.values())
 
     def needed(self, origins: Mapping[PurePosixPath, Origin]) -> Iterator[str]:
         """The bases of files that both sides changed, or that may have been renamed."""
@@ -185,7 +130,7 @@ class _Run:
 
     def tools(self, file: Rendered, origin: Origin | None) -> None:
         there = self.look(file.path)
-        ours = origin is not None and origin.lock.owner == "tool"
+        ours = origin is not None and origin.lock.owner == "tool" and not origin.lock.kept
         self.locks[file.path] = locks.entry(file)
         if _is(there, locks.blob(file.content)):
             if there.executable == file.executable:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 LEAST_ROWS = 10
 _MOST_SLICES = 50
 _COMMA = r"^[+-]?\d{1,3}(\.\d{3})*,\d+$|^[+-]?\d+,\d+$|^[+-]?\d{1,3}(,\d{3})+(\.\d+)?$"
+_DECIMAL = r",\d{1,2}$|,\d{4,}$|\.\d{3},"  # else the comma stands between thousands
 
 
 def check_target(table: Table, fact: Facts) -> None:
@@ -36,7 +39,7 @@ def check_target(table: Table, fact: Facts) -> None:
         message = f"the target {fact.name!r} {problem}"
         raise ConfigError(message, fix="choose another target", where=table.where())
     if fact.kind == "text":
-        check_comma(table, fact)
+        check_comma(table, fact, target=True)
 
 
 def check_task(table: Table, fact: Facts, task: str) -> None:
@@ -72,28 +75,54 @@ def check_task(table: Table, fact: Facts, task: str) -> None:
             raise ConfigError(message, fix="write it in one way", where=where)
 
 
-def check_comma(table: Table, fact: Facts) -> None:
+def check_comma(table: Table, fact: Facts, *, target: bool = False) -> None:
     """Refuse numbers with a decimal comma or thousands separators: they would be read as text.
 
     Raises:
-        ConfigError: nine in ten of the values that are not plain numbers look so.
+        ConfigError: nine in ten of the values that are not plain numbers look so; with a command
+            that rewrites all such columns.
     """
-    texts = table.frame[fact.name].str.strip_chars()
-    written = texts.str.contains(_COMMA)
-    others = (~written & ~texts.str.contains(r"^[+-]?\d+(\.\d+)?$")).sum()
-    if not written.sum() or others > 0.1 * fact.present:
+    written = _with_comma(table, fact.name)
+    if written is None:
         return
     row = written.arg_max()
-    fix = (
-        "write numbers like 1234.5 (pandas: `read_csv(..., decimal=',')`, then `to_csv`), or say"
-        f" --set type.{fact.name}=categorical"
-    )
-    message = f"column {fact.name!r} has numbers with a comma, such as {texts[row or 0]!r}"
+    fix = f"rewrite the numbers: {_rewriting(table)}"
+    if not target:
+        fix += f"\n  or keep it as words: --set {shlex.quote(f'type.{fact.name}=categorical')}"
+    value = table.frame[fact.name].str.strip_chars()[row or 0]
+    message = f"column {fact.name!r} has numbers with a comma, such as {value!r}"
     raise ConfigError(message, fix=fix, where=table.where(row))
 
 
+def _with_comma(table: Table, name: str) -> pl.Series | None:
+    """Which values of a text column are numbers with a comma, if all but a tenth are numbers."""
+    texts = table.frame[name].str.strip_chars()
+    written = texts.str.contains(_COMMA)
+    others = (~written & ~texts.str.contains(r"^[+-]?\d+(\.\d+)?$")).sum()
+    present = len(texts) - texts.null_count()
+    return None if not written.sum() or others > 0.1 * present else written
+
+
+def _rewriting(table: Table) -> str:
+    """A command that writes the table anew with numbers as Python and SQL write them."""
+    columns = [
+        name
+        for name, dtype in table.frame.schema.items()
+        if dtype == pl.String and _with_comma(table, name) is not None
+    ]
+    decimal = any(table.frame[name].str.contains(_DECIMAL).any() for name in columns)
+    change = ".str.replace('.', '').str.replace(',', '.')" if decimal else ".str.replace(',', '')"
+    new = f"{table.path.stem}-numbers.csv"
+    code = (
+        f"import pandas as pd; t = pd.read_csv({str(table.path)!r}, sep={table.separator!r},"
+        f" encoding={table.encoding!r}, dtype=str, keep_default_na=False);"
+        f" c = {columns!r}; t[c] = t[c].apply(lambda s: s{change}); t.to_csv({new!r}, index=False)"
+    )
+    return 'python -c "' + re.sub(r'(["$`\\])', r"\\\1", code) + '"'
+
+
 def check_id(table: Table, fact: Facts) -> None:
-    """Refuse an id that is missing or comes twice.
+    """Refuse an id that is missing or comes more than once.
 
     Raises:
         ConfigError: with examples.
@@ -104,7 +133,8 @@ def check_id(table: Table, fact: Facts) -> None:
     if fact.distinct < fact.rows:
         column = table.frame[fact.name]
         twice = values(column.filter(column.is_duplicated()).unique(maintain_order=True).head(3))
-        message = f"id: {fact.name!r} is not unique, for example {', '.join(twice)} come twice"
+        shown = ", ".join(twice)
+        message = f"id: {fact.name!r} is not unique, for example {shown} come more than once"
         raise ConfigError(message, fix="choose another column, or id=none", where=table.where())
 
 

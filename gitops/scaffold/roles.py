@@ -107,6 +107,13 @@ def infer(table: Table, target: str, *, overrides: Mapping[str, object]) -> Role
     sensitive = chosen.sensitive
     if sensitive is None:
         sensitive = tuple(one.name for one in features if guess.is_sensitive(one.name))
+    if sensitive:
+        seen.notes.append(
+            f"sensitive: {', '.join(sensitive)}: the gate looks for gaps between their groups"
+        )
+    slices = _slices(seen, features, sensitive)
+    if slices:
+        seen.notes.append(f"slices: {', '.join(slices)}: each of their groups is judged, too")
     if facts[target].missing:
         seen.notes.append(f"{facts[target].missing:,} rows have no {target} and cannot be used")
     roles = Roles(
@@ -119,7 +126,7 @@ def infer(table: Table, target: str, *, overrides: Mapping[str, object]) -> Role
         group=group,
         features=features,
         dropped=dropped,
-        slices=_slices(seen, features, sensitive),
+        slices=slices,
         sensitive=sensitive,
         split=split,
         notes=tuple(seen.notes),
@@ -288,7 +295,7 @@ def _useless_text(seen: _Seen, fact: Facts, column: pl.Series) -> str:
             return reason
         if column.drop_nulls().str.contains(_UNCLEAR_DATE).all():
             return "dates whose day and month cannot be told apart; write them as 2013-01-31"
-        if (numbers := guess.share_of_numbers(column)) > 0.9:
+        if 0.9 < (numbers := guess.share_of_numbers(column)) < 1:  # 1: codes with leading zeros
             return f"a text, though {numbers:.1%} of its values are numbers; mend the others"
         if fact.length > 40:
             return "free text"

@@ -6,9 +6,9 @@ import asyncio
 import os
 import time
 from contextlib import suppress
-from datetime import UTC, datetime
 from typing import Any
 
+from gitops import utc
 from gitops.errors import GitopsError
 from gitops.serve import loaded, metrics, plan
 from gitops.serve.app import App
@@ -33,7 +33,7 @@ class Follower:
         self.generation: int | None = None
         self.wanted: int | None = None
         self.error: str | None = None
-        self._since = _now()
+        self._since = utc.now("milliseconds")
         app.status = self.status
 
     def status(self) -> dict[str, Any]:
@@ -85,7 +85,11 @@ class Follower:
     def _swap(self, made: loaded.Loaded) -> None:
         old = self._app.loaded
         self._app.swap(made)
-        self.generation, self.error, self._since = made.plan.generation, None, _now()
+        self.generation, self.error, self._since = (
+            made.plan.generation,
+            None,
+            utc.now("milliseconds"),
+        )
         metrics.put("gitops_generation", made.plan.generation)
         metrics.put("gitops_plan_refused", 0)
         metrics.add("gitops_swaps")
@@ -135,7 +139,3 @@ def _stamp(path: os.PathLike[str]) -> tuple[int, ...] | None:
     except OSError:
         return None
     return status.st_mtime_ns, status.st_ino, status.st_size
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

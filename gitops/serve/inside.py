@@ -22,7 +22,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from gitops import proc
+from gitops import daemon, jsontext
 
 PIECE = 1 << 20  # bytes
 _SECONDS = 60.0
@@ -43,10 +43,10 @@ def workers(state: Path) -> dict[str, Any]:
     found = {}
     for path in (state / "workers").glob("*.json"):
         try:
-            told = json.loads(path.read_bytes())
+            told = jsontext.loads(path.read_bytes())
         except (OSError, ValueError):
             continue  # it has just ended
-        if proc.since(int(path.stem)) is not None:
+        if daemon.since(int(path.stem)) is not None:
             found[path.stem] = told
     return found
 

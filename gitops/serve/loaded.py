@@ -12,6 +12,7 @@ import msgspec
 from gitops.errors import EvidenceError, Where
 from gitops.package import Package
 from gitops.serve import model as models
+from gitops.serve import runner as runners
 from gitops.serve.model import Model, Runner
 from gitops.serve.plan import Plan, Serve, Served, Variant
 from gitops.serve.refusal import Refusal
@@ -118,7 +119,7 @@ async def _route(
         decode = models.decoder(package, served, others, most_rows)
         model = Model(name, variant, package, decode, running.get(variant))
         if model.runner is None:
-            model = replace(model, runner=await models.open_runner(model, _serve(served, variant)))
+            model = replace(model, runner=await runners.start(model, _serve(served, variant)))
         await _warm_up(model)
         made.append(model)
     return Route(name, served, made[0], made[1] if len(made) > 1 else None)

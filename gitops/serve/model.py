@@ -1,7 +1,7 @@
 """A loaded variant: bodies to rows, rows to answers.
 
 An ONNX model answers in this process. What runs elsewhere (the user's scoring script, a declared
-command) is a `Runner`, which the server awaits instead; `open_runner` says which a model has.
+command) is a `Runner`, which the server awaits instead; `runner.start` says which a model has.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gitops import package as packages
 from gitops.errors import EvidenceError, Where
 from gitops.package import Array, Package
 from gitops.serve.decode import Decoder
-from gitops.serve.plan import Serve, Served, Variant
+from gitops.serve.plan import Served, Variant
 from gitops.serve.refusal import Refusal
 from gitops.serve.rows import Policy, Rows, moment
 from gitops.signature import Signature
@@ -85,27 +85,6 @@ class Model:
         assert self.package.session is not None  # noqa: S101
         made: Array = self.package.session.run([self.signature.runtime.output], rows.feed)[0]
         return made
-
-
-async def open_runner(model: Model, serve: Serve) -> Runner | None:
-    """Who answers in another process, started and ready; None: the model itself answers.
-
-    A script goes around whatever answers: the model, or its declared command.
-
-    Raises:
-        GitopsError: it can't be started.
-    """
-    from gitops.serve import command, script
-
-    runner = None if model.package.session is not None else await command.start(model, serve)
-    if serve.script is None:
-        return runner
-    try:
-        return await script.start(model, serve, runner)
-    except BaseException:
-        if runner is not None:
-            await runner.close()
-        raise
 
 
 def decide(values: Array, signature: Signature) -> Answers:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from gitops import utc
 from gitops.rows import label_text
 from gitops.serve.refusal import Refusal, shown
 from gitops.signature import Input, Signature
@@ -253,7 +254,7 @@ def _ends(item: Input) -> tuple[float, float]:
 def moment(value: float, item: Input) -> str:
     """A limit of an input as callers write it."""
     if item.type == "datetime":
-        return datetime.fromtimestamp(value, UTC).isoformat().replace("+00:00", "Z")
+        return utc.text(datetime.fromtimestamp(value, UTC), "auto")
     return f"{value:.12g}"
 
 

@@ -9,12 +9,13 @@ import sys
 import time
 import traceback
 from contextlib import suppress
-from datetime import UTC, datetime
+
+from gitops import utc
 
 
 def say(event: str, *, level: str = "info", **fields: object) -> None:
     """Log that something happened."""
-    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    now = utc.now("milliseconds")
     line = {"at": now, "level": level, "pid": os.getpid(), "event": event, **fields}
     with suppress(OSError):  # the log's disk may be full: what serves goes on
         sys.stderr.write(json.dumps(line, ensure_ascii=True, default=str) + "\n")

@@ -12,19 +12,16 @@ import asyncio
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from gitops import package as packages
 from gitops import uv
 from gitops.errors import EvidenceError, Where
 from gitops.serve import background
-from gitops.serve import model as models
 from gitops.serve.model import Answers, Model, Runner
-from gitops.serve.plan import Serve, Served, Variant
+from gitops.serve.plan import Serve
 from gitops.serve.refusal import Refusal
 from gitops.serve.rows import Rows
 from gitops.serve.say import say
@@ -112,25 +109,6 @@ async def check(model: Model, runner: Runner, where: Where, rows: int = 20) -> N
             fix="mend the scoring script; what ran goes on running",
             where=where,
         ) from refusal
-
-
-def prove(folder: Path, serve: Serve) -> None:
-    """Start a package's code as a server does, script, declared command or both, and end it.
-
-    Raises:
-        GitopsError: the package is broken, or its code can't be served (see `start`).
-    """
-
-    async def run() -> None:
-        package = packages.read(folder)
-        variant = Variant(package.signature.model, "", folder, package.digest)
-        decode = models.decoder(package, Served(variant, serve=serve))
-        model = Model(package.signature.model, variant, package, decode)
-        runner = await models.open_runner(model, serve)
-        if runner is not None:
-            await runner.close()
-
-    asyncio.run(run())
 
 
 def documents(answers: Answers, signature: Signature) -> list[dict[str, Any]]:

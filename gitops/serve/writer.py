@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import errno
 import os
 import threading
 import time
@@ -12,12 +11,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from gitops import whole
 from gitops.serve import segments
 
 _BUFFER = 32_000_000  # bytes that may wait for the disk
 _BATCH = 4_000_000  # bytes written and synced at once
 _RETRY_SECONDS = 0.5
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -219,7 +218,7 @@ class Writer:
             self._descriptor = -1
 
     def _why(self, error: OSError) -> str:
-        if error.errno in _FULL:
+        if error.errno in whole.FULL:
             return f"disk full: {error.strerror}"
         what = "can't be written" if self.folder.is_dir() else "folder gone"
         return f"{what}: {error.strerror or error}"

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitops import trust
+from gitops.config_values import RECORDS
 from gitops.errors import UsageError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Plan, Setting
@@ -129,7 +130,7 @@ def _permissions() -> Iterator[Setting]:
     why = "the build service tags, records and opens pull requests; it moves and deletes no tag"
     yield Setting("permissions", "", want, why)
     why = "who made a branch may force it, unless that is denied: records only grow"
-    yield Setting("permissions", wishes.RECORDS, {"Force push": "deny"}, why)
+    yield Setting("permissions", RECORDS, {"Force push": "deny"}, why)
 
 
 def _connections(values: Mapping[str, str]) -> Iterator[Setting]:

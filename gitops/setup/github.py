@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from gitops.config_values import RECORDS
 from gitops.errors import ConfigError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Items, Plan, Setting
@@ -115,7 +116,7 @@ def _ruleset(
 
 def _history(config: Config) -> Setting:
     """Apart from the other rules: nobody bypasses these."""
-    branches = [*(one.branch for one in config.environments), wishes.RECORDS]
+    branches = [*(one.branch for one in config.environments), RECORDS]
     return _ruleset(
         "history",
         [f"refs/heads/{name}" for name in branches],

@@ -50,11 +50,6 @@ _AWS = Tool(
 _KUBECTL = Tool(
     ("kubectl",), "it is how Kubernetes is spoken to", "https://kubernetes.io/docs/tasks/tools"
 )
-_KUBELOGIN = Tool(
-    ("kubelogin",),
-    "the cluster takes identities of Entra ID alone",
-    "https://azure.github.io/kubelogin/install.html",
-)
 _IMAGES = Tool(
     ("buildah", "podman", "docker"),
     "models are deployed as images",
@@ -92,8 +87,6 @@ def needed(config: Config) -> tuple[Tool, ...]:
             found.append(_AWS)
     if "kubernetes" in targets | computes:
         found.append(_KUBECTL)
-        if declared and declared.components.aks:
-            found.append(_KUBELOGIN)
     if targets - {"local"}:
         found.append(_IMAGES)
     if "databricks" in computes:

@@ -14,7 +14,6 @@ from gitops.errors import UsageError
 if TYPE_CHECKING:
     from gitops.config import Config, Environment
 
-RECORDS = "gitops/records"
 REQUIRED = "required"  # the job of the workflow pull-request that waits for all others
 # What the workflows read of a cloud identity; none of it is a secret.
 AZURE = ("AZURE_CLIENT_ID", "AZURE_TENANT_ID", "AZURE_SUBSCRIPTION_ID")

@@ -11,15 +11,15 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gitops import config_checks, content, yamlfile
+from gitops import config_checks, content, problem, yamlfile
 from gitops.config import Environment
 from gitops.errors import ConfigError, Where
+from gitops.problem import Problem
 from gitops.validate.model import Finding, Task, Waiver
 from gitops.validate.policy_checks import OnInconclusive, Pack, Rule, Slices
 from gitops.validate.policy_kinds import CRITERIA
@@ -104,12 +104,11 @@ def load(
     name = environment.policy
     notes: tuple[Finding, ...] = ()
     if not reader.has(name):
-        near = get_close_matches(name, reader.shipped(), 1)
         message = f"there's no policy {name!r} at the base {base[:12]}, nor among those of gitops"
         if not first:
             raise ConfigError(
                 f"{message}; {environment.name} is not judged by a policy that nobody chose",
-                fix=f"did you mean {near[0]}?" if near else f"merge {FOLDER}/{name}.yaml first",
+                fix=problem.meant(name, reader.shipped(), f"merge {FOLDER}/{name}.yaml first"),
                 where=Where(reader.path(name)),
             )
         text = f"{message}: judged by {BASELINE}"
@@ -137,24 +136,24 @@ def read_pack(document: yamlfile.Document) -> Pack:
     Raises:
         ConfigError: every problem of it, with its place.
     """
-    problems: list[config_checks.Problem] = []
+    problems: list[Problem] = []
     try:
         pack = Pack.model_validate(document.data)
     except ValidationError as error:
         problems = config_checks.of_fields(error, Pack.model_json_schema())
-        raise config_checks.error(document, problems) from error
+        raise problem.error(document, problems) from error
     for at, rule in enumerate(pack.checks or ()):
         for before, other in enumerate((pack.checks or ())[:at]):
             if _same(rule, other):
                 line = document.where(("checks", before)).line
                 text = f"the check {rule.name!r} is already on line {line}"
                 fix = "remove one, or give it an `id:`"
-                problems.append(config_checks.Problem(("checks", at), text, fix))
+                problems.append(Problem(("checks", at), text, fix))
     if pack.name != document.path.stem:
         text = f"name: {pack.name!r} is in the file {document.path.name}"
-        problems.append(config_checks.Problem(("name",), text, f"write {document.path.stem}"))
+        problems.append(Problem(("name",), text, f"write {document.path.stem}"))
     if problems:
-        raise config_checks.error(document, problems)
+        raise problem.error(document, problems)
     return pack
 
 
@@ -216,10 +215,9 @@ class _Reader:
     def _shipped(self, name: str, asked: Where | None) -> _File:
         known = self.shipped()
         if name not in known:
-            near = get_close_matches(name, known, 1)
             raise ConfigError(
                 f"there's no policy {name!r} to extend",
-                fix=f"did you mean {near[0]}?" if near else f"extend one of {', '.join(known)}",
+                fix=problem.meant(name, known, f"extend one of {', '.join(known)}"),
                 where=asked,
             )
         document = yamlfile.read(content.folder("policies") / f"{name}.yaml")
@@ -305,11 +303,10 @@ def _waivers(
     for file in chain:
         for at, one in enumerate(file.pack.waivers):
             if (whole := one.check.partition(":")[0]) not in checks and one.check not in checks:
-                near = get_close_matches(whole, checks, 1)
                 known = f"the checks are {', '.join(checks)}"
                 raise ConfigError(
                     f"waivers[{at}].check: there's no check {one.check!r}",
-                    fix=f"did you mean {near[0]}?" if near else known,
+                    fix=problem.meant(whole, checks, known),
                     where=file.document.where(("waivers", at, "check")),
                 )
             if approvers is not None and one.by not in approvers:

@@ -7,13 +7,12 @@ gitops.yaml knows, and rendered here by the one renderer, which lets no markup t
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import cirun
+from gitops import cirun, jsontext
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.validate import reports, reread
 
@@ -108,7 +107,7 @@ def _verdict(file: Path) -> Verdict:
     if file.stat().st_size > _LARGEST:
         raise EvidenceError(f"it has more than {_LARGEST:,} bytes", where=where)
     try:
-        found = json.loads(file.read_bytes())
-    except (ValueError, RecursionError) as error:
+        found = jsontext.loads(file.read_bytes())
+    except ValueError as error:
         raise EvidenceError(f"it is no JSON: {error}", where=where) from error
     return reread.verdict(found, where)

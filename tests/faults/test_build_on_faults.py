@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from gitops import dvc, mailbox, proc
+from gitops import daemon, dvc, mailbox, proc, sha256
 from gitops.errors import AnswerNo, EvidenceError, GitopsError, ToolError
 from gitops.reproduce.compute import job, proof, submit
 from gitops.reproduce.compute.proof import Refused
@@ -25,10 +25,12 @@ from gitops.reproduce.compute.waiting import Patience
 from gitops.reproduce.compute.waiting import wait as wait_for
 from tests import elsewhere
 from tests.conftest import copied, isolated, once
-from tests.elsewhere import QUICK, Elsewhere, git, rewritten, wait
+from tests.elsewhere import QUICK, Elsewhere, fresh, git, rewritten, wait
 
 if TYPE_CHECKING:
-    from tests.conftest import Repository
+    pass
+
+__all__ = ["fresh"]
 
 pytestmark = pytest.mark.functional
 
@@ -66,18 +68,6 @@ def done(
     elsewhere.environment(monkeypatch, git_identity)
     place = elsewhere.moved(finished, tmp_path)
     shutil.rmtree(place.root / ".dvc" / "cache")
-    return place
-
-
-@pytest.fixture
-def fresh(
-    light: Repository, git_identity: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Elsewhere:
-    """A repository with a compute and a change that nobody has built."""
-    elsewhere.environment(monkeypatch, git_identity)
-    elsewhere.declared(light.root)
-    place = Elsewhere(light.root, light.storage)
-    place.change(note="second")
     return place
 
 
@@ -138,7 +128,7 @@ def another_settings(text: str) -> str:
 
 def foreign(place: Elsewhere, box: Path) -> None:
     (box / "files" / "stages.py").write_text("print('mine')\n")
-    digest = mailbox.sha256(b"print('mine')\n")
+    digest = sha256.of(b"print('mine')\n")
     rewritten(box, "result.json", lambda one: one["files"].update({"stages.py": digest}))
 
 
@@ -281,7 +271,7 @@ def test_a_job_of_another_tool_or_tree_is_refused(
     raw = replace(claimed.job, **change).document()  # type: ignore[arg-type]
     (box / "job.json").write_bytes(raw)
     with pytest.raises(EvidenceError, match=found):
-        job.run(replace(claimed.order.ticket, digest=mailbox.sha256(raw)), print)
+        job.run(replace(claimed.order.ticket, digest=sha256.of(raw)), print)
     assert json.loads((box / "result.json").read_text())["error"]["code"] == 3
 
 
@@ -297,7 +287,7 @@ def test_a_mailbox_with_something_else_in_it_is_refused(
 def test_a_job_gives_up_by_itself_and_ends_what_it_started() -> None:
     with pytest.raises(ToolError, match="took longer"), job._limited(0.005):
         proc.stream(["sleep", "301.25"], print)
-    assert not proc.find("sleep", "301.25")
+    assert not daemon.find("sleep", "301.25")
     with job._limited(60):
         pass
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
@@ -375,7 +365,7 @@ def test_a_job_that_is_killed_is_told_and_can_be_submitted_anew(
     place, pause = paused
     one = place.submit()
     wait(lambda: reached(pause), "the job runs")
-    (process,) = proc.find("--job", one.order.ticket.text())
+    (process,) = daemon.find("--job", one.order.ticket.text())
     os.kill(process.pid, signal.SIGKILL)
     before = place.state
     with pytest.raises(ToolError, match="without a result: its process has ended") as caught:
@@ -395,7 +385,7 @@ def test_a_job_that_takes_too_long_is_ended(paused: tuple[Elsewhere, Path]) -> N
         pytest.raises(ToolError, match="longer than 240 minutes"),
     ):
         wait_for(box, late, one.platform, place.said.append, QUICK)
-    assert not proc.find("--job", one.order.ticket.text())
+    assert not daemon.find("--job", one.order.ticket.text())
     assert submit.cancel(place.request) is None
 
 
@@ -411,7 +401,7 @@ def test_a_storage_that_goes_away_changes_nothing(paused: tuple[Elsewhere, Path]
         wait_for(one.box, one.job, one.platform, place.said.append, impatient)
     assert "goes on" in caught.value.fix
     (pause / "go").touch()
-    wait(lambda: not proc.find("--job", one.order.ticket.text()), "the job has ended")
+    wait(lambda: not daemon.find("--job", one.order.ticket.text()), "the job has ended")
     assert not place.storage.exists()  # nobody made another one in its place
     away.rename(place.storage)
     with pytest.raises(ToolError, match="without a result"):

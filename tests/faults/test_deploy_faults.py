@@ -15,9 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gitops import proc
-from gitops.deploy import decide
-from gitops.deploy import state as states
+from gitops import daemon
+from gitops.deploy import decide, stock
 from gitops.deploy.state import State
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
 from tests.unit.deploy.machine import Machine, Ran, asking, in_use, until
@@ -71,22 +70,16 @@ def ahead(machine: Machine, better: Made) -> Machine:
 
 def killed(machine: Machine, when: str, number: int, *words: str) -> bool:
     """Run `gitops` with a kill built in; whether it came to that."""
-    done = subprocess.run(
-        [sys.executable, "-c", KILLED, when, str(number), *words],
-        cwd=machine.line.root,
-        env={**os.environ, "GITOPS_STATE": str(machine.home)},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode in (0, 1, -signal.SIGKILL), done.stderr
-    return done.returncode == -signal.SIGKILL
+    done = machine.ran(KILLED, when, str(number), *words)
+    assert done.code in (0, 1, -signal.SIGKILL), done.err
+    return done.code == -signal.SIGKILL
 
 
 def servers(machine: Machine, environment: str) -> list[int]:
     """Every server process of an environment, and of its tests aside."""
     folder = machine.state(environment).folder
     plans = (folder / "serving.json", folder / "aside" / "serving.json")
-    return [one.pid for plan in plans for one in proc.find("serve", "--plan", str(plan))]
+    return [one.pid for plan in plans for one in daemon.find("serve", "--plan", str(plan))]
 
 
 def sound(machine: Machine, environment: str, release: str) -> None:
@@ -233,7 +226,7 @@ def test_altered_bytes_are_never_served(machine: Machine) -> None:
         assert "can't be served" in done.err
         assert machine.endpoint("staging").get("/v2/health/ready").status == 503
     sound(machine, "staging", "demo@v1.0.0")
-    assert states.digest_of(package) == plan.models["demo"].champion.package
+    assert stock.digest_of(package) == plan.models["demo"].champion.package
 
 
 def lose(machine: Machine, made: Made) -> None:
@@ -484,7 +477,7 @@ def test_a_champion_that_was_altered_during_a_rollout_is_fetched_by_its_version(
     os.kill(releasing.server("production"), signal.SIGKILL)
     done = releasing.deploy("production", "--once", "--json")
     assert done.code == 0, done.err
-    assert states.digest_of(Path(champion.folder)) == champion.package
+    assert stock.digest_of(Path(champion.folder)) == champion.package
     assert done.document["models"][0]["state"] == "rolling_out"
     assert releasing.ask("production").status == 200
 

@@ -189,7 +189,7 @@ def test_two_environments_at_once_both_get_on_record(ahead: Line, better: Made) 
     held = ahead.world()
     document = statement.mark("hold", "production", ahead.root, "meanwhile")
     update = marks.next_mark(held, "hold", "production", held.refs.heads["main"], document)
-    run.push(held, [update], {"promotions/x/y-z.json": {"x": 1}}, "Meanwhile")
+    records.push(held.root, held.refs, {"promotions/x/y-z.json": {"x": 1}}, "Meanwhile", [update])
     run.run(stale, found, hands(ahead.root), why="a test")
     names = records.of(ahead.root, ahead.world().refs).names("promotions")
     assert "promotions/x/y-z.json" in names

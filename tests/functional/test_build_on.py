@@ -10,30 +10,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests import elsewhere, stores
-from tests.elsewhere import Elsewhere, git
+from tests.elsewhere import Elsewhere, fresh, git
 
 if TYPE_CHECKING:
     from tests.conftest import Command, Gitops, Repository
 
+__all__ = ["fresh"]
+
 pytestmark = pytest.mark.functional
 
 
-@pytest.fixture
-def declared(
-    light: Repository, git_identity: dict[str, str], monkeypatch: pytest.MonkeyPatch
-) -> Elsewhere:
-    """The light repository with a compute `here`, and a change to build."""
-    elsewhere.environment(monkeypatch, git_identity)
-    elsewhere.declared(light.root)
-    place = Elsewhere(light.root, light.storage)
-    place.change(note="second")
-    return place
-
-
 def test_another_process_builds_what_a_build_here_gives(
-    declared: Elsewhere, gitops: Gitops, tmp_path: Path
+    fresh: Elsewhere, gitops: Gitops, tmp_path: Path
 ) -> None:
-    root, twin = declared.root, tmp_path / "twin"
+    root, twin = fresh.root, tmp_path / "twin"
     git(tmp_path, "clone", "--quiet", str(root), "twin")
     shutil.rmtree(root / ".dvc" / "cache")
     done = gitops(root, "build", "--on", "here", "--json")
@@ -54,39 +44,39 @@ def test_another_process_builds_what_a_build_here_gives(
     nothing = gitops(root, "build", "--on", "here")
     assert nothing.code == 0
     assert "nothing would run" in nothing.err
-    assert len(declared.boxes) == 1
+    assert len(fresh.boxes) == 1
 
 
 @pytest.mark.extended("real training twice over; a folder's mailbox takes the same steps")
 @pytest.mark.parametrize("kind", ["s3", "azure"])
 def test_over_a_storage_that_is_a_service(
-    kind: str, declared: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    kind: str, fresh: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with stores.s3() if kind == "s3" else stores.azure() as address:
         monkeypatch.setenv("NO_PROXY", "127.0.0.1")
         if kind == "s3":
             for name, value in stores.AWS.items():
                 monkeypatch.setenv(name, value)
-            elsewhere.at(declared.root, {"url": "s3://models/churn", "endpointurl": address})
+            elsewhere.at(fresh.root, {"url": "s3://models/churn", "endpointurl": address})
         else:
             monkeypatch.setenv("AZURE_STORAGE_CONNECTION_STRING", address)
-            elsewhere.at(declared.root, {"url": "azure://models/churn"})
-        shutil.rmtree(declared.storage)
-        outcome = declared.build()
-        assert outcome.commit == git(declared.root, "rev-parse", "HEAD")
+            elsewhere.at(fresh.root, {"url": "azure://models/churn"})
+        shutil.rmtree(fresh.storage)
+        outcome = fresh.build()
+        assert outcome.commit == git(fresh.root, "rev-parse", "HEAD")
         assert outcome.pushed == f"{kind}://models/churn"
-        head = git(declared.root, "log", "-1", "--format=%s")
+        head = git(fresh.root, "log", "-1", "--format=%s")
         assert head == "Build left (accuracy 0.75)"
-        git(declared.root, "reset", "--quiet", "--hard", "HEAD~1")
-        declared.said.clear()
-        assert declared.build().models == outcome.models  # by the mailbox alone
-        assert not [line for line in declared.said if line.startswith("submitting")]
+        git(fresh.root, "reset", "--quiet", "--hard", "HEAD~1")
+        fresh.said.clear()
+        assert fresh.build().models == outcome.models  # by the mailbox alone
+        assert not [line for line in fresh.said if line.startswith("submitting")]
 
 
-def test_submit_and_cancel(declared: Elsewhere, gitops: Gitops, tmp_path: Path) -> None:
+def test_submit_and_cancel(fresh: Elsewhere, gitops: Gitops, tmp_path: Path) -> None:
     pause = tmp_path / "pause"
     pause.mkdir()
-    root = declared.root
+    root = fresh.root
     done = gitops(root, "build", "--on", "here", "--detach", "--json", env={"PAUSE": str(pause)})
     assert done.code == 0, done.err
     job = json.loads(done.out)["job"]
@@ -109,9 +99,9 @@ def test_submit_and_cancel(declared: Elsewhere, gitops: Gitops, tmp_path: Path) 
     ],
 )
 def test_words_that_cannot_work(
-    declared: Elsewhere, gitops: Gitops, words: list[str], code: int, found: str
+    fresh: Elsewhere, gitops: Gitops, words: list[str], code: int, found: str
 ) -> None:
-    done = gitops(declared.root, "build", *words)
+    done = gitops(fresh.root, "build", *words)
     assert done.code == code
     assert found in done.err
 
@@ -136,12 +126,12 @@ def test_a_dry_run_shows_what_would_be_handed_over(
 
 
 def test_commit_rules_are_those_of_a_build(
-    declared: Elsewhere, monkeypatch: pytest.MonkeyPatch
+    fresh: Elsewhere, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CI", "true")
-    before = git(declared.root, "rev-parse", "HEAD")
-    outcome = declared.build()
+    before = git(fresh.root, "rev-parse", "HEAD")
+    outcome = fresh.build()
     assert outcome.commit is None
     assert outcome.to_commit == ("dvc.lock",)
     assert "in CI" in outcome.note
-    assert git(declared.root, "rev-parse", "HEAD") == before
+    assert git(fresh.root, "rev-parse", "HEAD") == before

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gitops import contracts
-from gitops.deploy import state
+from gitops.deploy import stock
 from gitops.errors import AnswerNo, Where
 from tests.unit.deploy.conftest import better, good, machine, placed, plain, worse
 from tests.unit.deploy.machine import Machine, asking, in_use, until
@@ -142,7 +142,7 @@ def test_status_says_what_runs_and_what_drifted(machine: Machine) -> None:
     assert "altered" in str(live()["drift"])
     assert machine.deploy("staging").code == 0
     assert live()["drift"] == []
-    assert state.digest_of(package) == running["package"]
+    assert stock.digest_of(package) == running["package"]
     assert machine.deploy("staging", "--stop").code == 0
     down = live()
     assert (down["runs"], down["healthy"]) == (None, False)

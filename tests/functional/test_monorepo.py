@@ -131,7 +131,7 @@ def test_the_generated_tests_cover_every_model_and_new_data_finds_its_place(
     tmp_path: Path,
     git_identity: dict[str, str],
 ) -> None:
-    from tests.conftest import UV, answer
+    from tests.conftest import UV, run
 
     root, file = repository.root, houses(tmp_path)
     answered(gitops, root, "add", "model", "price", "--data", str(file), "--target", "price")
@@ -146,9 +146,8 @@ def test_the_generated_tests_cover_every_model_and_new_data_finds_its_place(
         "-k",
         "package or split",
     ]
-    done = answer(line, root, git_identity)
-    assert done.code == 0, done.out
-    listed = answer([*line, "--collect-only"], root, git_identity).out
+    run(line, root, git_identity)
+    listed = run([*line, "--collect-only"], root, git_identity)
     assert "[params.yaml]" in listed
     assert "[models/price/params.yaml]" in listed
 

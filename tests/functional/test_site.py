@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,12 +12,42 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Table, run
+from tests.conftest import UV, Table, run
+from tests.doc_blocks import blocks
 
 ROOT = Path(__file__).parents[2]
+README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 
 pytestmark = pytest.mark.functional
+
+
+def typed(page: Path) -> list[str]:
+    """The lines of a page's console blocks."""
+    found = [block for block in blocks(page) if block.language == "console"]
+    return [
+        line[2:].partition("   #")[0].rstrip() for one in found for line in one.text.splitlines()
+    ]
+
+
+def test_what_the_readme_says_of_a_table_of_yours_is_the_beginning_of_the_quick_start() -> None:
+    """So that it is typed whenever that one is."""
+    readme, quickstart = typed(README), iter(typed(QUICKSTART))
+    own = readme[readme.index("gitops new churn --data customers.csv --target left") :]
+    assert own[-1].startswith("gitops gate")
+    assert not [line for line in own if line not in quickstart]
+
+
+@pytest.mark.extended("downloads and installs all that the tool needs once more")
+def test_the_wheel_is_installed_as_the_readme_says(
+    wheel: Path, git_identity: dict[str, str], tmp_path: Path
+) -> None:
+    (line,) = (one for one in typed(README) if "tool install" in one)
+    (tmp_path / "dist").mkdir()
+    shutil.copy(wheel, tmp_path / "dist")
+    env = {**git_identity, "UV_TOOL_DIR": str(tmp_path / "tools"), "UV_TOOL_BIN_DIR": str(tmp_path)}
+    run(["bash", "-c", line.replace(".bootstrap/bin/uv", str(UV))], tmp_path, env)
+    assert run([tmp_path / "gitops", "--version"], tmp_path, env).startswith("gitops ")
 
 
 def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
@@ -43,9 +74,7 @@ def test_the_quick_start_can_be_typed(
     churn: Table, installed: Path, git_identity: dict[str, str], tmp_path: Path
 ) -> None:
     """Every line of its console blocks, in one shell, on a table that it doesn't know."""
-    blocks = re.findall(r"```console\n(.*?)```", QUICKSTART.read_text("utf-8"), re.DOTALL)
-    lines = [line[2:] for block in blocks for line in block.splitlines()]
-    assert all(line.startswith("$ ") for block in blocks for line in block.splitlines())
+    lines = typed(QUICKSTART)
     work = tmp_path / "work"
     work.mkdir()
     (work / "customers.csv").write_text(churn(rows=600, seed=11))

@@ -16,7 +16,7 @@ import typer.main
 from ruamel.yaml import YAML
 
 from gitops import config, pipelines
-from gitops.cli.app import app
+from gitops.cli.app import make
 from tests import pipeline_validators as validators
 from tests.pipeline_validators import BIN, PROJECT, placed
 
@@ -492,7 +492,7 @@ def test_the_one_check_passes_only_if_all_have(
 
 def test_every_command_is_one_of_ours(generated: dict[str, Texts]) -> None:
     """Each is parsed by the command itself, which runs nothing: names, options, how many words."""
-    known = typer.main.get_command(app)
+    known = typer.main.get_command(make())
     assert isinstance(known, typer.core.TyperGroup)
     lines = {
         line

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import random
 import subprocess
 import sys
 import tempfile
@@ -47,6 +48,7 @@ def _inside(name: str, seconds: int) -> None:
 
     with atheris.instrument_imports(include=["gitops"]):
         from tests.fuzz.loaders import LOADERS, accepts
+    from tests.fuzz.shapes import shaken
 
     loader = LOADERS[name]
     crashes = HERE / "crashes" / name
@@ -58,13 +60,23 @@ def _inside(name: str, seconds: int) -> None:
         for at, seed in enumerate(loader.seeds()):
             (corpus / str(at)).write_bytes(seed)
         load = loader.make(work)
-        options = [f"-max_total_time={seconds}", "-timeout=20", "-print_final_stats=1"]
-        options += [f"-artifact_prefix={crashes}{os.sep}", "-rss_limit_mb=4096", "-verbosity=0"]
+        options = [f"-max_total_time={seconds}", "-timeout=20", "-max_len=65536"]
+        options += [
+            f"-artifact_prefix={crashes}{os.sep}",
+            "-rss_limit_mb=4096",
+            "-print_final_stats=1",
+        ]
+        options += ["-verbosity=0", "-len_control=0"]
 
         def one(data: bytes) -> None:
             accepts(load, data)
 
-        atheris.Setup([sys.argv[0], *options, str(corpus)], one)
+        def altered(data: bytes, most: int, seed: int) -> bytes:
+            drawn = random.Random(seed)
+            made = shaken(data, drawn) if drawn.random() < 0.7 else None
+            return made if made and len(made) <= most else atheris.Mutate(data, most)
+
+        atheris.Setup([sys.argv[0], *options, str(corpus)], one, custom_mutator=altered)
         atheris.Fuzz()
 
 

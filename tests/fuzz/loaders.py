@@ -17,12 +17,13 @@ from gitops import config, onnxfile, package, signature, yamlfile
 from gitops.errors import GitopsError
 from gitops.pipelines import definition
 from gitops.pipelines.lint import run as lint
-from gitops.promote import statement, tags
+from gitops.promote import audit, statement, tags
 from gitops.scaffold import generator, lock
 from gitops.serve import labels, log, v2
 from gitops.serve.decode import Decoder
 from gitops.serve.refusal import Refusal
 from gitops.validate import policy
+from tests.fuzz import stored
 
 ROOT = Path(__file__).parents[2]
 CONTRACTS = ROOT / "tests" / "contracts"
@@ -98,7 +99,8 @@ def _generator(folder: Path) -> Load:
 def _tag(folder: Path) -> Load:
     def load(data: bytes) -> object:
         name, _, text = data.decode("utf-8", "surrogateescape").partition("\n")
-        statement.parse(text)
+        audit._tagger(text)
+        statement.closure_in(text)
         found = (statement.of_stage(text, name), statement.of_version(text, name))
         return any(found) or tags.parse(name) or tags.parse_numbered(name)
 
@@ -109,7 +111,8 @@ def _tags() -> Iterable[bytes]:
     names = [b"late@v1.2.3\n", b"late#production#7\n", b"late#dev!#2\n", b"hold/production/1\n"]
     for kind in ("promotion", "provenance"):
         for path in sorted((CONTRACTS / kind / "valid").glob("*.json")):
-            names.append(b"late#production#7\nsubject\n\n" + path.read_bytes())
+            one = json.dumps(json.loads(path.read_bytes()), ensure_ascii=False)
+            names.append(b"late#production#7\nsubject\n\n" + one.encode())
     return names
 
 
@@ -250,5 +253,24 @@ LOADERS: dict[str, Loader] = {
         _labels, lambda: [b'{"labels": [{"id": "a", "row": 0, "label": "yes", "value": 1.5}]}']
     ),
     "workflow": Loader(_workflow, _files(ROOT / ".github" / "workflows", "*.yml")),
+    "dvc-lock": Loader(stored.locked, stored.locks),
+    "dvc-files": Loader(stored.tracked, lambda: list(stored.locks())[:3]),
+    "listing": Loader(stored.listing, stored.listings),
+    "evidence": Loader(stored.evidence, stored.evidences),
+    "table": Loader(stored.tables, stored.csvs),
+    "label-file": Loader(stored.label_files, stored.label_seeds),
+    "gate-post": Loader(stored.gate, stored.verdicts),
+    "build-record": Loader(
+        stored.contract("build"), _files(CONTRACTS / "build" / "valid", "*.json")
+    ),
+    "job": Loader(stored.boxed, stored.jobs),
+    "job-result": Loader(
+        stored.contract("job-result"), _files(CONTRACTS / "job-result" / "valid", "*.json")
+    ),
+    "plan": Loader(stored.plans, _files(CONTRACTS / "serving" / "valid", "*.json")),
+    "pins": Loader(stored.pins, _files(ROOT / "workflows", "pins.yaml")),
+    "what-if": Loader(stored.whatif, stored.whatifs),
+    "infrastructure": Loader(stored.infrastructure, stored.infrastructures),
+    "forge": Loader(stored.forges, stored.answers),
     "pipeline": Loader(_definition, _files(ROOT / "workflows", "[!p]*.yaml", "p[!i]*.yaml")),
 }

@@ -136,3 +136,17 @@ def scaffold(
     made.put(str(lock.PATH), lock.dump(wanted.lock))
     made.commit()
     return made
+
+
+def tree(top: Path) -> dict[str, object]:
+    """All under `top`: content and executable bit, a link's destination, None for a folder."""
+    found: dict[str, object] = {}
+    for path in top.rglob("*"):
+        name = str(path.relative_to(top))
+        if path.is_symlink():
+            found[name] = os.readlink(path)  # noqa: PTH115
+        elif path.is_dir():
+            found[name] = None
+        else:
+            found[name] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
+    return found

@@ -10,24 +10,11 @@ from gitops.errors import AnswerNo, ToolError
 from gitops.scaffold import apply
 from gitops.scaffold.plan import plan
 from gitops.scaffold.render import Rendered
+from tests.unit.scaffolds import tree
 
 
 def file(path: str, content: bytes = b"new", *, executable: bool = False) -> Rendered:
     return Rendered(PurePosixPath(path), content, executable, "user", "core")
-
-
-def tree(top: Path) -> dict[str, object]:
-    """All under `top`: content and executable bit, a link's destination, None for a folder."""
-    found: dict[str, object] = {}
-    for path in top.rglob("*"):
-        name = str(path.relative_to(top))
-        if path.is_symlink():
-            found[name] = os.readlink(path)  # noqa: PTH115
-        elif path.is_dir():
-            found[name] = None
-        else:
-            found[name] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
-    return found
 
 
 FILES = [file("a"), file("s/run.sh", b"#!", executable=True), file("s/t/b.bin", bytes(range(256)))]

@@ -73,6 +73,25 @@ def test_no_unknown_key_beside_the_known(path: Path) -> None:
         contracts.validate(path.parts[-3], {**document, "surprise": 1}, Where(path))
 
 
+@pytest.mark.parametrize("where", ["key", "value"])
+def test_half_a_character_is_refused(where: str) -> None:
+    document = json.loads((EXAMPLES / "verdict/valid/fail.json").read_text("utf-8"))
+    document["notes"] = [{"kind": "x", "level": "note", "text": "\ud800"}]
+    if where == "key":
+        document["\udfff"] = 1
+        document["notes"] = []
+    with pytest.raises(EvidenceError, match="is half of a character"):
+        contracts.validate("verdict", document, Where("verdict.json"))
+
+
+@pytest.mark.parametrize("number", [10**400, -(10**400)])
+def test_an_integer_beyond_doubles_is_no_number(number: int) -> None:
+    document = json.loads((EXAMPLES / "build/valid/laptop.json").read_text("utf-8"))
+    document["outputs"][0]["size"] = number
+    with pytest.raises(EvidenceError, match=r"\$\.outputs\[0\]\.size"):
+        contracts.validate("build", document, Where("build.json"))
+
+
 def _numbers(value: object, at: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
     if isinstance(value, dict):
         for key, item in value.items():
@@ -101,6 +120,8 @@ def test_error_names_path_value_and_nearest_spelling() -> None:
         (b'{"a": 1,\n "b": 2,\n "a": 3}', 'key "a" twice', 3, 2),
         (b'[{"a": 1}, {"a": 2, "b": {"a": 3}, "a": 4}]', 'key "a" twice', 1, 36),
         (b'{"a": 1e999}', "1e999 is too large", 1, 7),
+        (b'{"a": [' + b"9" * 5000 + b"]}", "99 is too large for a double", 1, 8),
+        (b'{"a": 1e999.0}', "1e999 is too large", 1, 7),
         (b'{"a": 1}\n{"b": 2}', "Extra data", 2, 1),
         (b'{"a": 1,}', "not JSON", 1, 9),
         (b'{"a":\n "\xff"}', "not UTF-8: byte 0xff", 2, 3),

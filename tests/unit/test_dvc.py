@@ -7,16 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from gitops import dvc, dvcremote, git
-from gitops.errors import ConfigError, ToolError
+from gitops import dvc, dvcremote
+from gitops.errors import ConfigError, EvidenceError, ToolError
+from tests.unit import dvc_repo
+from tests.unit.dvc_repo import STAGE, clone, repo
 
-MAKE = "import pathlib; p = pathlib.Path('out'); p.mkdir(); [(p / n).write_text(n) for n in 'xy']"
+__all__ = ["clone", "repo"]
+
 PIPELINE = f"""\
-stages:
-  one:
-    cmd: {sys.executable} -c "{MAKE}"
-    deps: [table.csv]
-    outs: [out]
+{STAGE % ""}\
   two:
     cmd: {sys.executable} -c "import pathlib; pathlib.Path('final.json').write_text('1')"
     deps: [out]
@@ -27,35 +26,7 @@ stages:
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built and pushed repository; tests work on copies of it."""
-    top = tmp_path_factory.mktemp("made")
-    folder = top / "repo"
-    (top / "storage").mkdir()
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (folder / ".dvc" / "config").write_text(
-        "[core]\n    analytics = false\n    remote = storage\n"
-        "['remote \"storage\"']\n    url = ../../storage\n    verify = true\n"
-    )
-    (folder / "dvc.yaml").write_text(PIPELINE)
-    (folder / "table.csv").write_text("a,b\n1,2\n")
-    git.init(folder, "main")
-    dvc.add(folder, "table.csv")
-    assert dvc.repro(folder, [], lambda line: None) == 0
-    dvc.push(folder)
-    git.commit(folder, "First")
-    return top
-
-
-@pytest.fixture
-def repo(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
-    return tmp_path / "repo"
-
-
-@pytest.fixture
-def clone(repo: Path, tmp_path: Path) -> Path:
-    git.clone(repo, tmp_path / "clone", git.head(repo).commit)
-    return tmp_path / "clone"
+    return dvc_repo.make(tmp_path_factory.mktemp("made"), PIPELINE)
 
 
 def test_what_is_tracked(repo: Path) -> None:
@@ -71,7 +42,7 @@ def test_what_is_tracked(repo: Path) -> None:
 
 def test_data_in_folders_of_others_is_theirs(repo: Path) -> None:
     (repo / "other").mkdir()
-    (repo / "other" / "t.csv.dvc").write_text(f"outs:\n- md5: {'0' * 32}\n  path: t.csv\n")
+    (repo / "other" / "t.csv.dvc").write_text(f"outs:\n- md5: '{'0' * 32}'\n  path: t.csv\n")
     everything = {item.path for item in dvc.tracked(repo, ["."])}
     assert everything - {item.path for item in dvc.tracked(repo, ["."], ["other"])} == {
         "other/t.csv"
@@ -192,3 +163,39 @@ def test_no_remote_is_said(repo: Path) -> None:
     (repo / ".dvc" / "config").write_text("")
     with pytest.raises(ConfigError, match="no default remote"):
         dvcremote.remote(repo)
+
+
+@pytest.mark.parametrize(
+    ("out", "message"),
+    [
+        ("{path: ../../elsewhere, md5: %s}", "is not in the subpath"),
+        ("{path: out/../../../elsewhere, md5: %s}", "is not in the subpath"),
+        ("{path: /etc/hosts, md5: %s}", "is not in the subpath"),
+        ("{path: away/x, md5: %s}", "is not in the subpath"),
+        ("{path: ., md5: %s}", ". is no data"),
+        ("{path: .git, md5: %s}", ".git is no data"),
+        ("{path: out/../.git/hooks, md5: %s}", "is no data"),
+        ("{path: .dvc/config, md5: %s}", "is no data"),
+        ("{path: out, md5: ../../../../x}", "has the hash '../../../../x'"),
+        ("{path: out}", "KeyError"),
+        ("7", "TypeError"),
+    ],
+)
+def test_what_is_no_data_of_ours_is_never_touched(repo: Path, out: str, message: str) -> None:
+    (repo / "away").symlink_to(repo.parent)
+    text = "stages: {one: {cmd: x, outs: [" + out.replace("%s", "d" * 32) + "]}}"
+    (repo / "dvc.lock").write_text(text)
+    with pytest.raises(EvidenceError) as caught:
+        dvc.tracked(repo, ["."])
+    assert message in caught.value.message
+    (repo / "dvc.lock").unlink()
+    (repo / "x.dvc").write_text("outs: [" + out.replace("%s", "d" * 32) + "]")
+    with pytest.raises(EvidenceError, match="not as DVC writes it"):
+        dvc.tracked(repo, ["."])
+
+
+@pytest.mark.parametrize("text", ["a: " + "[" * 200_000, "a: " + "[" * 200_000 + "]" * 200_000])
+def test_a_file_that_is_nested_without_end_ends_nothing(repo: Path, text: str) -> None:
+    (repo / "dvc.lock").write_text(text)
+    with pytest.raises(ConfigError, match="deeper than 64"):
+        dvc.tracked(repo, ["."])

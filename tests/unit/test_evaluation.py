@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gitops import contracts, evaluation, package, rows
+from gitops import contracts, evaluation, package, testset
 from gitops.errors import EvidenceError, Where
 
 PACKAGES = Path(__file__).parents[1] / "contracts" / "packages"
@@ -63,9 +63,8 @@ def test_read_describes_what_it_found(tmp_path: Path, task: str) -> None:
     table = evaluation.read(tmp_path, found.signature)
     assert (table.rows, table.slices, table.unseen) == (60, (), {})
     assert table.description["test_set"] == table.test_set
-    assert table.test_set == rows.test_set_identity(
-        table.predictions, table.inputs, found.signature
-    )
+    known, *_ = testset.identify(table.predictions, table.inputs, found.signature)
+    assert table.test_set == known
     contracts.validate("evaluation", dict(table.description), Where(tmp_path))
     assert table.description["inputs"]["distance"] == "string"
     evaluation.ask(found, table, rows=2000)
@@ -297,13 +296,13 @@ def test_an_evaluation_like_another_is_not_hashed_again(
     (tmp_path / "b" / "inputs.parquet").unlink()
     (tmp_path / "b" / "inputs.parquet").symlink_to(tmp_path / "a" / "inputs.parquet")
     hashed: list[int] = []
-    whole = rows.identified
+    whole = testset.identify
 
     def counted(*given: Any) -> Any:
         hashed.append(1)
         return whole(*given)
 
-    monkeypatch.setattr(rows, "identified", counted)
+    monkeypatch.setattr(testset, "identify", counted)
     second = evaluation.read(tmp_path / "b", found.signature, like=first)
     assert (second.test_set, second.slices, hashed) == (first.test_set, ("x",), [])
     path = tmp_path / "b" / "predictions.parquet"
@@ -312,10 +311,9 @@ def test_an_evaluation_like_another_is_not_hashed_again(
     for change in (at(0, label=other), pl.DataFrame.reverse):
         change(table).write_parquet(path)
         third = evaluation.read(tmp_path / "b", found.signature, like=first)
-        assert third.test_set == rows.test_set_identity(
-            third.predictions, third.inputs, found.signature
-        )
-    assert len(hashed) == 4
+        known, *_ = whole(third.predictions, third.inputs, found.signature)
+        assert third.test_set == known
+    assert len(hashed) == 2
 
 
 def test_damage_inside_of_a_table(tmp_path: Path) -> None:

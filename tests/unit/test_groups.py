@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.pipelines.groups import Group, for_azure, for_github, pack
 from tests.unit.test_affected import FILES, commits
 
@@ -51,12 +51,12 @@ def base(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 
 def test_names_one_per_line(base: str) -> None:
-    done = CliRunner().invoke(app, ["affected", "--base", base])
+    done = CliRunner().invoke(make(), ["affected", "--base", base])
     assert (done.exit_code, done.stdout) == (0, "one\n")
 
 
 def test_json(base: str) -> None:
-    done = CliRunner().invoke(app, ["affected", "--base", base, "--json"])
+    done = CliRunner().invoke(make(), ["affected", "--base", base, "--json"])
     found = json.loads(done.stdout)
     assert found["base"] == base
     assert found["models"] == ["one"]
@@ -65,29 +65,29 @@ def test_json(base: str) -> None:
 
 @pytest.mark.parametrize("before", ["", "0" * 40, "1" * 40])
 def test_a_push_before_which_nothing_is_known(base: str, before: str) -> None:
-    done = CliRunner().invoke(app, ["affected", "--base", before, "--json"])
+    done = CliRunner().invoke(make(), ["affected", "--base", before, "--json"])
     found = json.loads(done.stdout)
     assert found["models"] == ["one", "other"]
     assert found["base"] is None
-    wrong = CliRunner().invoke(app, ["affected", "--base", "no-such-branch"])
+    wrong = CliRunner().invoke(make(), ["affected", "--base", "no-such-branch"])
     assert "no revision 'no-such-branch'" in str(wrong.exception)
 
 
 def test_outputs(base: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     words = ["affected", "--base", base, "--output", "groups"]
-    refused = CliRunner().invoke(app, words)
+    refused = CliRunner().invoke(make(), words)
     assert "for a step of CI" in str(refused.exception)
     file = tmp_path / "output"
     monkeypatch.setenv("GITHUB_OUTPUT", str(file))
-    assert CliRunner().invoke(app, words).exit_code == 0
+    assert CliRunner().invoke(make(), words).exit_code == 0
     assert file.read_text() == 'groups=[{"name": "one", "models": ["one"]}]\n'
-    wrong = CliRunner().invoke(app, [*words[:-1], "a b"])
+    wrong = CliRunner().invoke(make(), [*words[:-1], "a b"])
     assert "can't name an output" in str(wrong.exception)
     monkeypatch.setenv("GITHUB_OUTPUT", str(tmp_path))
-    assert "can't be written" in str(CliRunner().invoke(app, words).exception)
+    assert "can't be written" in str(CliRunner().invoke(make(), words).exception)
     monkeypatch.delenv("GITHUB_OUTPUT")
     monkeypatch.setenv("TF_BUILD", "True")
-    azure = CliRunner().invoke(app, words)
+    azure = CliRunner().invoke(make(), words)
     command = "##vso[task.setvariable variable=groups;isOutput=true]"
     assert f'{command}{{"one": {{"group": "one", "models": "one"}}}}' in azure.stderr
     assert azure.stdout == "one\n"

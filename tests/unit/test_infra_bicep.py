@@ -191,7 +191,9 @@ def test_what_people_write_is_read(tmp_path: Path) -> None:
     )
     read = bicep.read(tmp_path / "main.bicep")
     assert list(arm.problems([read])) == []
-    assert read.named("resource")["s"].looped
+    made = read.named("resource")["s"].value
+    assert made is not None
+    assert made.get("name") is not None
 
 
 def test_both_languages_are_looked_at_where_both_are_there(tmp_path: Path) -> None:

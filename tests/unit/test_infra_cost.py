@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from gitops import config, contracts
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.errors import ConfigError, EvidenceError, UsageError, Where
 from gitops.infra import cost, hcl
 from gitops.infra.cost import Estimate, Line
@@ -181,10 +181,12 @@ def test_the_command_says_a_bound_for_each_environment_and_all(
     subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
     (tmp_path / "gitops.yaml").write_text(HEAD + "  region: westeurope\n  components: {iot: {}}\n")
     monkeypatch.chdir(tmp_path)
-    done = CliRunner().invoke(app, ["infra", "cost"])
+    done = CliRunner().invoke(make(), ["infra", "cost"])
     assert done.exit_code == 0, done.output
     assert "all together at least USD 55.00 a month" in done.output
-    answer = json.loads(CliRunner().invoke(app, ["infra", "cost", "production", "--json"]).stdout)
+    answer = json.loads(
+        CliRunner().invoke(make(), ["infra", "cost", "production", "--json"]).stdout
+    )
     (only,) = answer["estimates"]
     assert (only["environment"], only["at_least"], only["over_budget"]) == (
         "production",

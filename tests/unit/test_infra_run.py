@@ -14,7 +14,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gitops import config
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.errors import AnswerNo, ConfigError, GitopsError, ToolError
 from gitops.infra import terraform
 from gitops.infra.terraform import Changes
@@ -100,7 +100,7 @@ def program(path: Path, text: str) -> None:
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["infra", *arguments])
+    return CliRunner().invoke(make(), ["infra", *arguments])
 
 
 def arguments(call: Mapping[str, object]) -> Sequence[str]:

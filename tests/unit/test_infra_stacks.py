@@ -20,7 +20,7 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from gitops import cloudnames, config
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.errors import ConfigError, GitopsError, ToolError
 from gitops.infra import stacks
 from gitops.scaffold import infrastructure
@@ -135,7 +135,7 @@ class Fake:
 
     def run(self, *arguments: str) -> Result:
         env = {"ANSWERS": json.dumps(self.answers)}
-        return CliRunner(env=env).invoke(app, ["infra", *arguments])
+        return CliRunner(env=env).invoke(make(), ["infra", *arguments])
 
     @property
     def calls(self) -> list[dict[str, Any]]:

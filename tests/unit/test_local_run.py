@@ -214,6 +214,7 @@ def test_what_a_step_sees(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = machine.of_step(run, job(), Step("Cloud", "true", logins=("aws",)), {})
     assert cloud["AWS_PROFILE"] == "mine"
     assert "GITHUB_TOKEN" not in cloud
+    assert machine.of_step(run, job(), Step("Own store", "true", own=("aws",)), {}) == cloud
     pushes = Step("Push", "true", token=True)
     assert machine.of_step(run, job(permissions=WRITES), pushes, {}) == {"GITOPS_CI_PUSH": "word"}
     assert machine.of_step(run, job(), pushes, {}) == {}
@@ -332,6 +333,9 @@ def test_the_headline() -> None:
     check = replace(ended("required", "failed"), why="b failed")
     assert headline("w", [ended("a", "passed"), fails, check]) == "w failed: b: it fell"
     assert headline("w", [fails, fails, check]) == "w failed: b: it fell (and 1 more)"
+    lint = replace(ended("lint", "failed", steps=steps("")), advice=True)
+    assert headline("w", [lint, fails, check]) == "w failed: b: it fell"
+    assert headline("w", [lint]) == "w passed, but not lint, which isn't required"
     assert headline("w", [ended("a", "passed")]) == "w passed"
     assert headline("w", [ended("a", "skipped")]) == "w: nothing had to run"
     some = [ended("a", "passed", steps=steps("", "no")), ended("b", "skipped", steps=steps("no"))]

@@ -116,13 +116,13 @@ def test_an_older_tools_lock_is_read(tmp_path: Path) -> None:
 
 def test_nothing_generated_is_a_lock_too(tmp_path: Path) -> None:
     file = tmp_path / "lock.yaml"
-    file.write_bytes(lock.write([], {}, []))
+    file.write_bytes(lock.dump(lock.of([], {}, [])))
     assert lock.read(file) == lock.Lock(__version__, (), {}, {})
 
 
 def test_only_plain_answers() -> None:
     with pytest.raises(TypeError, match="not plain data"):
-        lock.write([], {"x": object()}, [])
+        lock.dump(lock.of([], {"x": object()}, []))
 
 
 @pytest.mark.parametrize("content", [b"", b"x\n", bytes(range(256)) * 999])

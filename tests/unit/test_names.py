@@ -12,12 +12,14 @@ from hypothesis import strategies as st
 from gitops import names
 from gitops.errors import ConfigError, Where
 
+KINDS: tuple[names.Kind, ...] = ("project", "model", "environment")
+
 
 @pytest.mark.parametrize("name", ["a", "late", "late-flights", "x2", "a-1-b", "index", "a" * 32])
 def test_a_good_name_passes_everywhere(name: str) -> None:
-    names.check_project(name)
-    names.check_model(name)
-    names.check_environment(name)
+    names.check("project", name)
+    names.check("model", name)
+    names.check("environment", name)
     assert names.suggest(name) == name
 
 
@@ -48,9 +50,9 @@ def test_a_good_name_passes_everywhere(name: str) -> None:
     ],
 )
 def test_refused_for_everything(name: str, reason: str) -> None:
-    for check in (names.check_project, names.check_model, names.check_environment):
+    for kind in KINDS:
         with pytest.raises(ConfigError, match=reason):
-            check(name)
+            names.check(kind, name)
 
 
 @pytest.mark.parametrize(
@@ -67,15 +69,15 @@ def test_refused_for_everything(name: str, reason: str) -> None:
     ],
 )
 def test_what_python_would_hide_is_refused_where_it_is_imported(name: str, reason: str) -> None:
-    for check in (names.check_project, names.check_model):
+    for kind in KINDS[:2]:
         with pytest.raises(ConfigError, match=reason):
-            check(name)
-    names.check_environment(name)
+            names.check(kind, name)
+    names.check("environment", name)
 
 
 def test_a_refusal_says_where_and_what_to_write() -> None:
     with pytest.raises(ConfigError) as caught:
-        names.check_model("1 Späte Flüge", Where("gitops.yaml", 3, 5))
+        names.check("model", "1 Späte Flüge", Where("gitops.yaml", 3, 5))
     assert str(caught.value).startswith("gitops.yaml:3:5: the model cannot be called")
     assert caught.value.fix == "call it 'ml-1-spate-fluge'"
 

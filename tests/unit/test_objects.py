@@ -1,57 +1,22 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 
 import pytest
 
-from gitops import dvc, git, objects
+from gitops import dvc, objects
 from gitops.errors import EvidenceError
+from tests.unit import dvc_repo
+from tests.unit.dvc_repo import STAGE, clone, repo
 
-MAKE = "import pathlib; p = pathlib.Path('out'); p.mkdir(); [(p / n).write_text(n) for n in 'xy']"
-PIPELINE = f"""\
-stages:
-  one:
-    cmd: {sys.executable} -c "{MAKE}"
-    deps: [../table.csv]
-    outs: [out]
-"""
+__all__ = ["clone", "repo"]
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A built and pushed repository; tests work on copies of it."""
-    top = tmp_path_factory.mktemp("made")
-    folder = top / "repo"
-    (top / "storage").mkdir()
-    (folder / ".dvc").mkdir(parents=True)
-    (folder / ".dvc" / ".gitignore").write_text("/config.local\n/tmp\n/cache\n")
-    (folder / ".dvc" / "config").write_text(
-        "[core]\n    analytics = false\n    remote = storage\n"
-        "['remote \"storage\"']\n    url = ../../storage\n    verify = true\n"
-    )
-    (folder / "model").mkdir()
-    (folder / "model" / "dvc.yaml").write_text(PIPELINE)
-    (folder / "table.csv").write_text("a,b\n1,2\n")
-    git.init(folder, "main")
-    dvc.add(folder, "table.csv")
-    assert dvc.repro(folder, ["model/dvc.yaml"], lambda line: None) == 0
-    dvc.push(folder, ["model/dvc.yaml"])
-    git.commit(folder, "First")
-    return top
-
-
-@pytest.fixture
-def repo(made: Path, tmp_path: Path) -> Path:
-    shutil.copytree(made, tmp_path, dirs_exist_ok=True, symlinks=True)
-    return tmp_path / "repo"
-
-
-@pytest.fixture
-def clone(repo: Path, tmp_path: Path) -> Path:
-    git.clone(repo, tmp_path / "clone", git.head(repo).commit)
-    return tmp_path / "clone"
+    return dvc_repo.make(tmp_path_factory.mktemp("made"), STAGE % "../", "model/dvc.yaml")
 
 
 def items(root: Path) -> tuple[dvc.Tracked, ...]:

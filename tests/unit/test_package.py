@@ -393,6 +393,25 @@ def test_answers_of_another_shape_are_refused(tmp_path: Path) -> None:
         package.score(package.read(folder), raw())
 
 
+def test_a_model_that_wants_more_memory_than_there_is_fails(tmp_path: Path) -> None:
+    from gitops import onnxfile
+
+    folder = copy(tmp_path)
+    model = onnxfile.load(folder / "model.onnx")
+    last = next(one for one in model.graph.node if b"probabilities" in one.output)
+    last.output[list(last.output).index(b"probabilities")] = b"before"
+    graph = model.graph
+    graph.initializer.add(name=b"size", data_type=7, dims=[1], int64_data=[1 << 44])
+    graph.node.add(op_type=b"ConstantOfShape", input=[b"size"]).output.append(b"huge")
+    summed = graph.node.add(op_type=b"ReduceSum", input=[b"huge"])
+    summed.output.append(b"sum")
+    summed.attribute.add(name=b"keepdims", type=2, i=0)
+    graph.node.add(op_type=b"Add", input=[b"before", b"sum"]).output.append(b"probabilities")
+    (folder / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(EvidenceError, match="the model fails on these rows"):
+        package.score(package.read(folder), raw())
+
+
 def test_read_refuses_what_the_runtime_cannot_load(tmp_path: Path) -> None:
     from gitops import onnxfile
 

@@ -244,6 +244,8 @@ def test_a_login_where_something_needs_it(
     job = pipelines.load("deploy", load(text), "github").job("deploy-production")
     assert {cloud for step in job.steps for cloud in step.logins} == clouds
     assert any(one.scope == "id-token" for one in job.permissions) == bool(clouds)
+    own = {cloud for step in job.steps for cloud in step.own}
+    assert own == ({"aws"} if "endpoint" in storage else set())
 
 
 def test_without_gitops_the_tests_are_left(load: Load) -> None:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
+import pexpect
 import pytest
 
 from gitops import proc
@@ -42,6 +44,42 @@ def test_stream_hands_over_each_line() -> None:
     assert (code, lines) == (5, ["a", "b"])
 
 
+CLEANS = """
+import signal, sys, time
+from pathlib import Path
+
+place = Path(sys.argv[1])
+def told(number, frame):
+    time.sleep(0.5)  # longer than subprocess.run waits for what Ctrl-C reached, too
+    (place / "cleaned").touch()
+    raise SystemExit(130)
+
+signal.signal(signal.SIGINT, told)
+signal.signal(signal.SIGTERM, told)
+print("ready", flush=True)
+time.sleep(60)
+"""
+WATCHES = f"""
+import sys
+from pathlib import Path
+from gitops import proc
+
+proc.GRACE_SECONDS = 3.0
+proc.attached([sys.executable, "-c", {CLEANS!r}, sys.argv[1]], cwd=Path(sys.argv[1]))
+"""
+
+
+@pytest.mark.parametrize("how", ["ctrl-c", "kill"])
+def test_what_is_watched_may_clean_up_when_we_are_interrupted(tmp_path: Path, how: str) -> None:
+    terminal = pexpect.spawn(sys.executable, ["-c", WATCHES, str(tmp_path)], timeout=60)
+    terminal.expect("ready")
+    terminal.sendintr() if how == "ctrl-c" else terminal.kill(signal.SIGINT)
+    terminal.expect("KeyboardInterrupt")
+    terminal.expect(pexpect.EOF)
+    terminal.close()
+    assert (tmp_path / "cleaned").exists()
+
+
 def test_the_tools_environment_is_not_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("VIRTUAL_ENV", "/somewhere")
     monkeypatch.setenv("PATH", "/first")
@@ -51,47 +89,3 @@ def test_the_tools_environment_is_not_the_projects(monkeypatch: pytest.MonkeyPat
     assert env["ADDED"] == "1"
     assert env["PATH"].startswith("/first")
     assert env["PATH"].endswith(str(Path(sys.executable).parent))
-
-
-def test_a_detached_process_outlives_what_started_it(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from gitops import proc\n"
-        "one = proc.detached([sys.executable, '-c', 'import time; print(1, flush=True);"
-        " time.sleep(600)'], log=Path('log'), cwd=Path('.'))\n"
-        "print(one.pid, one.since, sep='|')"
-    )
-    done = proc.run([sys.executable, "-c", code], cwd=tmp_path)
-    pid, since = done.out.strip().split("|")
-    started = proc.Started(int(pid), since)
-    assert proc.is_alive(started)
-    # Another process that has got the same number isn't it.
-    assert not proc.is_alive(proc.Started(started.pid, "another start"))
-    proc.end(proc.Started(started.pid, "another start"))
-    assert proc.is_alive(started)
-    proc.end(started)
-    assert not proc.is_alive(started)
-    assert (tmp_path / "log").read_text() in ("", "1\n")
-
-
-def test_a_process_that_doesn_t_listen_is_ended_even_so(tmp_path: Path) -> None:
-    code = "import signal, time; signal.signal(15, signal.SIG_IGN); print(1, flush=True)"
-    log = tmp_path / "log"
-    started = proc.detached(
-        [sys.executable, "-c", f"{code}; time.sleep(600)"], log=log, cwd=tmp_path
-    )
-    while log.read_text() != "1\n":
-        assert proc.is_alive(started)
-    proc.end(started, seconds=0.1)
-    assert not proc.is_alive(started)
-
-
-def test_our_own_dead_child_is_not_alive(tmp_path: Path) -> None:
-    started = proc.detached([sys.executable, "-c", "input()"], log=tmp_path / "log", cwd=tmp_path)
-    while proc.is_alive(started):
-        pass
-    assert proc.since(started.pid) is None
-
-
-def test_a_detached_program_that_is_missing_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ToolError, match="no-such-program was not found"):
-        proc.detached(["no-such-program"], log=tmp_path / "log", cwd=tmp_path)

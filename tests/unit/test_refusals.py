@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +100,32 @@ def test_numbers_with_a_comma(tmp_path: Path, comma: str) -> None:
     assert error.where is not None and error.where.line == 32
 
 
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        (["1,5", "-2,25", "7"], ["1.5", "-2.25", "7"]),
+        (["1.234,5", "2,0", ""], ["1234.5", "2.0", ""]),
+        (["1,234", "12,345,678", "7"], ["1234", "12345678", "7"]),
+        (["1,234.50", "2", "3"], ["1234.50", "2", "3"]),
+    ],
+)
+def test_the_fix_rewrites_numbers_with_a_comma_and_nothing_else(
+    tmp_path: Path, written: list[str], meant: list[str]
+) -> None:
+    path = tmp_path / "t.csv"
+    text = pl.DataFrame(columns(price=[*written * 13, ""]), strict=False).with_columns(
+        zip=pl.lit("01067"), day=pl.lit("31.01.2024"), said=pl.lit('"a, b", c')
+    )
+    path.write_text("\ufeff" + text.write_csv(separator=";"), "utf-8")
+    with pytest.raises(ConfigError) as raised:
+        infer(read(path), "y", overrides={})
+    command = shlex.split((raised.value.fix or "").splitlines()[0].partition(": ")[2])
+    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
+    got = pl.read_csv(tmp_path / "t-numbers.csv", infer_schema=False).fill_null("")
+    assert got["price"].to_list() == [*meant * 13, ""]
+    assert got.drop("price").equals(text.drop("price").cast(pl.String))
+
+
 @pytest.mark.parametrize("text", ["1,a", "a,1", "1, 5", "x"])
 def test_other_texts_with_a_comma(tmp_path: Path, text: str) -> None:
     path = tmp_path / "t.csv"
@@ -121,7 +150,7 @@ def test_nothing_to_learn_from(tmp_path: Path) -> None:
     ("values", "role", "said"),
     [
         ([None, *range(39)], "id", "1 rows have no 'c'"),
-        ([*range(39), 0], "id", "'c' is not unique, for example 0 come twice"),
+        ([*range(39), 0], "id", "'c' is not unique, for example 0 come more than once"),
         ([None, *[f"2013-01-{n % 28 + 1:02d}" for n in range(39)]], "time", "1 rows have no 'c'"),
         (["2013-01-05"] * 40, "time", "the same in every row"),
         ([f"{n % 28 + 1}/01/2013" for n in range(40)], "time", "ISO 8601"),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitops import rows
+from gitops import rows, testset
 from gitops import signature as signatures
 from gitops.errors import EvidenceError
 from gitops.package import read_rows
@@ -89,7 +89,7 @@ def test_row_keys_do_not_depend_on_how_a_value_was_stored() -> None:
 def test_row_keys_of_many_rows_are_those_of_each(monkeypatch: pytest.MonkeyPatch) -> None:
     table = pl.concat([flights()] * 5)
     whole = rows.row_keys(table, FLIGHTS, "flights").tolist()
-    monkeypatch.setattr(rows, "_CHUNK", 3)
+    monkeypatch.setattr(rows, "CHUNK", 3)
     assert rows.row_keys(table, FLIGHTS, "flights").tolist() == whole
 
 
@@ -234,12 +234,12 @@ def test_identity_known_answer() -> None:
     packed += struct.pack("<dd", 2, 1)
     expected = hashlib.sha256(packed).hexdigest()
     assert expected == KNOWN_IDENTITY
-    assert rows.test_set_identity(*tables(), FLIGHTS) == expected
+    assert testset.identify(*tables(), FLIGHTS)[0] == expected
 
 
 def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None:
     predictions, inputs = tables()
-    first = rows.test_set_identity(predictions, inputs, FLIGHTS)
+    first = testset.identify(predictions, inputs, FLIGHTS)[0]
     same = (
         (predictions.reverse(), inputs),
         (predictions, inputs.reverse()),
@@ -249,7 +249,7 @@ def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None
         (predictions, inputs.select("on", "x", "carrier", "__id__")),
         (predictions, inputs.with_columns(pl.col("x").cast(pl.Float32))),
     )
-    assert {rows.test_set_identity(*pair, FLIGHTS) for pair in same} == {first}
+    assert {testset.identify(*pair, FLIGHTS)[0] for pair in same} == {first}
     other = (
         (predictions.with_columns(label=pl.lit("true")), inputs),
         (predictions.with_columns(weight=pl.lit(2.0)), inputs),
@@ -262,7 +262,7 @@ def test_identity_depends_on_nothing_but_ids_labels_weights_and_inputs() -> None
             inputs.with_columns(__id__=pl.Series(["b", "c"])),
         ),
     )
-    found = {rows.test_set_identity(*pair, FLIGHTS) for pair in other}
+    found = {testset.identify(*pair, FLIGHTS)[0] for pair in other}
     assert len(found) == len(other)
     assert first not in found
 
@@ -273,7 +273,7 @@ def test_ids_are_sorted_by_their_bytes(width: int, letters: str) -> None:
     draw = random.Random(width)
     texts = ["".join(draw.choices(letters or "z", k=draw.randint(0, width))) for _ in range(300)]
     ids = pl.Series("id", texts)
-    found, places = rows._sorted(ids)
+    found, places = testset._sorted(ids)
     assert found.to_list() == sorted(texts, key=str.encode)
     assert ids.gather(places).equals(found)
 
@@ -295,4 +295,4 @@ def test_identity_refuses_ids(
     predictions = pl.DataFrame({"id": ids, "label": ["true"] * len(ids)})
     inputs = pl.DataFrame({"__id__": others, "x": [1] * len(others)})
     with pytest.raises(EvidenceError, match=message):
-        rows.test_set_identity(predictions, inputs, FLIGHTS)
+        testset.identify(predictions, inputs, FLIGHTS)[0]

@@ -56,6 +56,48 @@ def test_no_error_starts_a_command_or_paints(capsys: pytest.CaptureFixture[str])
     ]
 
 
+def test_no_result_starts_a_command_or_paints(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Tags, authors and file names are what anybody wrote."""
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+    screen.out("\x1b[1mlate\x1b[0m\t\x1b]0;title\x07 by ##vso[task.x]\x9b31m\u202e hunter2hunter2")
+    screen.out("::add-mask::x \ud800")
+    screen.table(["A"], [["\x1b[2J"]])
+    screen.aside("::error::hunter2hunter2")
+    told = capsys.readouterr()
+    assert told.out.splitlines() == [
+        "\x1b[1mlate\x1b[0m\t\\u{001b}]0;title\\u{0007} by \\u{0023}#vso[task.x]\\u{009b}31m"
+        "\\u{202e} ***",
+        "\\u{003a}:add-mask::x \\u{d800}",
+        "A",
+        "\\u{001b}[2J",
+    ]
+    assert told.err == "\\u{003a}:error::***\n"
+
+
+def test_a_document_hides_nothing_from_the_eye(capsys: pytest.CaptureFixture[str]) -> None:
+    value = {"a\u202e": "\x9b31m \ufeff é 💥 \ud800"}
+    screen.document(value)
+    text = capsys.readouterr().out
+    assert json.loads(text) == value
+    assert not {"\x9b", "\u202e", "\ufeff", "\ud800"} & set(text)
+    assert "é 💥" in text
+
+
+def test_a_traceback_has_no_secret(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SOME_TOKEN", "hunter2hunter2")
+    try:
+        raise ValueError("hunter2hunter2 at https://a:b@host/x")
+    except ValueError as error:
+        screen.trace(error)
+    told = capsys.readouterr().err
+    assert told.startswith("Traceback")
+    assert told.endswith("ValueError: *** at https://host/x\n")
+
+
 def test_a_document_is_the_same_value_and_no_command(capsys: pytest.CaptureFixture[str]) -> None:
     value = {"a": "##vso[task.setvariable variable=b]c", "##[error]": "# ##"}
     screen.document(value)

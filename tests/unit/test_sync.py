@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import pytest
@@ -203,6 +204,23 @@ def test_a_new_file(one: Scaffold) -> None:
     assert states == {"a/other.txt": "kept"}
     assert "template has changed" in why(done, "a/other.txt")
     assert one.read("a/other.txt") == b"mine\n"
+    settled(one)
+
+
+def test_the_tools_file_comes_when_what_was_kept_in_its_place_has_gone(one: Scaffold) -> None:
+    file = PurePosixPath("t/y.txt")
+    before = one.lock()
+    mine = replace(before.files[file], kept=True)
+    one.put(".gitops/lock.yaml", lock.dump(replace(before, files={**before.files, file: mine})))
+    one.put("t/y.txt", b"mine\n")
+    one.commit()
+    assert run(one)[0] == {}
+    (one.root / "t/y.txt").rename(one.root / "t/mine.txt")
+    states, done = run(one)
+    assert states == {"t/y.txt": "create"}
+    assert why(done, "t/y.txt") == "by gen"
+    assert one.read("t/y.txt") == TOOLS
+    assert not one.lock().files[file].kept
     settled(one)
 
 

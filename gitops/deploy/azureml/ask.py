@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from gitops import jsontext
 from gitops.deploy.ask import Answer
 from gitops.deploy.azureml.az import Az
 from gitops.errors import ToolError
@@ -80,6 +81,6 @@ class Caller:
         finally:
             connection.close()
         try:
-            return Answer(status, json.loads(said))
+            return Answer(status, jsontext.loads(said))
         except ValueError:
             return Answer(status, said.decode("utf-8", "replace"))

@@ -6,7 +6,6 @@ kill loses nothing, and another's operation under way is waited for.
 
 from __future__ import annotations
 
-import json
 import math
 import re
 import time
@@ -14,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from gitops import proc
+from gitops import jsontext, proc
 from gitops.errors import ToolError
 
 Json = dict[str, Any]
@@ -95,7 +94,7 @@ class Az:
         if not done.out.strip():
             return None
         try:
-            return json.loads(done.out)
+            return jsontext.loads(done.out)
         except ValueError as error:
             raise ToolError(
                 f"az {' '.join(words[:3])} answers what is no JSON: {done.out[:200]}",

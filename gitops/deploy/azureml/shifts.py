@@ -40,6 +40,10 @@ class Shift:
     shadow: bool
     salt: str
 
+    @property
+    def arms(self) -> tuple[Arm, ...]:
+        return (self.champion,) if self.challenger is None else (self.champion, self.challenger)
+
 
 def read(document: Json | None, model: str) -> tuple[Shift, ...]:
     """The changes of a model, from what `noted` made."""

@@ -22,7 +22,6 @@ from gitops import whole
 from gitops.deploy.azureml.az import Absent, Az, Lost
 from gitops.errors import AnswerNo, ToolError
 
-Json = dict[str, Any]
 COLLECTED = "modelDataCollector"
 _DATASTORE = "workspaceblobstore"
 

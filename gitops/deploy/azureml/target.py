@@ -27,7 +27,7 @@ from gitops.deploy.azureml.endpoint import Endpoint, Split
 from gitops.deploy.azureml.shifts import Arm, Shift
 from gitops.deploy.azureml.store import COLLECTED, Store
 from gitops.deploy.model import Desired, Observed, Plan, Served, Variant
-from gitops.deploy.state import DOCUMENTS, State
+from gitops.deploy.state import DOCUMENTS, State, unwritable
 from gitops.deploy.target import Images
 from gitops.errors import EvidenceError, ToolError
 
@@ -140,7 +140,7 @@ class AzureML:
         found = {}
         for model, served in plan.models.items():
             made = {ENDPOINT: self._document(model)}
-            for variant in _variants(served):
+            for variant in served.variants:
                 one = self._deployment(model, served, variant, self.named(variant))
                 made[f"{one['name']}.yaml"] = one
             traffic = split_of(served)
@@ -207,7 +207,7 @@ class AzureML:
         if mine:
             here = self._endpoint(model)
             since = datetime.fromtimestamp(mine[0].begun, UTC)
-            for name in sorted({arm.deployment for one in mine for arm in _arms(one)}):
+            for name in sorted({arm.deployment for one in mine for arm in one.arms}):
                 prefix = f"{COLLECTED}/{here.name}/{name}"
                 self.store.bring(prefix, folder / name, since)
         self.store.bring(self.store.labels(), self.state.folder / "brought")
@@ -242,7 +242,7 @@ class AzureML:
             variant.release: Arm(
                 documents.deployment_name(variant), variant.release, variant.package
             )
-            for variant in _variants(served)
+            for variant in served.variants
         }
         changed = shifts.begun(self._shifts(model), shifts.wanted(served, arms))
         if changed[-1].settled is not None and now != wanted:  # somebody else has changed it
@@ -285,7 +285,7 @@ class AzureML:
         served = self.state.plan()
         for model in plan.models:
             kept = served.models.get(model) if served else None
-            names = {documents.deployment_name(one) for one in _variants(kept)} if kept else set()
+            names = {documents.deployment_name(one) for one in kept.variants} if kept else set()
             try:
                 here = self._endpoint(model)
                 for name, one in (here.deployments() if here.show() else {}).items():
@@ -301,10 +301,7 @@ class AzureML:
         try:
             log.take([asdict(one) for one in known], time.time())
         except OSError as error:
-            raise ToolError(
-                f"can't write {error.filename or 'the prediction log'}: {error.strerror or error}",
-                fix="make room, or let GITOPS_STATE name another folder",
-            ) from error
+            raise unwritable(error, error.filename or "the prediction log") from error
         if log.unusable > before:
             self.say(f"{model}: {log.unusable:,} collected answers say too little to be evidence")
 
@@ -312,7 +309,7 @@ class AzureML:
 
     def _made(self, model: str, served: Served) -> list[Json]:
         """The deployments of a model as they are to be. Raises EvidenceError if one can't be."""
-        made = [self._deployment(model, served, one, self._image(one)) for one in _variants(served)]
+        made = [self._deployment(model, served, one, self._image(one)) for one in served.variants]
         documents.require_rollout(model, served, made[0])
         return made
 
@@ -382,15 +379,6 @@ def split_of(served: Served) -> Split:
     return Split({champion: 100 - share} | ({other: share} if share else {}), {})
 
 
-def _variants(served: Served | None) -> list[Variant]:
-    found = (served.champion, served.challenger) if served else ()
-    return [one for one in found if one is not None]
-
-
-def _arms(shift: Shift) -> list[Arm]:
-    return [one for one in (shift.champion, shift.challenger) if one is not None]
-
-
 def _apart(
     served: Served, shown: Json | None, deployed: Mapping[str, Json], split: Split
 ) -> Iterator[str]:
@@ -398,7 +386,7 @@ def _apart(
     if shown is None:
         yield "there's no endpoint"
         return
-    for variant in _variants(served):
+    for variant in served.variants:
         name = documents.deployment_name(variant)
         one = deployed.get(name)
         state = str(one.get("provisioning_state")) if one else "not there"

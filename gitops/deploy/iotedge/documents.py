@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from gitops import jsontext
 from gitops.config_serving import Serve
 from gitops.config_targets import BASE
 from gitops.deploy.model import Served, Variant
@@ -138,7 +139,7 @@ def released(labels: Mapping[str, str], folder: Callable[[str], Path]) -> Served
     `folder`: where a package is kept, by its digest.
     """
     try:
-        changed = json.loads(labels["serve"])
+        changed = jsontext.loads(labels["serve"])
         package = labels["package"]
         variant = Variant(labels["release"], labels["assignment"], str(folder(package)), package)
         return Served(variant, _defaults() | changed)
@@ -160,7 +161,7 @@ def _defaults() -> Json:
 
 def _read(text: str, where: Where) -> Json:
     try:
-        found = json.loads(text)
+        found = jsontext.loads(text)
     except ValueError as error:
         raise ConfigError(f"isn't JSON: {error}", fix="mend it", where=where) from error
     if not isinstance(found, dict):

@@ -17,8 +17,6 @@ from gitops import az
 from gitops.deploy.iotedge.documents import Deployment
 from gitops.errors import ToolError
 
-Json = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Found:

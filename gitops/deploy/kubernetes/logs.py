@@ -16,6 +16,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from gitops.deploy.state import unwritable
 from gitops.errors import ToolError
 
 _NAME = re.compile(r"(\d{8}T\d{6}Z-)(\d+)(-\d{6,18}\.jsonl)")
@@ -79,10 +80,7 @@ def add(state: Path, uid: str, told: str) -> int:
                     )
                 file.write(data)
         except OSError as error:
-            raise ToolError(
-                f"can't write {path}: {error.strerror or error}",
-                fix="make room, or let GITOPS_STATE name another folder",
-            ) from error
+            raise unwritable(error, path) from error
         count += len(data)
     return count
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from gitops import jsontext
 from gitops.deploy.ask import Answer
 from gitops.deploy.kubernetes import course, logs, manifests
 from gitops.deploy.kubernetes.delivery import Delivery
@@ -201,7 +202,7 @@ class Kubernetes:
     def _asked(self, pod: str, path: str, body: str) -> Answer:
         told = json.loads(self.kubectl.inside(pod, "ask", str(manifests.PORT), path, input=body))
         try:
-            return Answer(int(told["status"]), json.loads(told["body"]))
+            return Answer(int(told["status"]), jsontext.loads(told["body"]))
         except ValueError:
             return Answer(int(told["status"]), told["body"])
 

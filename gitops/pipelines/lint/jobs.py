@@ -106,7 +106,7 @@ def schedule(source: Source, known: Known) -> Iterator[Hit]:
         line = one.get("cron") if isinstance(one, dict) else None
         problem = cron.problem(line) if isinstance(line, str) else "is missing"
         if problem:
-            fix = 'write minute, hour, day, month and weekday, as "17 3 * * MON"'
+            fix = cron.FIX
             yield Hit((*place, index, "cron"), f"the cron line {line!r} {problem}", fix)
 
 

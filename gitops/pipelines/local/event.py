@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
-from gitops import git
+from gitops import git, jsontext, problem
 from gitops.errors import UsageError, Where
 from gitops.git import graph, scratch
 from gitops.pipelines.model import Input, Pipeline, Triggers
@@ -127,7 +125,7 @@ def _starts(triggers: Triggers) -> list[Kind]:
 
 def _payload(file: Path, pipeline: Pipeline) -> Mapping[str, Any]:
     try:
-        found = json.loads(file.read_text("utf-8"))
+        found = jsontext.loads(file.read_text("utf-8"))
     except OSError as error:
         raise UsageError(
             f"there's no event {str(file)!r}, nor a file of that name",
@@ -193,8 +191,7 @@ def _inputs(pipeline: Pipeline, kind: Kind, given: Mapping[str, str]) -> dict[st
     """
     asked = {one.name: one for one in pipeline.triggers.inputs or ()}
     if unknown := [name for name in given if name not in asked]:
-        near = get_close_matches(unknown[0], asked, 1)
-        fix = f"did you mean {near[0]}?" if near else f"there are {', '.join(asked) or 'none'}"
+        fix = problem.meant(unknown[0], asked, f"there are {', '.join(asked) or 'none'}")
         raise UsageError(f"{pipeline.name} has no input {unknown[0]!r}", fix=fix)
     if kind != "workflow_dispatch":
         return {}

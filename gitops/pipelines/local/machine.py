@@ -173,7 +173,7 @@ def of_step(run: Run, job: Job, step: Step, row: Mapping[str, str]) -> dict[str,
             found[name] = run.event.before
         else:  # a secret or a variable of the repository's: here of the user's environment
             found[name] = os.environ.get(value.name, "")
-    for cloud in step.logins:
+    for cloud in (*step.logins, *step.own):
         found |= {n: v for n, v in os.environ.items() if n.startswith(_CLOUDS[cloud])}
         if cloud == "aws":
             found.setdefault("AWS_CONFIG_FILE", str(Path.home() / ".aws" / "config"))

@@ -29,7 +29,10 @@ class StepResult:
 
 @dataclass(frozen=True)
 class JobResult:
-    """One job of a workflow, or one of a matrix: `name` tells them apart. `log`: its file."""
+    """One job of a workflow, or one of a matrix: `name` tells them apart. `log`: its file.
+
+    `advice`: the workflow has a required check, and this job isn't part of it.
+    """
 
     id: str
     name: str
@@ -40,6 +43,7 @@ class JobResult:
     outputs: dict[str, str] = field(default_factory=dict)
     summary: str = ""
     log: str = ""
+    advice: bool = False
 
     def as_json(self) -> dict[str, object]:
         return {
@@ -47,6 +51,7 @@ class JobResult:
             "name": self.name,
             "state": self.state,
             "why": self.why,
+            "advice": self.advice,
             "seconds": round(self.seconds, 1),
             "log": self.log,
             "steps": [
@@ -100,7 +105,8 @@ def state_of(results: Sequence[JobResult]) -> State:
 
 def headline(workflow: str, results: Sequence[JobResult]) -> str:
     """The result and why, in one line."""
-    failed = [one for one in results if one.state == "failed"]
+    advice = [one.name for one in results if one.state == "failed" and one.advice]
+    failed = [one for one in results if one.state == "failed" and not one.advice]
     # The check over all required jobs only repeats what failed.
     if first := next((one for one in failed if one.steps), failed[0] if failed else None):
         others = len([one for one in failed if one.steps]) - 1
@@ -109,7 +115,9 @@ def headline(workflow: str, results: Sequence[JobResult]) -> str:
     if all(one.state == "skipped" for one in results):
         return f"{workflow}: nothing had to run"
     left = ", ".join(dict.fromkeys(_left_out(results)))
-    return f"{workflow} passed" + (f", but this can't be done here: {left}" if left else "")
+    more = f", but not {', '.join(advice)}, which isn't required" if advice else ""
+    more += f"{';' if advice else ','} but this can't be done here: {left}" if left else ""
+    return f"{workflow} passed{more}"
 
 
 def _left_out(results: Sequence[JobResult]) -> Iterator[str]:

@@ -13,12 +13,11 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from difflib import get_close_matches
 from pathlib import Path
 
-from gitops import git
+from gitops import git, jsontext, problem
 from gitops.errors import AnswerNo, UsageError
 from gitops.git import remote as remotes
 from gitops.git import scratch
@@ -47,7 +46,7 @@ class Ran:
 
     @property
     def passed(self) -> bool:
-        return all(one.state != "failed" for one in self.results)
+        return all(one.state != "failed" or one.advice for one in self.results)
 
     @property
     def headline(self) -> str:
@@ -128,8 +127,7 @@ def _wanted(pipeline: Pipeline, job: str | None) -> tuple[str, ...]:
     if job is None:
         return tuple(known)
     if job not in known:
-        near = get_close_matches(job, known, 1)
-        fix = f"did you mean {near[0]}?" if near else f"its jobs are {', '.join(known)}"
+        fix = problem.meant(job, known, f"its jobs are {', '.join(known)}")
         raise UsageError(f"{pipeline.name} has no job {job!r}", fix=fix)
     todo, found = [job], set()
     while todo:
@@ -164,7 +162,11 @@ def _all(place: Run, pipeline: Pipeline, wanted: tuple[str, ...]) -> tuple[JobRe
     required = [name for name in pipeline.required if name in wanted]
     if required and set(required) == set(pipeline.required):
         done[REQUIRED] = [_required(pipeline, done)]
-    return tuple(one for several in done.values() for one in several)
+    results = tuple(one for several in done.values() for one in several)
+    if REQUIRED not in done:
+        return results
+    check = {REQUIRED, *pipeline.required}
+    return tuple(replace(one, advice=one.id not in check) for one in results)
 
 
 def _required(pipeline: Pipeline, done: jobs.Results) -> JobResult:
@@ -218,7 +220,7 @@ def _alone(
 
 def _holder(file: str) -> dict[str, object]:
     try:
-        found = json.loads(Path(file).read_text("utf-8"))
+        found = jsontext.loads(Path(file).read_text("utf-8"))
     except ValueError:
         return {}
     return found if isinstance(found, dict) else {}

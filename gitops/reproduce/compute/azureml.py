@@ -6,10 +6,9 @@ https://learn.microsoft.com/rest/api/azureml/jobs/get (JobStatus).
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
-from gitops import cloudnames, proc
+from gitops import cloudnames, jsontext, proc
 from gitops.errors import ConfigError, ToolError
 from gitops.reproduce.compute.platform import Handle, Order, Seen, bootstrap, yaml_text
 
@@ -108,6 +107,6 @@ class AzureML:
 
 def _status(text: str) -> str:
     try:
-        return str(json.loads(text)["status"])
+        return str(jsontext.loads(text)["status"])
     except (ValueError, KeyError, TypeError) as error:
         raise ToolError("az ml job show gave no status", fix="az upgrade") from error

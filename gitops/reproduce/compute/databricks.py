@@ -12,7 +12,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from gitops import proc
+from gitops import jsontext, proc
 from gitops.config_compute import DatabricksCompute
 from gitops.errors import ToolError
 from gitops.reproduce.compute.platform import Handle, Order, Seen, bootstrap, lay, yaml_text
@@ -124,7 +124,7 @@ class Databricks:
     def _json(self, folder: Path | None, *words: str) -> dict[str, Any]:
         text = self._cli(folder, *words, "--output", "json").out
         try:
-            found = json.loads(text)
+            found = jsontext.loads(text)
         except ValueError as error:
             raise ToolError(
                 f"databricks {words[1]} gave no JSON", fix="upgrade the databricks CLI"

@@ -14,14 +14,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from gitops import __version__, dvcremote, git, mailbox, proc
+from gitops import __version__, daemon, dvcremote, git, mailbox, sha256, utc
 from gitops import config as configuration
 from gitops.errors import EvidenceError, GitopsError, ToolError
 from gitops.git import pack
 from gitops.mailbox import Job, Mailbox, Ticket
 from gitops.reproduce import build, record
-from gitops.reproduce.build import Outcome, Say
-from gitops.reproduce.model import Place, places, tracked
+from gitops.reproduce.model import Outcome, Place, Say, places, tracked
 
 _BEAT_SECONDS = 10.0
 _LOG_BYTES = 1_000_000
@@ -86,7 +85,7 @@ def _limited(minutes: float) -> Iterator[None]:
 
 def _read(box: Mailbox, ticket: Ticket) -> Job:
     raw = box.read("job.json")
-    if raw is None or mailbox.sha256(raw) != ticket.digest:
+    if raw is None or sha256.of(raw) != ticket.digest:
         raise EvidenceError(
             f"the mailbox {box.id} {'is empty' if raw is None else 'has another job in it'}",
             fix="submit the build again",
@@ -97,7 +96,7 @@ def _read(box: Mailbox, ticket: Ticket) -> Job:
 def _who() -> dict[str, object]:
     """Which process took the job: on the submitter's own machine it can look for it."""
     pid = os.getpid()
-    return {"host": socket.gethostname(), "pid": pid, "since": proc.since(pid)}
+    return {"host": socket.gethostname(), "pid": pid, "since": daemon.since(pid)}
 
 
 def _built(box: Mailbox, job: Job, ticket: Ticket, folder: Path, say: Say) -> dict[str, object]:
@@ -108,7 +107,7 @@ def _built(box: Mailbox, job: Job, ticket: Ticket, folder: Path, say: Say) -> di
             fix="commit the vendored tool of the version that submits: gitops upgrade",
         )
     source = folder / "commit.pack"
-    if not box.download(f"{job.pack}.pack", source) or _digest(source) != job.pack:
+    if not box.download(f"{job.pack}.pack", source) or sha256.of_file(source) != job.pack:
         raise EvidenceError(
             "the commit's pack is missing, or isn't what was submitted", fix="submit it again"
         )
@@ -137,10 +136,10 @@ def _delivered(
             if path.is_file():
                 name = path.relative_to(root).as_posix()
                 content = path.read_bytes()
-                files[name] = mailbox.sha256(content)
+                files[name] = sha256.of(content)
                 box.write(f"files/{name}", content)
         content = record.path_of(git.private(root), place.name, place.lock_digest()).read_bytes()
-        records[place.name] = mailbox.sha256(content)
+        records[place.name] = sha256.of(content)
         box.write(f"records/{place.name}.json", content)
     return {
         "files": files,
@@ -169,7 +168,7 @@ def _failed(box: Mailbox, ticket: Ticket, error: BaseException, progress: _Progr
 
 def _put(box: Mailbox, result: Mapping[str, object], ticket: Ticket) -> None:
     """Write the result, in the end; a storage that stutters is asked again."""
-    finished = mailbox.time_text(datetime.now(UTC))
+    finished = utc.text(datetime.now(UTC))
     document = {"version": 1, "job": ticket.digest, **result, "finished": finished}
     content = json.dumps(document, indent=2, ensure_ascii=False).encode()
     mailbox.parsed("job-result", content, "result.json")
@@ -239,10 +238,3 @@ def _telling(box: Mailbox, say: Say) -> Iterator[_Progress]:
         yield progress
     finally:
         progress.close()
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

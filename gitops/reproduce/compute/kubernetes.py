@@ -6,12 +6,11 @@ keeps to the restricted profile of https://kubernetes.io/docs/concepts/security/
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from gitops import proc
+from gitops import jsontext, proc
 from gitops.config_compute import KubernetesCompute
 from gitops.errors import ToolError
 from gitops.reproduce.compute.platform import Handle, Order, Seen, bootstrap, yaml_text
@@ -174,7 +173,7 @@ class Kubernetes:
     def _json(self, *words: str) -> dict[str, Any]:
         text = self._checked(*words, "--output", "json")
         try:
-            found = json.loads(text or "{}")
+            found = jsontext.loads(text or "{}")
         except ValueError as error:
             raise ToolError("kubectl gave no JSON", fix="upgrade kubectl") from error
         return found if isinstance(found, dict) else {}

@@ -6,7 +6,7 @@ import socket
 import sys
 from pathlib import Path
 
-from gitops import proc
+from gitops import daemon
 from gitops.reproduce.compute.platform import Handle, Order, Seen
 
 
@@ -22,21 +22,21 @@ class Process:
 
     def submit(self, folder: Path) -> Handle:
         command = [sys.executable, "-m", "gitops", "build", *self._words]
-        proc.detached(command, log=folder / "process.log", cwd=folder, env=self._order.env)
+        daemon.start(command, log=folder / "process.log", cwd=folder, env=self._order.env)
         return {"host": socket.gethostname()}
 
     def look(self, handle: Handle) -> Seen:
         host = handle.get("host", socket.gethostname())
         if host != socket.gethostname():
             return Seen("running", f"a process of {host}")
-        found = proc.find(*self._words)
+        found = daemon.find(*self._words)
         if not found:
             return Seen("ended", "its process has ended")
         return Seen("running", f"process {found[0].pid}")
 
     def cancel(self, handle: Handle) -> None:
-        for one in proc.find(*self._words):
-            proc.end(one)
+        for one in daemon.find(*self._words):
+            daemon.end(one)
 
     def tidy(self, handle: Handle) -> None:
         pass

@@ -16,14 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import config as configuration
-from gitops import contracts, dvclock, dvcremote, git, mailbox, objects, storage, whole
+from gitops import contracts, dvclock, dvcremote, git, mailbox, objects, sha256, storage, whole
 from gitops.errors import AnswerNo, EvidenceError, Where
 from gitops.git import write
 from gitops.mailbox import Job, Mailbox
-from gitops.reproduce import build, record
-from gitops.reproduce.build import Built, Outcome, Say
+from gitops.reproduce import build, locks, record
 from gitops.reproduce.guard import only_one
-from gitops.reproduce.model import Place, places, tracked
+from gitops.reproduce.model import Built, Outcome, Place, Say, places, tracked
 from gitops.reproduce.revision import clone as checkout_of
 
 if TYPE_CHECKING:
@@ -138,10 +137,10 @@ def accept(
             target = record.path_of(private, place.name, place.lock_digest())
             target.parent.mkdir(parents=True, exist_ok=True)
             whole.write(target, proven.records[place.name])
-        pushed = dvcremote.remote(root).url
+        pushed = dvcremote.shown(dvcremote.remote(root).url)
         build.remember(root, models, private, config.models, pushed)
         outcome = Outcome(proven.models, pushed, None, ())
-        return build.commit_locks(root, outcome, (), models, commit)
+        return locks.commit(root, outcome, (), models, commit)
 
 
 def _refused(job: Job, why: str) -> Refused:
@@ -157,7 +156,7 @@ def _delivered(
     found = {}
     for name, digest in digests.items():
         content = box.read(f"{folder}/{name}{ending}") if _is_plain(name) else None
-        if content is None or mailbox.sha256(content) != digest:
+        if content is None or sha256.of(content) != digest:
             how = "missing" if content is None else "not what the result names"
             raise EvidenceError(f"{folder}/{name} is {how}")
         found[name] = content

@@ -13,17 +13,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from gitops import __version__, dvc, dvcremote, git, mailbox, storage
+from gitops import __version__, dvc, dvcremote, git, mailbox, sha256, storage, utc
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, GitopsError, ToolError, UsageError
 from gitops.git import pack, program
 from gitops.mailbox import Job, Mailbox
 from gitops.reproduce import build
-from gitops.reproduce.build import Outcome, Say
 from gitops.reproduce.compute import proof
 from gitops.reproduce.compute.kinds import platform_of
 from gitops.reproduce.compute.platform import Order, Platform, lay
 from gitops.reproduce.compute.waiting import PATIENT, Patience, keep_log, wait
-from gitops.reproduce.model import Place, tracked
+from gitops.reproduce.model import Outcome, Place, Say, tracked
 from gitops.storefiles import Files
 
 if TYPE_CHECKING:
@@ -96,7 +95,7 @@ def submit(request: Request, files: Files, say: Say, patience: Patience = PATIEN
     if one is None:
         one = _claim(request, files, say)
     else:
-        say(f"job {one.job.id} of {one.job.by} is there: {mailbox.time_text(one.job.created)}")
+        say(f"job {one.job.id} of {one.job.by} is there: {utc.text(one.job.created)}")
     if _is_handed_over(one, patience, say):
         return one
     with tempfile.TemporaryDirectory(prefix="gitops-submit-") as temporary:
@@ -215,7 +214,7 @@ def _claim(request: Request, files: Files, say: Say) -> Submitted:
     with tempfile.TemporaryDirectory(prefix="gitops-submit-") as temporary:
         source = Path(temporary) / "commit.pack"
         pack.write(request.root, git.head(request.root).commit, source)
-        digest = mailbox.sha256(source.read_bytes())
+        digest = sha256.of_file(source)
         job = _job(request, box.id, digest, source.stat().st_size)
         box.upload(source, f"{digest}.pack")
     raw = job.document()

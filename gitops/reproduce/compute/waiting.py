@@ -13,8 +13,8 @@ from typing import TypeVar
 from gitops import mailbox
 from gitops.errors import ToolError
 from gitops.mailbox import Job, Mailbox
-from gitops.reproduce.build import Say
 from gitops.reproduce.compute.platform import Platform, Seen
+from gitops.reproduce.model import Say
 
 _T = TypeVar("_T")
 _LINES = 20

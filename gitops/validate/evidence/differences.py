@@ -10,7 +10,7 @@ import polars as pl
 
 from gitops import rows
 from gitops.evaluation import Evaluation
-from gitops.rows import Positions
+from gitops.testset import Positions
 from gitops.validate.evidence.notes import listed, note
 from gitops.validate.model import Array, Finding
 

@@ -6,6 +6,8 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from pydantic import BaseModel
+
 from gitops import config as configuration
 from gitops import git
 from gitops.config import Config
@@ -119,16 +121,26 @@ def _settings(old: Config, new: Config, model: str) -> Iterator[str]:
             yield f"environment {name} {'removed' if name in before else 'added'}"
             continue
         for key in configuration.Environment.model_fields:
-            one, other = getattr(before[name], key), getattr(after[name], key)
-            if one != other:
-                yield f"{name}.{key} {_shown(one)} -> {_shown(other)}"
+            if key != "listen":  # where it answers, not how it is judged
+                one, other = getattr(before[name], key), getattr(after[name], key)
+                yield from _differences(f"{name}.{key}", one, other)
     if [*before] != [*after] and before.keys() == after.keys():
         yield "the order of environments"
     if model in old.models and model in new.models:
         for key in ("sensitive", "task", "path", "package", "evaluation"):
             one, other = (getattr(config.models[model], key) for config in (old, new))
-            if one != other:
-                yield f"{model}.{key} {_shown(one)} -> {_shown(other)}"
+            yield from _differences(f"{model}.{key}", one, other)
+
+
+def _differences(place: str, one: object, other: object) -> Iterator[str]:
+    """Two values, or what differs within them."""
+    if one == other:
+        return
+    if isinstance(one, BaseModel) and type(one) is type(other):
+        for key in type(one).model_fields:
+            yield from _differences(f"{place}.{key}", getattr(one, key), getattr(other, key))
+        return
+    yield f"{place} {_shown(one)} -> {_shown(other)}"
 
 
 def _evaluation_code(side: Side) -> set[str]:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from gitops import whole
 from gitops.errors import ToolError, Where
+from gitops.logtext import Platform
 from gitops.validate.model import Verdict
 from gitops.validate.reports import annotate, card, comment, console, html, junit, sarif
-from gitops.validate.reports.annotate import Platform
 from gitops.validate.reports.console import Style
 
 __all__ = ["annotations", "files", "markdown", "no_verdicts", "terminal", "write"]

@@ -36,7 +36,6 @@ class Part:
     rows: list[Any]
     of: int
     title: str = ""
-    hint: str = ""
 
     @property
     def more(self) -> int:
@@ -150,9 +149,8 @@ def _common(measures: Sequence[Measure], most: int, usual: float, metric: str = 
     compared = [one.difference for one in shown if one.difference]
     drawn = compared or [one.candidate for one in shown]
     scale = drawing.common(drawn, zero=bool(compared))
-    hint = words.direction(metric) if metric else ""
     rows = [_measure(one, usual, scale) for one in shown]
-    return Part(rows, len(measures), clean(metric), hint)
+    return Part(rows, len(measures), clean(metric))
 
 
 def _slices(measures: Sequence[Measure], usual: float) -> list[Part]:

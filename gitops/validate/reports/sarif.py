@@ -1,25 +1,21 @@
 """SARIF 2.1.0 for code scanning: what failed, is undecided or raised an alarm.
 
-Format: docs.oasis-open.org/sarif/sarif/v2.1.0. GitHub takes 25,000 results of a run and shows
-5,000; it knows a result again by its rule and fingerprint.
+GitHub takes 25,000 results of a run and shows 5,000.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any
 
-from gitops import __version__
+from gitops import sarif
+from gitops.sarif import Level
 from gitops.validate.model import Check, Verdict
 from gitops.validate.reports import numbers, words
 from gitops.validate.reports.text import LONG, SENTENCE, clean
 
 RESULTS = 25_000
-SCHEMA = (
-    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-)
 FILE = (
     "gitops.yaml"  # a result must lie in a file: where models, environments and policies are named
 )
@@ -32,17 +28,7 @@ def render(verdicts: Sequence[Verdict]) -> str:
     found.sort(key=lambda result: order[result["level"]])
     found = found[:RESULTS]
     rules = _rules(verdicts, {result["ruleId"] for result in found})
-    places = {rule["id"]: place for place, rule in enumerate(rules)}
-    for result in found:
-        result["ruleIndex"] = places[result["ruleId"]]
-    driver = {"name": "gitops gate", "semanticVersion": __version__, "rules": rules}
-    run = {
-        "tool": {"driver": driver},
-        "columnKind": "unicodeCodePoints",
-        "originalUriBaseIds": {"SRCROOT": {"description": {"text": "The repository."}}},
-        "results": found,
-    }
-    document = {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+    document = sarif.document("gitops gate", rules, found)
     text = json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
     return text.replace("<", "\\u003c")  # the same text, and no markup for a careless viewer
 
@@ -62,25 +48,22 @@ def _results(verdict: Verdict) -> list[dict[str, Any]]:
     return found
 
 
-def _level(check: Check) -> str:
+def _level(check: Check) -> Level:
     if check.stops:
         return "error"
     return "note" if check.waived else "warning"
 
 
-def _result(verdict: Verdict, rule: str, level: str, text: str, subject: str) -> dict[str, Any]:
-    model = clean(verdict.model)
-    identity = "\0".join([verdict.model, verdict.environment, rule, subject])
-    digest = hashlib.sha256(identity.encode("utf-8", "backslashreplace")).hexdigest()
-    artifact = {"uri": FILE, "uriBaseId": "SRCROOT"}
-    place = {"artifactLocation": artifact, "region": {"startLine": 1}}
-    return {
-        "ruleId": rule,
-        "level": level,
-        "message": {"text": f"{model} for {clean(verdict.environment)}: {text}".strip()},
-        "locations": [{"physicalLocation": place}],
-        "partialFingerprints": {"gitopsGate/v1": digest},
-    }
+def _result(verdict: Verdict, rule: str, level: Level, text: str, subject: str) -> dict[str, Any]:
+    return sarif.result(
+        rule,
+        level,
+        f"{clean(verdict.model)} for {clean(verdict.environment)}: {text}".strip(),
+        file=FILE,
+        region={"startLine": 1},
+        mark="gitopsGate/v1",
+        identity=[verdict.model, verdict.environment, rule, subject],
+    )
 
 
 def _rules(verdicts: Sequence[Verdict], used: set[str]) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from gitops.validate.model import Array, Interval, Measure, Slice, Table
 from gitops.validate.stats import counts, losses, ranks, resampled
-from gitops.validate.stats.distribution import Distribution, Side
+from gitops.validate.stats.distribution import Distribution
 from gitops.validate.stats.metrics import METRICS, Metric
 from gitops.validate.stats.moments import CANDIDATE, CHAMPION, DIFFERENCE, Moments, of_contributions
 from gitops.validate.stats.units import Cut, cuts
@@ -44,14 +44,6 @@ class Estimated:
         if self.up is None:
             raise ValueError(f"{self.measure.metric} has no better side to compare by")
         return self.difference if self.up or not self.difference else self.difference.flipped()
-
-    def difference_bound(self, side: Side, confidence: float) -> float | None:
-        """Of the oriented difference, one-sided."""
-        return self.oriented.bound(side, confidence) if self.oriented else None
-
-    def value_bound(self, side: Side, confidence: float) -> float | None:
-        """Of the candidate's own value, one-sided, in the metric's own sign."""
-        return self.candidate.bound(side, confidence) if self.candidate else None
 
     def p_value(self, margin: float, side: Literal["above", "below"] = "above") -> float:
         """Of the oriented difference against -`margin`; 1 where it isn't known.

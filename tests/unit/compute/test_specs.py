@@ -15,7 +15,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from gitops import config, mailbox
+from gitops import config, mailbox, sha256
 from gitops.errors import ConfigError
 from gitops.mailbox import Job, Ticket
 from gitops.reproduce.compute.azureml import AzureML
@@ -61,7 +61,7 @@ def order(kind: str, text: str = GITOPS) -> Order:
     options = {"account_name": "flights"}
     return Order(
         job=JOB,
-        ticket=Ticket("azure://dvc/it's", options, JOB.id, mailbox.sha256(JOB.document())),
+        ticket=Ticket("azure://dvc/it's", options, JOB.id, sha256.of(JOB.document())),
         name=kind,
         config=config.parse(text.encode(), Path("gitops.yaml")),
         python="3.12",

@@ -7,20 +7,18 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
 from gitops import config
 from gitops.deploy.ask import Answer
 from gitops.deploy.state import State
 from gitops.scaffold import targets
-from tests.unit.deploy.machine import SECONDS, Machine, Ran, people
+from tests.unit.deploy.machine import SECONDS, Machine, Ran, meanwhile, people
 from tests.unit.promote.line import Line
 from tests.unit.validate import conftest as tables
 
@@ -78,17 +76,7 @@ class Cloud(Machine):
     """`top` is all that the stand-in keeps."""
 
     top: Path = field(default_factory=Path)
-
-    def start(self, *words: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", RUN, *words],
-            cwd=self.line.root,
-            env={**os.environ, "GITOPS_STATE": str(self.home)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+    program: ClassVar[str] = RUN
 
     def state(self, environment: str) -> State:
         (found,) = self.home.glob(f"*/{environment}.azureml")
@@ -169,30 +157,23 @@ def used(cloud: Cloud, environment: str, *, ids: bool = False) -> Iterator[list[
     uri = cloud.az("ml", "online-endpoint", "show", *words).document["scoring_uri"]
     credentials = cloud.az("ml", "online-endpoint", "get-credentials", *words).document
     seen: list[int] = []
-    ended = threading.Event()
     place = cloud.top / "blobs" / "gitops" / environment / "labels"
     place.mkdir(parents=True, exist_ok=True)
 
-    def use() -> None:
-        told: list[str] = []
-        at = 0
-        while not ended.wait(0.01):
-            body = {"rows": [rows[at % len(rows)]], **({"id": f"call-{at}"} if ids else {})}
-            answer = posted(uri, body, credentials["accessToken"])
-            seen.append(answer.status)
-            if answer.status == 200:
-                label = str(labels[at % len(rows)]).lower()
-                told.append(json.dumps({"id": answer.body["id"], "label": label}))
-            at += 1
-            if at % 25 == 0:
-                half = place.parent / ".half"
-                half.write_text("\n".join(told) + "\n")
-                half.replace(place / "told.jsonl")
+    told: list[str] = []
 
-    client = threading.Thread(target=use)
-    client.start()
-    try:
+    def use() -> None:
+        at = len(seen)
+        body = {"rows": [rows[at % len(rows)]], **({"id": f"call-{at}"} if ids else {})}
+        answer = posted(uri, body, credentials["accessToken"])
+        seen.append(answer.status)
+        if answer.status == 200:
+            label = str(labels[at % len(rows)]).lower()
+            told.append(json.dumps({"id": answer.body["id"], "label": label}))
+        if len(seen) % 25 == 0:
+            half = place.parent / ".half"
+            half.write_text("\n".join(told) + "\n")
+            half.replace(place / "told.jsonl")
+
+    with meanwhile(use, pause=0.01):
         yield seen
-    finally:
-        ended.set()
-        client.join()

@@ -12,13 +12,15 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from gitops.deploy import state as states
 from gitops.deploy.ask import Answer, Endpoint
 from gitops.deploy.state import State
 from gitops.errors import ToolError
+from tests.forked import GITOPS, HERE
 from tests.unit.promote.line import Line
 from tests.unit.validate import conftest as tables
 
@@ -61,21 +63,30 @@ class Machine:
 
     line: Line
     home: Path
+    program: ClassVar[str] = GITOPS
 
     def deploy(self, environment: str, *words: str) -> Ran:
         """`gitops deploy` to its end."""
         return self.gitops("deploy", environment, *words)
 
     def gitops(self, *words: str) -> Ran:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=SECONDS * 3)
-        return Ran(process.returncode, out, err)
+        return self.ran(self.program, *words)
+
+    def ran(self, program: str, *words: str) -> Ran:
+        """What a program of this code said on this machine."""
+        done = HERE.run(words, code=program, cwd=self.line.root, env=self.env, timeout=SECONDS * 3)
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    @property
+    def env(self) -> dict[str, str]:
+        return {**os.environ, "GITOPS_STATE": str(self.home)}
 
     def start(self, *words: str) -> subprocess.Popen[str]:
+        """`gitops`, which goes on."""
         return subprocess.Popen(
-            [sys.executable, "-m", "gitops", *words],
+            [sys.executable, "-c", self.program, *words],
             cwd=self.line.root,
-            env={**os.environ, "GITOPS_STATE": str(self.home)},
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -161,28 +172,39 @@ def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> 
 
 
 @contextmanager
-def asking(machine: Machine, environment: str) -> Iterator[list[tuple[int, str]]]:
-    """A client that asks all the while; status and release of each answer."""
-    seen: list[tuple[int, str]] = []
+def meanwhile(step: Callable[[], None], pause: float = 0.0) -> Iterator[None]:
+    """Do `step` again and again beside the test, with so many seconds between two of them."""
     ended = threading.Event()
 
-    def ask() -> None:
-        while not ended.is_set():
-            try:
-                answer = machine.ask(environment)
-            except ToolError as error:
-                seen.append((0, error.message))
-                continue
-            told = answer.body if isinstance(answer.body, dict) else {}
-            seen.append((answer.status, str(told.get("release"))))
+    def run() -> None:
+        while not ended.wait(pause):
+            step()
 
-    client = threading.Thread(target=ask)
+    client = threading.Thread(target=run)
     client.start()
     try:
-        yield seen
+        yield
     finally:
         ended.set()
         client.join()
+
+
+@contextmanager
+def asking(machine: Machine, environment: str) -> Iterator[list[tuple[int, str]]]:
+    """A client that asks all the while; status and release of each answer."""
+    seen: list[tuple[int, str]] = []
+
+    def ask() -> None:
+        try:
+            answer = machine.ask(environment)
+        except ToolError as error:
+            seen.append((0, error.message))
+            return
+        told = answer.body if isinstance(answer.body, dict) else {}
+        seen.append((answer.status, str(told.get("release"))))
+
+    with meanwhile(ask):
+        yield seen
 
 
 @contextmanager
@@ -191,26 +213,18 @@ def in_use(machine: Machine, environment: str, *, seed: int = 11) -> Iterator[li
     frame = tables.people(count=4000, seed=seed)
     rows, labels = people(4000, seed), frame["label"].to_list()
     seen: list[int] = []
-    ended = threading.Event()
+    users = cycle(zip(rows, labels, strict=True))
 
     def use() -> None:
-        at = 0
-        while not ended.is_set():
-            row, label = rows[at % len(rows)], labels[at % len(rows)]
-            at += 1
-            try:
-                answer = machine.endpoint(environment).post("/models/demo/predict", {"rows": [row]})
-                seen.append(answer.status)
-                if answer.status == 200:
-                    said = {"labels": [{"id": answer.body["id"], "row": 0, "label": label}]}
-                    seen.append(machine.endpoint(environment).post("/labels", said).status)
-            except ToolError:
-                seen.append(0)
+        row, label = next(users)
+        try:
+            answer = machine.endpoint(environment).post("/models/demo/predict", {"rows": [row]})
+            seen.append(answer.status)
+            if answer.status == 200:
+                said = {"labels": [{"id": answer.body["id"], "row": 0, "label": label}]}
+                seen.append(machine.endpoint(environment).post("/labels", said).status)
+        except ToolError:
+            seen.append(0)
 
-    client = threading.Thread(target=use)
-    client.start()
-    try:
+    with meanwhile(use):
         yield seen
-    finally:
-        ended.set()
-        client.join()

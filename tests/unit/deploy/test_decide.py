@@ -64,6 +64,8 @@ def test_without_steps_held_or_older_it_is_at_once(
 def test_versions_are_compared_as_numbers() -> None:
     assert release("v1.9.0", 1).before("late@v1.10.0")
     assert not release("v1.10.0", 1).before("late@v1.9.0")
+    assert release("v1.10.0-rc.9", 1).before("late@v1.10.0-rc.10")
+    assert release("v1.10.0-rc.10", 1).before("late@v1.10.0")
     assert not OLD.before(OLD.name)
 
 

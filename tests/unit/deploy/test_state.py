@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from gitops import signature
-from gitops.deploy import decide, state
+from gitops.deploy import decide, state, stock
 from gitops.deploy.state import State
 from gitops.errors import AnswerNo, EvidenceError, ToolError
 from tests.unit.deploy.releases import NAMES, SPLIT, UNDER
@@ -135,13 +135,13 @@ def test_tidying_keeps_what_is_needed_and_removes_what_a_kill_left(here: State) 
 
 def test_the_digest_is_that_of_the_bytes_on_disk(tmp_path: Path) -> None:
     folder = tmp_path / "package"
-    assert state.digest_of(folder) == ""
+    assert stock.digest_of(folder) == ""
     (folder / "deep").mkdir(parents=True)
     (folder / "deep" / "a").write_bytes(b"1")
-    one = state.digest_of(folder)
+    one = stock.digest_of(folder)
     sha = "6b86b273ff34fce19d6b804eff5a3f5747ada4eaa22f1d49c01e52ddb7875b4b"
     assert one == signature.package_digest({"deep/a": sha})
     (folder / "deep" / "a").write_bytes(b"2")
-    assert state.digest_of(folder) != one
-    state.remove(folder)
+    assert stock.digest_of(folder) != one
+    stock.remove(folder)
     assert list(tmp_path.iterdir()) == []

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import get_args
 
 import pytest
 
+from gitops import contracts
 from gitops.cli import places
-from gitops.config_deploy import Kind
+from gitops.config_deploy import KINDS
 from gitops.deploy import local
 from gitops.deploy.ask import Endpoint
 from gitops.deploy.local import Local
 from gitops.deploy.state import State
-from gitops.deploy.target import KINDS
 from gitops.errors import ToolError
 
 
 def test_every_known_kind_can_be_made() -> None:
     assert set(places._MAKERS) == set(KINDS)
-    assert set(KINDS) == set(get_args(Kind))
+    target = contracts.schema("deployment")["properties"]["target"]["properties"]
+    assert target["kind"]["enum"] == list(KINDS)
 
 
 def test_nothing_runs_where_nothing_was_started(tmp_path: Path) -> None:

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from gitops.errors import EvidenceError, ToolError
 from gitops.promote import attest, register
 from tests.forge_server import Server, serve
 from tests.forge_simulator import Run, Simulator
+from tests.forked import HERE
 from tests.unit.promote.line import Line
 from tests.unit.validate.gate_repo import Made
 
@@ -47,13 +47,7 @@ def gitops(
     line: Line, url: str, env: Mapping[str, str], *words: str
 ) -> subprocess.CompletedProcess[str]:
     line.git("remote", "set-url", "origin", url)
-    return subprocess.run(
-        [sys.executable, "-m", "gitops", *words],
-        cwd=line.root,
-        env={**os.environ, **env},
-        capture_output=True,
-        text=True,
-    )
+    return HERE.run(words, cwd=line.root, env={**os.environ, **env}, timeout=300)
 
 
 def on_github(line: Line, server: Server, *words: str) -> subprocess.CompletedProcess[str]:

@@ -10,7 +10,7 @@ from gitops import contracts
 from gitops.cli.hands import hands
 from gitops.errors import AnswerNo, EvidenceError, UsageError, Where
 from gitops.promote import register, statement
-from gitops.promote.tags import Bump, Version
+from gitops.version import Bump, Version
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate import conftest as tables
 from tests.unit.validate.gate_repo import Made, model

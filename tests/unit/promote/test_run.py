@@ -259,6 +259,6 @@ def test_a_forged_record_makes_no_commit_judged(running: Line, worse: Made) -> N
         update = there.records.appended({path: {"tip": {"commit": tip}}}, "Trust me")
         assert update is not None
         running.git("push", "-q", "origin", f"{update.new}:{update.ref}")
-    assert not finish.recorded(running.world(), running.config.environment("production"))
+    assert not finish.read(running.world(), running.config.environment("production")).recorded
     with pytest.raises(AnswerNo, match="the gate of production says no"):
         running.finish("production")

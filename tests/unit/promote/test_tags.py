@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gitops.errors import UsageError
 from gitops.promote import registry, tags, world
-from gitops.promote.tags import Version
+from gitops.version import Version
 from tests.unit.promote.line import Line
 
 NUMBERS = st.integers(0, 300)

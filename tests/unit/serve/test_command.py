@@ -13,7 +13,7 @@ import pytest
 from gitops import package
 from gitops.errors import EvidenceError
 from gitops.serve import command
-from gitops.serve import model as models
+from gitops.serve import runner as runners
 from gitops.serve.command import Command, Limits
 from gitops.serve.model import Answers, Model
 from gitops.serve.plan import Serve
@@ -204,7 +204,7 @@ def test_a_script_goes_around_a_command(tmp_path: Path) -> None:
     made = model("binary", as_command(tmp_path / "package", "binary", WORDS))
 
     async def run() -> Answers:
-        runner = await models.open_runner(made, serve(root, "scoring.py"))
+        runner = await runners.start(made, serve(root, "scoring.py"))
         assert runner is not None
         try:
             return await runner.answer(made.decode(body(ROW)))
@@ -212,4 +212,4 @@ def test_a_script_goes_around_a_command(tmp_path: Path) -> None:
             await runner.close()
 
     assert asyncio.run(run()).scores == [0.25]
-    assert asyncio.run(models.open_runner(model(), serve(root))) is None
+    assert asyncio.run(runners.start(model(), serve(root))) is None

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.deploy import state
 from gitops.errors import AnswerNo, UsageError
 from gitops.serve import labels
@@ -41,7 +41,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def add(*arguments: str) -> Result:
-    return CliRunner().invoke(app, ["data", "labels", *arguments])
+    return CliRunner().invoke(make(), ["data", "labels", *arguments])
 
 
 def test_labels_land_in_the_folder_of_the_environment(repository: Path) -> None:

@@ -18,7 +18,7 @@ from gitops.serve.model import Answers
 from gitops.serve.refusal import Refusal
 from gitops.serve.script import Around
 from gitops.serve.script_process import Failure, Limits, version
-from tests.unit.serve.projects import PACKAGES, ROW, body, model, project, serve
+from tests.unit.serve.projects import ROW, body, model, project, serve
 
 BOTH = """
 import os, sys
@@ -270,18 +270,6 @@ def before(rows):
         assert await ask(made) == plain
 
     with_script(text, tmp_path, use)
-
-
-def test_a_script_is_proven_without_a_server(tmp_path: Path) -> None:
-    good = "def before(rows): return rows"
-    root = project(tmp_path / "project", good=good, bad="def before(rows): return rows[1:]")
-    folder = PACKAGES / "binary" / "package"
-    script.prove(folder, serve(root, "good.py"))
-    with pytest.raises(EvidenceError, match="19 rows for 20"):
-        script.prove(folder, serve(root, "bad.py"))
-    with pytest.raises(EvidenceError, match="no package"):
-        script.prove(tmp_path / "nothing", serve(root, "good.py"))
-    assert not children()
 
 
 def test_the_version_is_gits_name_of_the_file(tmp_path: Path) -> None:

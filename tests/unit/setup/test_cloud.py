@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from gitops import az as edge
 from gitops import cloudnames, config, pipelines, trust
-from gitops.cli.app import app
+from gitops.cli.app import make
 from gitops.config import Config
 from gitops.errors import ToolError
 from gitops.finding import Finding
@@ -287,6 +287,12 @@ def test_each_environment_of_declared_infrastructure_has_a_connection(azure: OnA
     assert "client id that `gitops infra apply shared` shows" in found[-1].fix
 
 
+def findings(*options: str) -> list[dict[str, str]]:
+    done = CliRunner().invoke(make(), ["doctor", *options, "--json"])
+    found: list[dict[str, str]] = json.loads(done.stdout)["findings"]
+    return found
+
+
 def test_the_command_asks_forge_and_cloud_only_where_it_is_told_to(
     github: OnGitHub, cli: Az, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -298,14 +304,14 @@ def test_the_command_asks_forge_and_cloud_only_where_it_is_told_to(
     for name, value in github.server.github_env.items():
         monkeypatch.setenv(name, value)
     monkeypatch.chdir(root)
-    plain = json.loads(CliRunner().invoke(app, ["doctor", "--json"]).stdout)["findings"]
+    plain = findings()
     assert "Azure" not in {one["check"] for one in plain}
     assert cli.calls == []
 
     issuer = f"{github.server.root}/_services/token"
     tokens = tuple(cloud.presented(DECLARED, issuer, REPOSITORY))
     cli.put(whole(tokens=tokens))
-    asked = json.loads(CliRunner().invoke(app, ["doctor", "--cloud", "--json"]).stdout)["findings"]
+    asked = findings("--cloud")
     about = {"Azure", "resource group", "identity", "federated credential", "role", "cloud"}
     clouds = [one for one in asked if one["check"] in about]
     assert {one["state"] for one in clouds} == {"ok"}
@@ -313,7 +319,7 @@ def test_the_command_asks_forge_and_cloud_only_where_it_is_told_to(
     assert any("trusts repo:acme/flights:environment:production" in one for one in trusted)
 
     github.settings.subject = {"use_default": False, "include_claim_keys": ["repo", "context"]}
-    asked = json.loads(CliRunner().invoke(app, ["doctor", "--cloud", "--json"]).stdout)["findings"]
+    asked = findings("--cloud")
     assert any("made of repo, context" in one["detail"] for one in asked)
     assert "fail" not in {one["state"] for one in asked if one["check"] == CREDENTIAL}
 
@@ -469,7 +475,6 @@ def test_missing_programs_are_named_with_what_needs_them(
         "no az",
         "no terraform or tofu",
         "no kubectl",
-        "no kubelogin",
         "no buildah or podman or docker",
     ]
     assert all(fix.startswith("install ") for fix in found.values())

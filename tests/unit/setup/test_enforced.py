@@ -17,6 +17,7 @@ from gitops.forge.github_settings import GitHubSettings
 from gitops.promote import request, tags
 from gitops.setup import github as setup
 from gitops.setup import run
+from gitops.version import Version
 from tests.forge_server import Server, serve
 from tests.forge_simulator import Simulator
 from tests.unit.promote.line import Line
@@ -45,7 +46,7 @@ class Pusher:
 
 
 NAMES = {
-    "version": tags.version_tag("late", tags.Version.parse("v1.2.0")),
+    "version": tags.version_tag("late", Version.parse("v1.2.0")),
     "stage": tags.stage_tag("late", "production", 7),
     "hold": "hold/production/1",
     "approval": "approval/production/12",

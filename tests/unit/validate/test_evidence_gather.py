@@ -552,7 +552,10 @@ def test_a_repository_that_takes_gitops_up(tmp_path: Path) -> None:
 
 def test_what_a_pull_request_changes_about_its_own_judgement(tmp_path: Path) -> None:
     repo, old = start(tmp_path)
-    repo.settings(more="environments: [{name: dev, branch: main, policy: loose}]\n")
+    repo.settings(
+        more='environments: [{name: dev, branch: main, policy: loose, listen: "127.0.0.1:9999",'
+        " rollout: {steps: [20], margin: 0.5}}]\n"
+    )
     repo.write(".gitops/policies/loose.yaml", "version: 1\n")
     repo.write(".github/workflows/gate.yml", "on: push\n")
     repo.write("src/evaluate.py", "# kinder\n")
@@ -567,7 +570,11 @@ def test_what_a_pull_request_changes_about_its_own_judgement(tmp_path: Path) -> 
         "tool-or-workflow-changed",
         "work-tree-dirty",
     ]
-    assert "dev.policy baseline -> loose" in found.notes[0].text
+    assert found.notes[0].text == (
+        "gitops.yaml changes how models are judged: dev.policy baseline -> loose,"
+        " dev.rollout.steps [] -> [20], dev.rollout.margin 0.01 -> 0.5,"
+        " environment staging removed, environment production removed; the base's settings hold"
+    )
     assert "src/evaluate.py" in found.notes[2].text
     assert "src/train.py" not in found.notes[2].text
     assert found.environment.policy == "baseline"

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from gitops.errors import ToolError
+from gitops.logtext import Platform
 from gitops.validate import reports
 from gitops.validate.model import Verdict
 from gitops.validate.reports import annotate, card, junit, sarif
@@ -226,7 +227,7 @@ def test_annotations_of_azure() -> None:
 
 
 @pytest.mark.parametrize("platform", ["github", "azure"])
-def test_no_text_can_start_a_command_of_its_own(platform: annotate.Platform) -> None:
+def test_no_text_can_start_a_command_of_its_own(platform: Platform) -> None:
     lines = reports.annotations([verdicts.hostile()], platform)
     for line in lines:
         assert len(line.splitlines()) == 1
