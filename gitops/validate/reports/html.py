@@ -36,6 +36,7 @@ class Part:
     rows: list[Any]
     of: int
     title: str = ""
+    hint: str = ""
 
     @property
     def more(self) -> int:
@@ -150,7 +151,8 @@ def _common(measures: Sequence[Measure], most: int, usual: float, metric: str = 
     drawn = compared or [one.candidate for one in shown]
     scale = drawing.common(drawn, zero=bool(compared))
     rows = [_measure(one, usual, scale) for one in shown]
-    return Part(rows, len(measures), clean(metric))
+    hint = words.direction(metric) if metric else ""
+    return Part(rows, len(measures), clean(metric), hint)
 
 
 def _slices(measures: Sequence[Measure], usual: float) -> list[Part]:
