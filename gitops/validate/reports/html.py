@@ -73,6 +73,7 @@ def page(verdict: Verdict) -> str:
         plots=plots,
         whose=whose,
         fairness=_part(verdict.fairness, LINES, lambda one: _fairness(one, usual)),
+        fairness_title=words.fairness_title(verdict),
         importance=_importance(verdict, usual),
         alarms=_part(words.alarms(verdict), LINES, _finding),
         findings=_part(findings, LINES, _finding),

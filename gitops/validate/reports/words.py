@@ -98,7 +98,8 @@ def headline(verdict: Verdict) -> Headline:
         undecided = verdict.state == "INCONCLUSIVE"
         answer = "Undecided, so no go" if undecided else "No go"
         return Headline(answer, _against(verdict), "undecided" if undecided else "fail")
-    if verdict.state == "PASS" and not (_open(verdict) or alarms(verdict) or _unmeasured(verdict)):
+    unclear = _open(verdict) or alarms(verdict) or _unmeasured(verdict) or _rejudges(verdict)
+    if verdict.state == "PASS" and not unclear:
         return Headline("Go", _in_favour(verdict), "pass")
     return Headline("Go, with open questions", _in_favour(verdict), "advice")
 
@@ -136,6 +137,12 @@ def _open(verdict: Verdict) -> list[Check]:
     return [check for check in ordered(verdict.checks) if status(check) in ("waived", "advice")]
 
 
+def _rejudges(verdict: Verdict) -> bool:
+    """It would change what the next models are judged by."""
+    kinds = ("policy-changed", "gate-settings-changed", "evaluation-code-changed")
+    return any(note.kind in kinds for note in verdict.notes)
+
+
 def _unmeasured(verdict: Verdict) -> bool:
     """A first model whose quality no check looks at."""
     metric = ("no_worse", "better", "bound")
@@ -168,6 +175,8 @@ def _in_favour(verdict: Verdict) -> str:
         parts.append(f"and {numbers.count(len(open_) - _NAMED)} more that don't pass")
     if found := len(alarms(verdict)):
         parts.append(f"{numbers.count(found)} alarm{'s' * (found > 1)}")
+    if _rejudges(verdict):
+        parts.append("it changes how models are judged from then on")
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
     if _unmeasured(verdict):
@@ -259,13 +268,19 @@ def cells(measure: Measure, usual: float) -> tuple[str, str, str]:
 
 def direction(metric: str) -> str:
     """Which way is better."""
-    return {"↑": "higher is better", "↓": "lower is better", "0": "0 is best"}[arrow(metric)]
+    return {"↑": "higher is better", "↓": "lower is better"}.get(arrow(metric), "0 is best")
 
 
 def arrow(metric: str) -> str:
-    """`↑` where more is better, `↓` where less is; of what is best at 0, `0`."""
+    """`↑` where more is better, `↓` where less is."""
     known = METRICS.get(metric)
-    return {True: "↑", False: "↓", None: "0"}[known.up if known else True]
+    return {True: "↑", False: "↓", None: "(best at 0)"}[known.up if known else True]
+
+
+def fairness_title(verdict: Verdict) -> str:
+    """Whether it is judged, or only shown."""
+    judged = any(check.kind == "fairness" for check in verdict.checks)
+    return "Fairness" if judged else "Fairness, which no check of the policy judges"
 
 
 def gap(criterion: str) -> str:

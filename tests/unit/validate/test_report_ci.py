@@ -209,7 +209,7 @@ def test_annotations_of_github() -> None:
     )
     assert len(lines) == 8  # the answer, six checks, an alarm
     assert lines[-1].startswith("::warning ")
-    (notice,) = reports.annotations([replace(verdicts.rich(), findings=())], "github")
+    (notice,) = reports.annotations([verdicts.better()], "github")
     assert notice.startswith("::notice file=gitops.yaml,title=Go%3A late for production::10 of 10")
 
 
@@ -218,7 +218,7 @@ def test_annotations_of_azure() -> None:
     where = "type=error;sourcepath=gitops.yaml;linenumber=1"
     assert lines[0].startswith(f"##vso[task.logissue {where}]No go: late for production: “roc_auc")
     # The answer of a pass is a plain line: Azure has no notices.
-    plain = reports.annotations([replace(verdicts.rich(), findings=())], "azure")
+    plain = reports.annotations([verdicts.better()], "azure")
     assert plain == ["Go: late for production: 10 of 10 checks pass."]
     odd = replace(
         verdicts.failing(), checks=(replace(verdicts.failing().checks[0], why="50% off"),)

@@ -84,7 +84,9 @@ def test_every_check_has_state_numbers_bound_and_rows() -> None:
     row = row.replace("\u00a0", " ")
     assert "(`no-worse-brier`)</sub> | 0.1498 → 0.1798 |" in row
     assert "−0.0300 [−0.0312, −0.0288] | ≥ −0.01 | 66,000 |" in row
-    assert "| brier ↓ | 0.1798 [0.1763, 0.1833] |" in text.replace("\u00a0", " ")
+    meaning = "mean squared error of the probabilities (several classes: summed)"
+    shown = f"| brier ↓<br><sub>{meaning}</sub> | 0.1798 [0.1763, 0.1833] |"
+    assert shown in text.replace("\u00a0", " ")
 
 
 def test_intervals_are_drawn_around_one_bound_in_a_code_block() -> None:

@@ -176,11 +176,14 @@ def test_nothing_open_is_hidden_behind_a_go() -> None:
         replace(good, checks=(replace(fails, waived="agreed"), *good.checks[1:])),
         replace(good, findings=(Finding("drift", "alarm", "it moved"),)),
         replace(good, champion=None, checks=good.checks[-1:]),
+        replace(good, notes=verdicts.rich().notes),
     ):
         assert words.headline(some).answer == "Go, with open questions"
         assert words.todo(some).startswith("decide whether what is open below is acceptable")
     assert words.todo(good).startswith("nothing in the policy of production is against it.")
-    assert words.todo(good).endswith("what is noted below about this judgement.")
+    noted = replace(good, notes=(Finding("work-tree-dirty", "note", "not committed"),))
+    assert words.headline(noted).answer == "Go"
+    assert words.todo(noted).endswith("what is noted below about this judgement.")
     assert words.todo(verdicts.failing()).startswith("send it back.")
     assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
 
