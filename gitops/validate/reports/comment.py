@@ -81,7 +81,7 @@ class _Section:
 
 def render(verdicts: Sequence[Verdict], limit: int = LIMIT) -> str:
     """One section for each verdict, those that don't pass first; at most `limit` bytes of UTF-8."""
-    ranked = sorted(verdicts, key=lambda verdict: verdict.passed)
+    ranked = words.urgent(verdicts)
     head = _overview(ranked) if len(ranked) > 1 else ""
     room = limit - len(head.encode())
     sections: list[_Section] = []

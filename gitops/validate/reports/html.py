@@ -85,10 +85,10 @@ def page(verdict: Verdict) -> str:
 
 def index(links: Sequence[tuple[str, Verdict]]) -> str:
     """An overview of several verdicts; `links` are relative places of their pages."""
-    ranked = sorted(links, key=lambda pair: pair[1].passed)
+    places = {id(one): link for link, one in links}
     rows = [
-        (link, clean(one.model), clean(one.environment), words.headline(one))
-        for link, one in ranked
+        (places[id(one)], clean(one.model), clean(one.environment), words.headline(one))
+        for one in words.urgent([one for _, one in links])
     ]
     passed = sum(one.passed for _, one in links)
     return _render("index.html.j2", data={}, rows=rows, passed=passed)

@@ -104,6 +104,11 @@ def headline(verdict: Verdict) -> Headline:
     return Headline("Go, with open questions", _in_favour(verdict), "advice")
 
 
+def urgent(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those that may not go on first, then those with open questions."""
+    return sorted(verdicts, key=lambda verdict: _ORDER.index(headline(verdict).status))
+
+
 def todo(verdict: Verdict) -> str:
     """What whoever reads the answer can do now."""
     status = headline(verdict).status
@@ -176,7 +181,7 @@ def _in_favour(verdict: Verdict) -> str:
     if found := len(alarms(verdict)):
         parts.append(f"{numbers.count(found)} alarm{'s' * (found > 1)}")
     if _rejudges(verdict):
-        parts.append("it changes how models are judged from then on")
+        parts.append("this change also alters how models are judged from then on")
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
     if _unmeasured(verdict):

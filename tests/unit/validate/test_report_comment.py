@@ -204,6 +204,18 @@ def test_many_models_share_a_comment_the_failing_ones_first() -> None:
     Read(text)
 
 
+def test_models_with_open_questions_come_before_those_without() -> None:
+    some = [replace(verdicts.better(), model="good"), replace(verdicts.rich(), model="odd")]
+    text = comment.render([*some, verdicts.undecided(), replace(verdicts.failing(), model="bad")])
+    heads = [line.split(":")[0] for line in text.splitlines() if line.startswith("## ")]
+    assert heads == [
+        "## ❌ No go",
+        "## ❓ Undecided, so no go",
+        "## ⚠️ Go, with open questions",
+        "## ✅ Go",
+    ]
+
+
 def test_a_thousand_models_are_counted_with_those_that_may_not_go_on() -> None:
     failing = [replace(verdicts.failing(), model=f"f{i}") for i in range(143)]
     passing = [replace(verdicts.rich(), model=f"m{i}") for i in range(857)]
