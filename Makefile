@@ -20,11 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
 
-<<<<<<< HEAD
-.PHONY: help demo test test-all check bench docs fuzz audit lock wheel clean
-=======
-.PHONY: help demo test test-all check bench docs picture fuzz lock wheel clean
->>>>>>> main
+.PHONY: help demo test test-all check bench docs picture fuzz audit lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -82,6 +78,7 @@ picture: .venv/ready
 wheel: .venv/ready
 	rm -rf dist
 	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
@@ -91,7 +88,6 @@ lock: .bootstrap/ready
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
-
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/audit.txt requirements/audit.in
 
