@@ -571,9 +571,10 @@ def test_what_a_pull_request_changes_about_its_own_judgement(tmp_path: Path) -> 
         "work-tree-dirty",
     ]
     assert found.notes[0].text == (
-        "gitops.yaml changes how models are judged: dev.policy baseline -> loose,"
+        "it changes how models are judged, in gitops.yaml: dev.policy baseline -> loose,"
         " dev.rollout.steps [] -> [20], dev.rollout.margin 0.01 -> 0.5,"
-        " environment staging removed, environment production removed; the base's settings hold"
+        " environment staging removed, environment production removed; here the base's"
+        " still hold, but once this is merged the new ones do"
     )
     assert "src/evaluate.py" in found.notes[2].text
     assert "src/train.py" not in found.notes[2].text
