@@ -185,8 +185,8 @@ def _quickly(raw: bytes) -> Lock | None:
         data = {name: _loaded(values[name] or _joined(blocks[name])) for name in blocks}
         _Content.model_validate(data)
         return None if _is_newer(data["tool"]) else _lock(data, lambda _: None)
-    except (ValueError, GitopsError):  # not UTF-8 or JSON, a key twice, wrong, an unusable path
-        return None
+    except (ValueError, RecursionError, GitopsError):
+        return None  # not UTF-8 or JSON, a key twice, wrong, an unusable path
 
 
 def _joined(lines: list[str]) -> str:
@@ -293,11 +293,11 @@ def _refuse_newer(data: Mapping[str, Any], document: yamlfile.Document) -> None:
 
 def _is_newer(tool: str) -> bool:
     """Whether `tool` is a version after ours; what is none counts as newer."""
-    from packaging.version import InvalidVersion, Version
+    from packaging.version import Version
 
     try:
         return tool != __version__ and Version(tool) > Version(__version__)
-    except InvalidVersion:
+    except ValueError:  # none, or of more digits than Python reads
         return True
 
 
