@@ -78,6 +78,7 @@ picture: .venv/ready
 wheel: .venv/ready
 	rm -rf dist
 	$(UV) build --quiet --offline --no-build-isolation --python $(BIN)/python --out-dir dist
+	@ls dist/*.whl
 
 lock: .bootstrap/ready
 	$(UV) lock $(UPGRADE)
@@ -87,7 +88,6 @@ lock: .bootstrap/ready
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
-
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/audit.txt requirements/audit.in
 

@@ -384,5 +384,5 @@ def _valid(kind: type[_M], items: Iterable[tuple[Any, object]]) -> Iterator[tupl
 
 
 def _unknown(kind: str, name: str, known: list[str]) -> UsageError:
-    fix = problem.meant(name, known, f"there are {', '.join(known)}")
+    fix = problem.meant(name, known, f"one of: {', '.join(known)}")
     return UsageError(f"there's no {kind} {name!r}", fix=fix)

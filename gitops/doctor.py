@@ -83,7 +83,7 @@ def _repository(root: Path) -> Iterator[Finding]:
     yield Finding(
         "gitops.yaml",
         "ok",
-        f"{len(declared.models)} models, {len(declared.environments)} environments",
+        f"models: {len(declared.models)}, environments: {len(declared.environments)}",
     )
     yield from _storage(root, declared)
     yield from _python(root)

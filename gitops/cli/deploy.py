@@ -196,14 +196,14 @@ def _end(fleet: Fleet, environment: str, as_json: bool, sent: bool) -> None:
             screen.error(problem)
             raise typer.Exit(problem.code)
         return
-    for kind, url in ends:
-        where = "" if kind == "local" else f" ({kind})"
-        screen.out(f"{screen.style(environment, 'bold')} answers at {url}{where}")
     rows = [
         [one.model, one.release or "-", one.state.replace("_", " "), one.package[:12] or "-"]
         for one in standings
     ]
     screen.table(["MODEL", "ANSWERS", "STATE", "PACKAGE"], rows)
+    for kind, url in ends:
+        where = f"{url}/docs shows how to ask" if kind == "local" else kind
+        screen.out(f"{screen.style(environment, 'bold')} answers at {url} ({where})")
     if problem is not None:
         raise problem
 

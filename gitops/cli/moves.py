@@ -93,7 +93,7 @@ def show_plan(plan: Plan, wanted: bool) -> None:
         for one in plan.changes
     ]
     if rows:
-        screen.table(["MODEL", "NOW", "THEN", "COMMIT", "PACKAGE"], rows)
+        screen.table(["MODEL", "NOW", "THEN", "COMMIT", "PACKAGE (DVC)"], rows)
     if plan.along:
         more = f" and {len(plan.along) - 5} more" if len(plan.along) > 5 else ""
         screen.out(f"along with it: {', '.join(plan.along[:5])}{more}")

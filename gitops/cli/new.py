@@ -61,7 +61,7 @@ def new(
     answers: AnswersOption = None,
     no_input: NoInputOption = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be written, and write nothing.")
+        bool, typer.Option("--dry-run", help="Show what is found, and write nothing.")
     ] = False,
     as_json: JsonOption = False,
 ) -> None:

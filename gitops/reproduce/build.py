@@ -27,7 +27,7 @@ _FROM = {"ran": "", "restored": " (from the cache)"}
 # What DVC says of itself; the rest are the stages' own words.
 _NOISE = (
     *(">", "'", "\t", "Updating lock", "Generating lock", "Verifying data sources"),
-    *("To track", "To enable", "Use `dvc", "Data and pipelines"),
+    *("To track", "To enable", "Use `dvc", "Data and pipelines", "ERROR: failed to reproduce"),
 )
 
 
@@ -261,27 +261,30 @@ def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dic
     `lock` is the descriptor of the build lock, which the stages hold too.
 
     Raises:
-        ToolError: a stage failed; with the end of what it said.
+        ToolError: a stage failed; with the end of what it said, else of what DVC says.
     """
     stages: dict[str, str] = {}
     said: list[str] = []
+    own: list[str] = []  # what the stage that runs has said
 
     def listen(line: str) -> None:
         said.append(line)
         for pattern, state in _STATES:
             if match := pattern.match(line):
                 stages[match.group(1)] = state
+                own.clear()
                 if state != "unchanged":
                     say(f"{place.name}: {match.group(1)}{_FROM[state]}")
                 return
         if line and not line.startswith(_NOISE):
+            own.append(line)
             say(f"  {line}")
 
     env = uv.stage_environment(place.root)
     code = dvc.repro(place.root, [place.pipeline], listen, fresh=fresh, env=env, pass_fds=[lock])
     if code:
         failed = next((name for name in reversed(stages) if stages[name] == "ran"), "")
-        tail = "\n  ".join(line for line in said[-20:] if line)
+        tail = "\n  ".join(own[-20:] or [line for line in said[-20:] if line])
         raise ToolError(
             f"model {place.name}: stage {failed or '(before the first)'} failed:\n  {tail}",
             fix=f"mend it, then `gitops build {place.name}`: stages that finished are kept",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +13,7 @@ import polars as pl
 from gitops import dvc, dvcremote, git, objects, signature, utc
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, UsageError
 from gitops.git import program
-from gitops.scaffold import schema_diff, table
+from gitops.scaffold import infer, refusals, schema_diff, table
 
 if TYPE_CHECKING:
     from gitops.config import Config, Model
@@ -97,6 +97,7 @@ def update(
     diff = schema_diff.compare(
         old, new, target=used.target, features=used.features, classes=used.classes
     )
+    diff = replace(diff, breaks=diff.breaks + reading_breaks(root / model.path, target, new))
     path = target.relative_to(root).as_posix()
     if _same(file, target, ours=origin is not None):
         return Updated(known, path, diff, False, None, None)
@@ -146,6 +147,34 @@ def used_columns(base: Path, model: Model) -> Used:
             typed = {name: kind for kind, names in features.items() for name in names or ()}
             return Used((params.get("data") or {}).get("target"), typed, classes)
     return Used(model.wrap.target if model.wrap else None, {}, classes)
+
+
+def reading_breaks(base: Path, target: Path, new: table.Table) -> tuple[str, ...]:
+    """What params.yaml says of how the table is read, and no longer holds."""
+    params = dvc.read_yaml(base / "params.yaml") if (base / "params.yaml").is_file() else {}
+    data = params.get("data")
+    if not isinstance(data, dict) or Path(str(data.get("file"))).name != target.name:
+        return ()  # not of ours
+    found = []
+    if new.format == "csv" and data.get("separator", new.separator) != new.separator:
+        was = data["separator"]
+        found.append(f"its cells are separated by {new.separator!r}, params.yaml says {was!r}")
+    if ("16" in str(data.get("encoding", new.encoding))) != ("16" in new.encoding):
+        found.append(f"it is written in {new.encoding}, params.yaml says {data['encoding']}")
+    facts = infer.facts(new)
+    for role in ("id", "time", "group"):
+        name = data.get(role)
+        if name is not None and name not in facts:
+            found.append(f"the {role} {name} is gone")
+        elif name is not None and role == "time":
+            problem = infer.misfit(new, facts[name], "datetime")
+            found += [f"the time {name}: {problem}"] if problem else []
+        elif name is not None and role == "id":
+            try:
+                refusals.check_id(new, facts[name])
+            except ConfigError as error:
+                found.append(error.message)
+    return tuple(found)
 
 
 def _same(file: Path, target: Path, *, ours: bool) -> bool:

@@ -114,7 +114,7 @@ def test_models_and_environments_by_name(tmp_path: Path) -> None:
     assert near.value.fix == "did you mean early?"
     with pytest.raises(UsageError, match="no environment 'qqq'") as far:
         read.environment("qqq")
-    assert far.value.fix == "there are dev, staging, production"
+    assert far.value.fix == "one of: dev, staging, production"
 
 
 def model(extra: str) -> str:

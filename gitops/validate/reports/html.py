@@ -36,6 +36,7 @@ class Part:
     rows: list[Any]
     of: int
     title: str = ""
+    hint: str = ""
 
     @property
     def more(self) -> int:
@@ -72,6 +73,7 @@ def page(verdict: Verdict) -> str:
         plots=plots,
         whose=whose,
         fairness=_part(verdict.fairness, LINES, lambda one: _fairness(one, usual)),
+        fairness_title=words.fairness_title(verdict),
         importance=_importance(verdict, usual),
         alarms=_part(words.alarms(verdict), LINES, _finding),
         findings=_part(findings, LINES, _finding),
@@ -83,10 +85,10 @@ def page(verdict: Verdict) -> str:
 
 def index(links: Sequence[tuple[str, Verdict]]) -> str:
     """An overview of several verdicts; `links` are relative places of their pages."""
-    ranked = sorted(links, key=lambda pair: pair[1].passed)
+    places = {id(one): link for link, one in links}
     rows = [
-        (link, clean(one.model), clean(one.environment), words.headline(one))
-        for link, one in ranked
+        (places[id(one)], clean(one.model), clean(one.environment), words.headline(one))
+        for one in words.urgent([one for _, one in links])
     ]
     passed = sum(one.passed for _, one in links)
     return _render("index.html.j2", data={}, rows=rows, passed=passed)
@@ -150,7 +152,8 @@ def _common(measures: Sequence[Measure], most: int, usual: float, metric: str = 
     drawn = compared or [one.candidate for one in shown]
     scale = drawing.common(drawn, zero=bool(compared))
     rows = [_measure(one, usual, scale) for one in shown]
-    return Part(rows, len(measures), clean(metric))
+    hint = words.direction(metric) if metric else ""
+    return Part(rows, len(measures), clean(metric), hint)
 
 
 def _slices(measures: Sequence[Measure], usual: float) -> list[Part]:
@@ -245,7 +248,7 @@ def _plots(curves: Iterable[Curve]) -> tuple[Part, list[object]]:
         region, axes = svg.frame(some), svg.AXES[kind]
         if region is None:
             continue
-        title = f"{axes.title}: {clean(name)}" if name else axes.title
+        title = f"{axes.title} of class {clean(name)}" if name else axes.title
         picture = svg.plot(title, some, region, len(data))
         rows.append({"title": title, "picture": picture})
         lines = [{"of": one.of, "points": _points(one)} for one in some]
