@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from importlib import util
 from pathlib import Path, PurePosixPath
 
-from gitops import __version__, config, dvc, dvcremote, git, pipelines, proc, serve, uv
+from gitops import __version__, config, dvc, dvclock, dvcremote, git, pipelines, proc, serve, uv
 from gitops.errors import GitopsError
 from gitops.finding import Finding
 from gitops.git import graph, program
@@ -252,9 +252,9 @@ def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
             if not pipeline.is_file():
                 yield Finding(f"model {name}", "fail", f"{pipeline} isn't there", package)
                 continue
-            if not pipeline.with_name("dvc.lock").is_file():
+            if not (file := pipeline.with_name("dvc.lock")).is_file():
                 yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
-            elif _makes(pipeline, model.package):
+            elif dvclock.names_output(file.read_bytes(), model.package):
                 yield Finding(f"model {name}", "ok", "built")
             else:
                 detail = f"no stage of {pipeline} makes its package, {model.package}"
@@ -264,15 +264,6 @@ def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
             yield from _artifact(name, model.package, pipeline)
         except GitopsError as error:
             yield Finding(f"model {name}", "fail", error.message, error.fix or "mend the file")
-
-
-def _makes(pipeline: Path, package: str) -> bool:
-    """Whether a stage wrote the package; one that works elsewhere (`wdir`) is believed."""
-    if any("wdir" in one for one in (dvc.read_yaml(pipeline).get("stages") or {}).values()):
-        return True
-    stages = (dvc.read_yaml(pipeline.with_name("dvc.lock")).get("stages") or {}).values()
-    written = [out["path"] for one in stages for out in one.get("outs") or ()]
-    return package in map(posixpath.normpath, written)
 
 
 def _outside(model: str, stages: tuple[str, ...], folder: str) -> Finding:

@@ -365,3 +365,12 @@ def _words(command: object) -> str:
 def _short(value: object) -> str:
     text = json.dumps(value, default=str, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def names_output(lock: bytes, path: str) -> bool:
+    """Whether a dvc.lock may record the output `path`, told from its text by the last name alone.
+
+    A stage that works elsewhere (`wdir`) writes the rest of the path in its own way.
+    """
+    last = re.escape(path.rpartition("/")[2].encode())
+    return bool(re.search(rb"path: ['\"]?(?:.*/)?" + last + rb"['\"]?\s*$", lock, re.MULTILINE))

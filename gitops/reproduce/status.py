@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import dvc, git, jsontext
+from gitops import dvc, dvclock, git, jsontext
 from gitops.git import graph
 from gitops.reproduce.build import confirmed, read_metrics
 from gitops.reproduce.model import Place, places
@@ -89,14 +89,19 @@ def status(
         )
         for one in config.environments:
             tip = known[one.branch]
-            rows.append(_row(place.name, one.name, tip, files[place.name], stamps, texts))
+            rows.append(_row(place, one.name, tip, files[place.name], stamps, texts))
     return Status(config.project, here.branch, git.changes(root), tuple(rows))
 
 
 def _states(root: Path, models: tuple[Place, ...], say: Callable[[str], None]) -> dict[str, str]:
     """The state of each model in the work tree."""
     private = git.private(root)
-    locked = [place for place in models if place.lock.is_file()]
+    locked = [
+        place
+        for place in models
+        if place.lock.is_file()
+        and dvclock.names_output(place.lock.read_bytes(), place.declared.package)
+    ]
     states = {place.name: "not built" for place in models}
     states |= {place.name: "built" if place.package.exists() else "not here" for place in locked}
     unsure = [
@@ -118,7 +123,7 @@ def _states(root: Path, models: tuple[Place, ...], say: Callable[[str], None]) -
 
 
 def _row(
-    model: str,
+    place: Place,
     environment: str,
     tip: str | None,
     files: tuple[str, str],
@@ -126,10 +131,13 @@ def _row(
     texts: Mapping[str, bytes],
 ) -> Row:
     if tip is None:
-        return Row(model, environment, "", "", "no branch", {})
+        return Row(place.name, environment, "", "", "no branch", {})
     lock, metrics = (texts.get(f"{tip}:{file}") for file in files)
-    state = "built" if lock is not None else "not built"
-    return Row(model, environment, tip[:10], stamps[tip][:10], state, _numbers(metrics or b"{}"))
+    built = lock is not None and dvclock.names_output(lock, place.declared.package)
+    state = "built" if built else "not built"
+    return Row(
+        place.name, environment, tip[:10], stamps[tip][:10], state, _numbers(metrics or b"{}")
+    )
 
 
 def _inside(root: Path, path: Path) -> str:

@@ -164,3 +164,17 @@ def test_no_lock_is_no_build(tmp_path: Path) -> None:
     repo = GateRepo(tmp_path / "repo").start()
     at = git.snapshot(repo.root, repo.git("rev-parse", "HEAD"))
     assert locks.read(at, ".") is None
+
+
+@pytest.mark.parametrize(
+    ("text", "there"),
+    [
+        (b"    outs:\n    - path: models/package\n      md5: 1.dir\n", True),
+        (b"    - path: package\n", True),  # of a stage with wdir
+        (b"    - path: 'my models/package'\r\n", True),
+        (b"    - path: src/a/gitops_package\n    - path: models/package.txt\n", False),
+        (b"", False),
+    ],
+)
+def test_whether_a_lock_names_an_output(text: bytes, there: bool) -> None:
+    assert locks.names_output(text, "models/package") == there
