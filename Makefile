@@ -88,7 +88,6 @@ lock: .bootstrap/ready
 		$(UPGRADE) --output-file requirements/checkov.txt requirements/checkov.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/azureml.txt requirements/azureml.in
-
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-annotate \
 		$(UPGRADE) --output-file requirements/audit.txt requirements/audit.in
 

@@ -15,21 +15,36 @@ from html import escape
 from pathlib import Path
 
 COLUMNS = 100
-# Of the act with this title: how its command starts, and how many lines of what it says are shown.
-PARTS = (
-    ("A table becomes a repository", "gitops new", 8),
-    ("Build", "gitops build", -3),
-    ("A pull request with a worse model", "gitops gate", 9),
-    ("To production", "gitops promote staging production", -4),
-    ("A bad model gets through", "gitops deploy production", 12),
-)
 _CODE = re.compile(r"\x1b\[(\d*)m")
+_CLOCK = re.compile(r" \d+:\d\d ")  # of a heading: how long it took on whatever machine
 _CELL, _LINE, _SIZE, _EDGE, _TOP = 8.4, 19, 14, 16, 34
 _LOOK = {"1": "b", "2": "d", "31": "r", "32": "g", "33": "y", "36": "c"}  # of cli/screen.py
 _STYLE = """\
 text { font: 14px ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; fill: #d4d7dd }
 .b { font-weight: bold; fill: #fff } .d { fill: #8b919c } .r { fill: #ff7b72 }
 .g { fill: #6cc58a } .y { fill: #e3b341 } .c { fill: #79c0ff }"""
+
+
+@dataclass(frozen=True)
+class Part:
+    """What is shown of the act with this title: how its command starts, and how many of its lines.
+
+    `most`: the first so many; below 0 the last. `progress`: those on how it goes, too.
+    """
+
+    title: str
+    start: str
+    most: int
+    progress: bool = False
+
+
+PARTS = (
+    Part("A table becomes a repository", "gitops new", 7),
+    Part("Build", "gitops build", -3),
+    Part("A pull request with a worse model", "gitops gate", 8),
+    Part("To production", "gitops promote staging production", -3),
+    Part("A bad model gets through", "gitops deploy production", 15, progress=True),
+)
 
 
 @dataclass(frozen=True)
@@ -74,7 +89,8 @@ def said(recording: str) -> Iterator[Said]:
         if plain.startswith(("━━", "$ ")) and command:
             yield Said(act, tuple(about), command, tuple(lines))
         if plain.startswith("━━"):
-            act, about, command = line, [], ""
+            head = _CLOCK.sub(lambda clock: "━" * len(clock[0]), line)
+            act, about, command = head, [], ""
         elif plain.startswith("$ "):
             command, lines = plain.removeprefix("$ "), []
         elif command:
@@ -83,26 +99,28 @@ def said(recording: str) -> Iterator[Said]:
             about.append(line)
 
 
-def chosen(recording: str, parts: Sequence[tuple[str, str, int]] = PARTS) -> list[str]:
-    """The lines to show, without progress; where some are left out, that is said.
+def chosen(recording: str, parts: Sequence[Part] = PARTS) -> list[str]:
+    """The lines to show; where some are left out, that is said.
 
     Raises:
         LookupError: the run has no such act or command.
     """
     known, found = list(said(recording)), []
-    for title, start, most in parts:
-        one = next(
-            (one for one in known if f"━ {title}" in _CODE.sub("", one.act)
-             and one.command.startswith(start)), None
-        )  # fmt: skip
+    for part in parts:
+        of_act = (one for one in known if f"━ {part.title}" in _CODE.sub("", one.act))
+        one = next((one for one in of_act if one.command.startswith(part.start)), None)
         if one is None:
-            raise LookupError(f"no {start!r} in an act {title!r}")
-        told = [line for line in one.lines if line and not _CODE.sub("", line).startswith("·")]
-        kept = told[:most] if most > 0 else told[most:]
+            raise LookupError(f"no {part.start!r} in an act {part.title!r}")
+        told = [line for line in one.lines if _is_shown(_CODE.sub("", line), part.progress)]
+        kept = told[: part.most] if part.most > 0 else told[part.most :]
         gap = ["\x1b[2m…\x1b[0m"] if len(kept) < len(told) else []
         found += [one.act, *one.about, f"\x1b[1m$ {one.command}\x1b[0m"]
-        found += [*kept, *gap, ""] if most > 0 else [*gap, *kept, ""]
+        found += [*kept, *gap, ""] if part.most > 0 else [*gap, *kept, ""]
     return found[:-1]
+
+
+def _is_shown(line: str, progress: bool) -> bool:
+    return bool(line) and (progress or not line.startswith("·"))
 
 
 def svg(lines: Sequence[str]) -> str:

@@ -13,6 +13,7 @@ from typer.main import get_command
 
 from gitops import config, content, contracts
 from gitops.cli.app import make
+from gitops.validate import policy
 
 Json = Mapping[str, Any]
 
@@ -20,18 +21,22 @@ Json = Mapping[str, Any]
 def write(folder: Path) -> None:
     """Write all pages into `folder`, whose former contents go."""
     about = "The one file that you write."
+    pack = "What may stand in .gitops/policies/NAME.yaml ([explained](../guides/policies.md))."
+    pages = {
+        "commands": commands(),
+        "gitops-yaml": schema("gitops.yaml", config.json_schema(), about),
+        "policies": policies(),
+        "policy": schema("A policy", policy.json_schema(), pack),
+        "contracts": documents(),
+    }
+    for name in contracts.names():
+        document = contracts.schema(name)
+        text = schema(name, document, _prose(document.get("description", "")))
+        pages[f"contracts/{name}"] = text
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    for name, text in (
-        ("commands.md", commands()),
-        (
-            "gitops-yaml.md",
-            schema("gitops.yaml", config.json_schema(), about),
-        ),
-        ("policies.md", policies()),
-        ("contracts.md", documents()),
-    ):
-        (folder / name).write_text(text, "utf-8")
+    (folder / "contracts").mkdir(parents=True)
+    for name, text in pages.items():
+        (folder / f"{name}.md").write_text(text, "utf-8")
 
 
 # ---------------------------------------------------------------- the command line
@@ -141,7 +146,7 @@ def _default(value: Json) -> str:
 
 
 def policies() -> str:
-    """The shipped packs as they are, and what may stand in one."""
+    """The shipped packs as they are."""
     parts = ["# Policies\n\nThe packs that are shipped, with the reason of each check.\n"]
     for path in sorted(content.folder("policies").glob("*.yaml")):
         parts += [f"## {path.stem}\n", "```yaml", path.read_text("utf-8").rstrip(), "```", ""]
@@ -158,8 +163,9 @@ def documents() -> str:
     ]
     for name in contracts.names():
         about = contracts.schema(name).get("description", "")
-        parts.append(f"| `{name}` | {_cell(about)} |")
-    return "\n".join([*parts, ""])
+        parts.append(f"| [`{name}`](contracts/{name}.md) | {_cell(about)} |")
+    pages = [f"contracts/{name}" for name in contracts.names()]
+    return "\n".join([*parts, "", "```{toctree}", ":hidden:", "", *pages, "```", ""])
 
 
 def _prose(text: str) -> str:

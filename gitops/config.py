@@ -263,7 +263,9 @@ def load(root: Path) -> Config:
     path = root / FILE
     if not path.is_file():
         raise ConfigError(
-            f"there's no {FILE}", fix="make a project with `gitops new`", where=Where(path)
+            f"there's no {FILE}",
+            fix="`gitops new` makes a project, or adopts this repository",
+            where=Where(path),
         )
     own = {file.stem for file in (root / config_checks.POLICIES).glob("*.yaml")}
     try:
@@ -283,7 +285,7 @@ def load_at(root: Path, commit: str) -> Config:
     path = Path(f"{commit[:12]}:{FILE}")
     raw = at.read([FILE]).get(FILE)
     if raw is None:
-        fix = "make a project with `gitops new`"
+        fix = "`gitops new` makes a project, or adopts this repository"
         raise ConfigError(f"that commit has no {FILE}", fix=fix, where=Where(path))
     inside = f"{config_checks.POLICIES.as_posix()}/"
     names = [name.removeprefix(inside) for name in at.files if name.startswith(inside)]

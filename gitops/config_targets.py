@@ -14,6 +14,7 @@ from gitops.yamlfile import Place
 
 if TYPE_CHECKING:
     from gitops.config import Config
+    from gitops.config_infrastructure import Infrastructure
 
 BASE = "base"  # the deployment of IoT Edge's own modules, beside those of models
 
@@ -77,8 +78,9 @@ def azureml(config: Config) -> Iterator[Problem]:
             yield Problem(
                 target,
                 f"{dotted(target)} is azureml, but no workspace is known for {each.name}",
-                "declare `azureml: {}` under infrastructure.components, or write targets: {azureml:"
-                f" {{workspaces: {{{each.name}: {{name: ..., resource_group: ...}}}}}}}}",
+                _declare("azureml", declared)
+                + f"write targets: {{azureml: {{workspaces: {{{each.name}: {{name: ...,"
+                " resource_group: ...}}}}",
             )
         elif each.rollout.steps and each.rollout.key is not None:
             key: Place = ("environments", at, "rollout", "key")
@@ -97,6 +99,13 @@ def azureml(config: Config) -> Iterator[Problem]:
             "write azureml: {cpu: {}} under infrastructure.components",
         )
     yield from _endpoints(config, models)
+
+
+def _declare(component: str, declared: Infrastructure | None) -> str:
+    """A part of a fix: Azure can provision it, but not where all is in another cloud."""
+    if declared is not None and declared.provider != "azure":
+        return ""
+    return f"declare `{component}: {{}}` under infrastructure.components, or "
 
 
 def _endpoints(config: Config, models: list[str]) -> Iterator[Problem]:
@@ -141,7 +150,7 @@ def iotedge(config: Config) -> Iterator[Problem]:
             yield Problem(
                 target,
                 f"{dotted(target)} is iotedge, but no IoT hub is known for {each.name}",
-                f"declare `iot: {{}}` under infrastructure.components, or write {fix}",
+                f"{_declare('iot', declared)}write {fix}",
             )
         if each.rollout.steps:
             steps: Place = ("environments", at, "rollout", "steps")

@@ -291,7 +291,8 @@ ACTS = (
     ),
     Act(
         "What runs where, and how it came there",
-        "Read from branches, tags and records of the git remote; there is no other database.",
+        "Read from branches, tags and records of the git remote: there is no other database."
+        " Staging was promoted to, and not deployed since: that is told as drift.",
         (
             "gitops status --live",
             "gitops log",
@@ -306,6 +307,9 @@ NEXT = (
     ("gitops diff staging production", "how two environments differ"),
     ("gitops log --verify", "proves every tag, record and package of it"),
     ("gitops gate --explain roc_auc-no-worse", "what a check means"),
-    ("git switch worse-model && gitops gate --report ../report", "report.html: why it was stopped"),
+    (
+        "git switch worse-model && gitops gate --base better-model --report ../report",
+        "report.html: why it stops",
+    ),
     ("gitops deploy production --stop", "stops the server"),
 )

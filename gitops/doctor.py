@@ -6,13 +6,14 @@ import posixpath
 import shutil
 from collections.abc import Callable, Iterator
 from importlib import util
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
-from gitops import __version__, config, dvc, dvcremote, git, proc, serve, uv
+from gitops import __version__, config, dvc, dvcremote, git, pipelines, proc, serve, uv
 from gitops.errors import GitopsError
 from gitops.finding import Finding
-from gitops.git import program
+from gitops.git import graph, program
 from gitops.image import names
+from gitops.scaffold import lock, usable
 from gitops.setup import tools
 
 _ENOUGH_BYTES = 2 << 30
@@ -88,6 +89,7 @@ def _repository(root: Path) -> Iterator[Finding]:
     yield from _python(root)
     yield from _branches(root, declared)
     yield from _pipelines(root, declared)
+    yield from _workflows(root, declared)
     yield from tools.findings(declared)
     yield from _targets(declared)
 
@@ -156,7 +158,9 @@ def _python(root: Path) -> Iterator[Finding]:
             "environment",
             "warn",
             "no uv.lock: stages run in whatever is on PATH",
-            "uv init, uv add ..., uv lock",
+            "uv init --bare, uv add -r requirements.txt, uv lock"
+            if (root / "requirements.txt").is_file()
+            else "uv init --bare, uv add ..., uv lock",
         )
         return
     done = proc.run([uv.binary(), "lock", "--check", "--offline", "--quiet"], cwd=root, check=False)
@@ -165,12 +169,16 @@ def _python(root: Path) -> Iterator[Finding]:
     if done.code and "[tool.uv.sources]" not in text and "dynamic =" not in text:
         yield Finding("environment", "fail", "uv.lock doesn't fit pyproject.toml", "uv lock")
     found = proc.run([uv.binary(), "python", "find", "--offline"], cwd=root, check=False)
-    wanted = (
-        (root / ".python-version").read_text("utf-8").strip()
-        if (root / ".python-version").is_file()
-        else "?"
-    )
-    if found.code:
+    fixed = (root / ".python-version").is_file()
+    wanted = (root / ".python-version").read_text("utf-8").strip() if fixed else ""
+    if not fixed:
+        yield Finding(
+            "environment",
+            "warn",
+            "no .python-version: each machine takes the Python that it has",
+            "uv python pin, or gitops add packaging",
+        )
+    elif found.code:
         yield Finding(
             "environment",
             "fail",
@@ -191,39 +199,96 @@ def _branches(root: Path, declared: config.Config) -> Iterator[Finding]:
     if absent:
         # In a clone of one branch, or a shallow one, they may well be where it came from.
         remotes = git.remotes(root)
-        fetch = (
-            f"git fetch {remotes[0]} {' '.join(f'{name}:{name}' for name in absent)}"
-            if remotes
-            else ""
-        )
-        make = "; ".join(f"git branch {name}" for name in absent)
+        fix = "; ".join(f"git branch {name}" for name in absent)
+        if remotes:
+            both = " ".join(f"{name}:{name}" for name in absent)
+            push = f"git push {remotes[0]} {' '.join(absent)}"
+            fix = f"git fetch {remotes[0]} {both}; if there are none: {fix}; {push}"
         detail = f"no branch {', '.join(absent)}"
-        yield Finding("branches", "warn" if remotes else "fail", detail, fetch or make)
+        yield Finding("branches", "warn" if remotes else "fail", detail, fix)
+        return
+    names = {one.branch: (one.branch, f"origin/{one.branch}") for one in declared.environments}
+    files = {
+        branch: [f"{known[name]}:{config.FILE}" for name in both if name in known]
+        for branch, both in names.items()
+    }
+    there = graph.contents(root, {file for both in files.values() for file in both})
+    if without := [branch for branch, both in files.items() if there.keys().isdisjoint(both)]:
+        yield Finding(
+            "branches",
+            "warn",
+            f"no {config.FILE} on {', '.join(without)}: nothing is promoted there",
+            f"merge the commit that brought {config.FILE} into each, once",
+        )
     else:
-        yield Finding("branches", "ok", ", ".join(one.branch for one in declared.environments))
+        yield Finding("branches", "ok", ", ".join(files))
+
+
+def _workflows(root: Path, declared: config.Config) -> Iterator[Finding]:
+    """Those that an adopted repository will have: written by sync as soon as they would work."""
+    if not (root / lock.PATH).is_file():
+        return
+    try:
+        known = lock.read(root / lock.PATH).files
+        wanted = [PurePosixPath(path) for path, _ in pipelines.render(declared, root)]
+    except GitopsError as error:
+        yield Finding("workflows", "fail", error.message, error.fix)
+        return
+    if left := [path for path in wanted if path not in known]:
+        lacks = usable.lacks(root, declared)
+        without = f": they would fail without {', '.join(lacks)}" if lacks else ""
+        fix = "once these are there: gitops sync" if lacks else "gitops sync"
+        if "build.env" in lacks:
+            fix = f"gitops add packaging makes build.env; {fix}"
+        yield Finding("workflows", "warn", f"{len(left)} aren't written yet{without}", fix)
 
 
 def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
+    locked = (root / "uv.lock").is_file()
     for name, model in declared.models.items():
-        base = root / model.path
-        if not (base / "dvc.yaml").is_file():
-            yield Finding(
-                f"model {name}", "fail", f"{base / 'dvc.yaml'} isn't there", "gitops add packaging"
-            )
-        elif not (base / "dvc.lock").is_file():
-            yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
-        else:
-            yield Finding(f"model {name}", "ok", "built")
-        yield from _artifact(name, model.package, base / "dvc.yaml")
+        pipeline = root / model.path / "dvc.yaml"
+        package = f"gitops add packaging {name}"
+        try:
+            if not pipeline.is_file():
+                yield Finding(f"model {name}", "fail", f"{pipeline} isn't there", package)
+                continue
+            if not pipeline.with_name("dvc.lock").is_file():
+                yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
+            elif _makes(pipeline, model.package):
+                yield Finding(f"model {name}", "ok", "built")
+            else:
+                detail = f"no stage of {pipeline} makes its package, {model.package}"
+                yield Finding(f"model {name}", "fail", detail, package)
+            if locked and (stages := dvc.outside_the_lock(pipeline)):
+                yield _outside(name, stages, model.path)
+            yield from _artifact(name, model.package, pipeline)
+        except GitopsError as error:
+            yield Finding(f"model {name}", "fail", error.message, error.fix or "mend the file")
+
+
+def _makes(pipeline: Path, package: str) -> bool:
+    """Whether a stage wrote the package; one that works elsewhere (`wdir`) is believed."""
+    if any("wdir" in one for one in (dvc.read_yaml(pipeline).get("stages") or {}).values()):
+        return True
+    stages = (dvc.read_yaml(pipeline.with_name("dvc.lock")).get("stages") or {}).values()
+    written = [out["path"] for one in stages for out in one.get("outs") or ()]
+    return package in map(posixpath.normpath, written)
+
+
+def _outside(model: str, stages: tuple[str, ...], folder: str) -> Finding:
+    top = "../" * len(PurePosixPath(folder).parts)
+    return Finding(
+        f"model {model}",
+        "warn",
+        f"{', '.join(stages)}: runs the Python on PATH, not the locked one, so nothing says that it"
+        " rebuilds",
+        f"in {folder}/dvc.yaml write `uv run --locked --env-file {top}build.env python` in cmd",
+    )
 
 
 def _artifact(model: str, package: str, pipeline: Path) -> Iterator[Finding]:
     """What dvc.yaml declares under the model's name is the model's package."""
-    try:
-        declared = dvc.read_yaml(pipeline).get("artifacts") if pipeline.is_file() else None
-    except GitopsError as error:
-        yield Finding(f"model {model}", "fail", error.message, error.fix or "mend dvc.yaml")
-        return
+    declared = dvc.read_yaml(pipeline).get("artifacts")
     found = declared.get(model) if isinstance(declared, dict) else None
     path = found.get("path") if isinstance(found, dict) else None
     if found is not None and (not isinstance(path, str) or posixpath.normpath(path) != package):

@@ -31,6 +31,8 @@ for words in json.loads(sys.argv[1]):
     if code := main(words):
         sys.exit(code)
 """
+# A command of a line, after its settings of variables.
+_BARE = re.compile(r"(?:^|&&|\|\||[;|\n])\s*(?:\w+=\S+\s+)*python[\d.]*\s")
 _WOULD_RUN = re.compile(
     "(?:Running stage|failed to reproduce(?: stages:)?) ('[^']+'(?:(?:, | and )'[^']+')*)"
 )
@@ -348,6 +350,18 @@ def read_yaml(file: Path) -> dict[str, Any]:
             f"{file} can't be read: {error}", fix=f"git checkout -- {file}"
         ) from error
     return content if isinstance(content, dict) else {}
+
+
+def outside_the_lock(pipeline: Path) -> tuple[str, ...]:
+    """Stages of a dvc.yaml that start whatever `python` is on PATH, not by `uv run`."""
+    found = []
+    for name, stage in (read_yaml(pipeline).get("stages") or {}).items():
+        each = stage.get("do", stage) if isinstance(stage, dict) else {}
+        said = each.get("cmd")
+        lines = said if isinstance(said, list) else [said]
+        if any(isinstance(line, str) and _BARE.search(line) for line in lines):
+            found.append(str(name))
+    return tuple(found)
 
 
 def _command(*arguments: str) -> list[str]:

@@ -13,7 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from urllib.parse import quote, quote_plus, unquote
 
-_NAMES = re.compile(r"(SECRET|TOKEN|KEY|PASSWORD|PASSWD|_PAT|_PWD|_SAS|STRING|CREDENTIALS)$", re.I)
+_NAMES = re.compile(
+    r"(SECRET|TOKEN|KEY|KEY_ID|PASSWORD|PASSWD|_PAT|_PWD|_SAS|STRING|CREDENTIALS)$", re.IGNORECASE
+)
 _SHORT = 8  # characters: less is as likely a word of the text
 # user:password@, or a token alone: of ssh://git@ the name is no secret.
 _USERINFO = re.compile(

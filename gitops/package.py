@@ -1,6 +1,6 @@
 """The model package: reading and proving it, and scoring rows with it.
 
-A package is a folder (docs/ARCHITECTURE.md, "Model package"). Nothing in it is ever unpickled: a
+A package is a folder (docs/formats.md, "Model package"). Nothing in it is ever unpickled: a
 model is run by the ONNX runtime, or by a command that the caller runs in the project's environment.
 """
 
@@ -61,20 +61,6 @@ class Scored:
 
     frame: pl.DataFrame
     warnings: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Two packages on the level of their parameters.
-
-    `structure` is the first difference that isn't a number's size, or empty; `largest` the largest
-    absolute difference of a parameter; `detail` says both in words.
-    """
-
-    equal: bool
-    structure: str
-    largest: float
-    detail: str
 
 
 def read(folder: Path) -> Package:
@@ -187,7 +173,7 @@ def score(
     """Predict for raw rows, `batch` at a time; a lazy table is read in batches, too.
 
     A declared command is run by `command`: it gets the raw input columns of all rows and gives the
-    columns that ARCHITECTURE.md asks of it, in the same order.
+    columns that docs/formats.md asks of it, in the same order.
 
     Raises:
         EvidenceError: no rows, rows that don't fit the signature (see `tensors`), or answers of
@@ -254,31 +240,6 @@ def decide(values: Array, signature: Signature) -> pl.DataFrame:
         scores = {name: values[:, at] for at, name in enumerate(signature.score_columns)}
     prediction = pl.Series(signature.classes, dtype=pl.String).gather(chosen)
     return pl.DataFrame({"prediction": prediction, **scores})
-
-
-def compare(one: Package, two: Package) -> Comparison:
-    """Are these the same model, apart from names, metadata and the order of nodes in the file?
-
-    A declared command keeps its parameters elsewhere, so those are never called equal.
-    """
-    left, right = one.signature, two.signature
-    changed = [name for name in vars(left) if getattr(left, name) != getattr(right, name)]
-    if changed:
-        structure = f"the signatures differ in {', '.join(changed)}"
-        return Comparison(False, structure, 0.0, structure)
-    if left.runtime.kind == "command":
-        structure = "the parameters of a declared command can't be compared"
-        return Comparison(False, structure, 0.0, structure)
-    name = left.runtime.file
-    found = onnxfile.difference(one.folder / name, two.folder / name)
-    if found.structure:
-        return Comparison(
-            False, found.structure, found.largest, f"the models differ: {found.structure}"
-        )
-    if found.largest:
-        detail = f"parameters differ by up to {found.largest:.3g}, in {found.at}"
-        return Comparison(False, "", found.largest, detail)
-    return Comparison(True, "", 0.0, "all parameters are equal")
 
 
 def _session(path: Path, signature: Signature) -> onnxruntime.InferenceSession:

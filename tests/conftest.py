@@ -23,7 +23,7 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
-from tests.forked import Forks
+from tests.forked import DVC, Forks
 
 # How long an example takes says how busy the machine is.
 PROFILE = settings.get_profile(settings.get_current_profile_name())
@@ -265,10 +265,16 @@ def git(git_identity: dict[str, str]) -> Command:
 
 
 @pytest.fixture
-def dvc(installed: Path, git_identity: dict[str, str]) -> Command:
+def dvc(forks: Forks, git_identity: dict[str, str]) -> Command:
     """`dvc(cwd, *arguments)`: what it said."""
-    env = {**git_identity, "DVC_NO_ANALYTICS": "1"}
-    return lambda cwd, *arguments: run([installed / "dvc", *arguments], cwd, env).strip()
+
+    def call(cwd: Path, *arguments: str) -> str:
+        env = {**git_identity, "DVC_NO_ANALYTICS": "1"}
+        done = forks.run(arguments, code=DVC, cwd=cwd, env=env, timeout=300)
+        assert done.returncode == 0, f"dvc {arguments}:\n{done.stdout}{done.stderr}"
+        return done.stdout.strip()
+
+    return call
 
 
 # ---------------------------------------------------------------- repositories

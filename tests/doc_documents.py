@@ -9,15 +9,16 @@ from typing import Any
 
 import yaml
 
-from gitops import config, contracts
+from gitops import config, contracts, dvc
 from gitops.errors import GitopsError, Where
 from gitops.pipelines import definition
+from gitops.pipelines.lint import lint
 from gitops.scaffold import generator
 from gitops.validate import policy
 from gitops.yamlfile import parse
 from tests.doc_blocks import Block
 
-SECTIONS = {name: field.annotation for name, field in config.Config.model_fields.items()}
+SECTIONS = set(config.Config.model_fields)
 
 
 def yaml_problem(block: Block, folder: Path) -> str | None:
@@ -26,7 +27,7 @@ def yaml_problem(block: Block, folder: Path) -> str | None:
         data = yaml.safe_load(block.text)
     except yaml.YAMLError as error:
         return f"{block.where}: {error}"
-    kind = yaml_kind(block, data)
+    kind = yaml_kind(data)
     if kind is None:
         return f"{block.where}: nobody here knows what this YAML is"
     try:
@@ -36,7 +37,7 @@ def yaml_problem(block: Block, folder: Path) -> str | None:
     return None
 
 
-def yaml_kind(block: Block, data: Any) -> str | None:
+def yaml_kind(data: Any) -> str | None:
     """What a block shows, by its keys."""
     if isinstance(data, list):
         return "steps" if all(isinstance(one, dict) and "uses" in one for one in data) else None
@@ -49,7 +50,7 @@ def yaml_kind(block: Block, data: Any) -> str | None:
         return "note"
     if keys & {"checks", "waivers", "on_inconclusive"}:
         return "policy"
-    return "gitops.yaml" if keys and keys <= set(SECTIONS) else None
+    return "gitops.yaml" if keys and keys <= SECTIONS else None
 
 
 def _settings(text: str, data: Any, folder: Path) -> None:
@@ -59,8 +60,6 @@ def _settings(text: str, data: Any, folder: Path) -> None:
         "project": "project: flights\n",
         "models": "models: {late: {task: binary}}\n",
     }
-    if "infrastructure" in data and "ci" not in data:
-        rest["ci"] = "ci: [github]\n"
     whole = text + "".join(line for key, line in rest.items() if key not in data)
     own = re.findall(r"policy: ([a-z]+)", text)
     (folder / ".gitops" / "policies").mkdir(parents=True)
@@ -97,11 +96,20 @@ def _generator(text: str, data: Any, folder: Path) -> None:
 
 
 def _note(text: str, data: Any, folder: Path) -> None:
-    assert set(data["meta"]) == {"gitops"}
+    """What `gitops data ingest` notes in a .dvc file."""
+    told = data["meta"]["gitops"]
+    note = dvc.origin({**data, "outs": [{"md5": told.get("snapshot")}]})
+    assert note and {"kind", "place", "snapshot", "at"} <= set(note), f"{note} lacks a key"
 
 
 def _steps(text: str, data: Any, folder: Path) -> None:
-    assert data
+    """Steps with an ignored finding: the linter finds what is ignored, and no more of its kind."""
+    head = "name: one\non: push\npermissions: {}\njobs:\n  one:\n    runs-on: x\n    steps:\n"
+    (folder / ".github" / "workflows").mkdir(parents=True)
+    (folder / ".github" / "workflows" / "one.yml").write_text(head + text)
+    linted = lint(folder)
+    assert linted.ignored == text.count("gitops: ignore[")
+    assert not [one.rule for one in linted.findings if one.rule in ("ignore", "pin", "syntax")]
 
 
 READERS: dict[str, Callable[[str, Any, Path], None]] = {

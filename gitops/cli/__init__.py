@@ -26,6 +26,8 @@ def main() -> NoReturn:
         signal.signal(signal.SIGHUP, _interrupt)
     program.forget_hook()
     os.environ.update(platform.identity(os.environ))
+    # ONNX Runtime reports what it runs to its maker unless it is told not to; so do all we start.
+    os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
     try:
         make(sys.argv[1:])(prog_name="gitops")
     except GitopsError as error:

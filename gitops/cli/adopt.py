@@ -76,7 +76,9 @@ def _show(planned: Adoption) -> None:
     screen.out(screen.style("files", "bold"))
     _columns([("create", path, "") for path in planned.files])
     _columns([("kept: yours", path, why) for path, why in planned.kept])
-    _columns([("left out", path, why) for path, why in planned.left_out])
+    if planned.left_out:  # all for one reason
+        screen.out(f"  left out     {', '.join(path for path, _ in planned.left_out)}")
+        screen.out(f"    {planned.left_out[0][1]}")
     for note in found.notes:
         screen.out(f"note: {note}")
     if planned.uncommitted:

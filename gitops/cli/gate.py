@@ -116,12 +116,15 @@ def gate(
         raise judged.unusable[0][1]
     verdicts = [one.verdict for one in judged.outcomes]
     documents = [document(one) for one in verdicts]
+    text = reports.no_verdicts({name: str(error) for name, error in judged.unusable})
+    text += reports.markdown(verdicts)
     if report is not None:
         cards = {one.verdict.model: one.card for one in judged.outcomes}
         texts = {f"{one['model']}/verdict.json": screen.as_text(one) + "\n" for one in documents}
+        texts["report.md"] = text
         written = reports.write(verdicts, report, cards, texts)
         screen.say(f"wrote {len(written)} reports into {report}")
-    _tell_ci(verdicts, report)
+    _tell_ci(verdicts, report, text)
     if as_json:
         errors = {"errors": {name: error.as_json() for name, error in judged.unusable}}
         found = {"passed": judged.passed, "verdicts": documents}
@@ -136,7 +139,7 @@ def gate(
         raise typer.Exit(max((error.code for _, error in judged.unusable), default=1))
 
 
-def _tell_ci(verdicts: list[Verdict], report: Path | None) -> None:
+def _tell_ci(verdicts: list[Verdict], report: Path | None, text: str) -> None:
     """Summary and annotations where a platform shows them; on stderr, which both of them read."""
     from gitops.validate import reports
 
@@ -144,7 +147,7 @@ def _tell_ci(verdicts: list[Verdict], report: Path | None) -> None:
         if path := os.environ.get("GITHUB_STEP_SUMMARY"):
             try:
                 with Path(path).open("a", encoding="utf-8") as file:
-                    file.write(reports.markdown(verdicts) + "\n")
+                    file.write(text + "\n")
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise ToolError(f"the step's summary can't be written: {reason}") from error

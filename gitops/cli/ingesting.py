@@ -93,8 +93,11 @@ def ingest(
         GitopsError: as `ingest.taken` and `data.update`; nothing has changed.
     """
     from gitops import ingest as stage
+    from gitops.scaffold import data
 
     _, model = config.model(name)
+    if (branch or commit) and model.data is not None:  # before a source is read for nothing
+        data.require_committable(root, root / model.path / model.data, branch)
     with stage.taken(root, name, model, screen.say) as snapshot:
         updated = _update(root, config, name, snapshot, branch, commit=commit, force=force)
         return Ingested(name, snapshot.origin, updated)

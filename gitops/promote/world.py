@@ -69,7 +69,7 @@ class World:
             raise EvidenceError(
                 f"{environment.branch} has no gitops.yaml: nothing says how {environment.name}"
                 " is judged",
-                fix="let the branch start at a commit that has one",
+                fix=f"merge the commit that brought gitops.yaml into {environment.branch}, once",
                 where=where,
             )
         config = configuration.load_at(self.root, tip.commit)

@@ -297,6 +297,11 @@ def prove_outputs(place: Place, say: Say) -> str:
     from gitops import evaluation, package
 
     say(f"{place.name}: checking package and evaluation")
+    if not place.package.exists():
+        raise EvidenceError(
+            f"model {place.name}: its stages ran, and none made {place.declared.package}",
+            fix=f"gitops add packaging {place.name}; or name it: models.{place.name}.package",
+        )
     found = package.read(place.package)
     if found.signature.task != place.declared.task:
         raise EvidenceError(

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
 
-from gitops import dvc, package
+from gitops import dvc, onnxfile, package
+from gitops.package import Package
 
 LEVELS = ("bytes", "parameters", "predictions")
 
@@ -18,6 +19,20 @@ class Difference:
     path: str
     recorded: str
     rebuilt: str
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Two packages on the level of their parameters.
+
+    `structure` is the first difference that isn't a number's size, or empty; `largest` the largest
+    absolute difference of a parameter; `detail` says both in words.
+    """
+
+    equal: bool
+    structure: str
+    largest: float
+    detail: str
 
 
 @dataclass(frozen=True)
@@ -58,9 +73,9 @@ def compare(
             "none", differences, "the recorded package isn't in the remote: bytes only"
         )
     pack, table = packages
-    parameters = package.compare(package.read(original / pack), package.read(rebuilt / pack))
+    found = parameters(package.read(original / pack), package.read(rebuilt / pack))
     apart, scored = _predictions_apart(original / table, rebuilt / table)
-    if parameters.equal and apart == 0.0:
+    if found.equal and apart == 0.0:
         return Comparison(
             "parameters", differences, "the model's parameters and predictions are equal"
         )
@@ -73,8 +88,33 @@ def compare(
         if isfinite(apart)
         else "in rows or labels"
     )
-    detail = f"{parameters.detail}; predictions differ {gap}"
+    detail = f"{found.detail}; predictions differ {gap}"
     return Comparison("none", differences, detail)
+
+
+def parameters(one: Package, two: Package) -> Parameters:
+    """Are these the same model, apart from names, metadata and the order of nodes in the file?
+
+    A declared command keeps its parameters elsewhere, so those are never called equal.
+    """
+    left, right = one.signature, two.signature
+    changed = [name for name in vars(left) if getattr(left, name) != getattr(right, name)]
+    if changed:
+        structure = f"the signatures differ in {', '.join(changed)}"
+        return Parameters(False, structure, 0.0, structure)
+    if left.runtime.kind == "command":
+        structure = "the parameters of a declared command can't be compared"
+        return Parameters(False, structure, 0.0, structure)
+    name = left.runtime.file
+    found = onnxfile.difference(one.folder / name, two.folder / name)
+    if found.structure:
+        return Parameters(
+            False, found.structure, found.largest, f"the models differ: {found.structure}"
+        )
+    if found.largest:
+        detail = f"parameters differ by up to {found.largest:.3g}, in {found.at}"
+        return Parameters(False, "", found.largest, detail)
+    return Parameters(True, "", 0.0, "all parameters are equal")
 
 
 def _differences(item: dvc.Tracked, rebuilt: Path, original: Path) -> list[Difference]:

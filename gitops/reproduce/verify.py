@@ -96,8 +96,11 @@ def _rebuilt(
         try:
             build.run_stages(place, lock, say, fresh=True)
         except ToolError as error:
+            bare = dvc.outside_the_lock(place.root / place.pipeline)
+            fix = f"start python in {', '.join(bare)} by `uv run --locked`: it was the one on PATH;"
             raise AnswerNo(
-                f"it doesn't rebuild: {error.message}", fix="mend the stage; build; commit"
+                f"it doesn't rebuild: {error.message}",
+                fix=f"{fix if bare else 'mend the stage;'} build; commit",
             ) from error
     outputs = tuple(item for item in items if item.stage is not None and item.path in own)
     folder = Path(place.folder)

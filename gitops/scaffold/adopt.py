@@ -255,7 +255,7 @@ def _left_out(root: Path, declared: Config, lock: locks.Lock) -> Iterator[tuple[
     for path, _ in pipelines.render(declared, root):
         if PurePosixPath(path) not in lock.files:
             lacks = ", ".join(usable.lacks(root, declared))
-            yield path, f"it would fail without {lacks}; once they are there, gitops sync writes it"
+            yield path, f"would fail without {lacks}: once these are there, gitops sync writes them"
 
 
 def _ignored(root: Path, create: Iterable[Rendered]) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ def _note(value: Value) -> str:
 
 
 def _absent(branch: str) -> str:
-    return _comment(f"no such branch yet: git branch {branch}")
+    return _comment(f"no such branch yet: check its name, or git branch {branch}")
 
 
 def _comment(text: str) -> str:

@@ -83,10 +83,10 @@ def update(
             fix=f"add `data: data/FILE.csv` under models: {known}: in gitops.yaml",
         )
     target = root / model.path / model.data
-    temporary = target.with_name(f".{target.name}.part")
-    temporary.unlink(missing_ok=True)  # of a killed run; git would count it as a change
+    temporary = _part(target)
     if branch or commit:
-        _require_committable(root, branch)
+        require_committable(root, target, branch)
+    temporary.unlink(missing_ok=True)
     _require_alike(file, target)
     _bring_old(root, model, target, file)
     if file.resolve() == target.resolve():
@@ -194,7 +194,17 @@ def _noted(origin: Mapping[str, object], target: Path) -> dict[str, object]:
     return {**origin, "snapshot": dvc.file_md5(target), "at": at}
 
 
-def _require_committable(root: Path, branch: str | None) -> None:
+def _part(target: Path) -> Path:
+    return target.with_name(f".{target.name}.part")
+
+
+def require_committable(root: Path, target: Path, branch: str | None) -> None:
+    """Let a commit hold the table `target` alone.
+
+    Raises:
+        UsageError: the tree has other changes, or HEAD is detached.
+    """
+    _part(target).unlink(missing_ok=True)  # of a killed run; git would count it as a change
     program.require_identity(root)
     if branch is None and git.head(root).branch is None:
         raise UsageError(

@@ -172,7 +172,7 @@ def facts(table: Table) -> dict[str, Facts]:
 
 
 def canonical(value: object) -> str:
-    """The canonical text of a label (docs/ARCHITECTURE.md)."""
+    """The canonical text of a label (docs/formats.md)."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float):

@@ -28,13 +28,15 @@ _GENERATORS = ("packaging", "environment")
 _ENVIRONMENT = ("uv.lock", ".python-version", "build.env")
 _EXAMPLE = """\
 describe the training under models: {name}: in gitops.yaml, for example
-    wrap:
-      command: python train.py
-      deps: [train.py, data/train.csv]
-      model: model.joblib
-      train: data/train.csv
+    wrap:{command}
+      model: model.joblib     # the fitted estimator that it writes
+      train: data/train.csv   # the rows that it learnt from, and others to judge it by
       test: data/test.csv
       target: label"""
+# Left out where dvc.yaml runs the training already.
+_COMMAND = """
+      command: python train.py
+      deps: [train.py, {data}]"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
     """
     known, model = config.model(name)
     if model.wrap is None:
-        raise UsageError(f"model {known} has no `wrap:`", fix=_EXAMPLE.format(name=known))
+        command = _COMMAND.format(data=model.data or "data/table.csv")
+        if (root / model.path / "dvc.yaml").is_file():
+            command = ""
+        fix = _EXAMPLE.format(name=known, command=command)
+        raise UsageError(f"model {known} has no `wrap:`", fix=fix)
     work = git.private_to_tree(root) / "apply"
     apply.recover(root, work)  # of a run that was killed: plan from the state before it
     _require_project(root)

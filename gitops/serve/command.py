@@ -1,4 +1,4 @@
-"""Packages of a declared command (docs/ARCHITECTURE.md, "Model package"), asked by requests.
+"""Packages of a declared command (docs/formats.md, "Model package"), asked by requests.
 
 The command runs in the project's locked environment, one process at a time. While it runs,
 requests wait; the next run answers all of them from one Parquet file. Its columns are typed by the

@@ -28,6 +28,8 @@ _KINDS: Mapping[str, Literal["no_worse", "better", "bound"]] = {
     "at_most": "bound",
 }
 
+_FAR = 100  # times the rows: nobody has as many
+_NAME = 60  # characters of a slice in a sentence
 # What the interval that is shown would say if its slice were the only one.
 _ALONE: Mapping[State, str] = {
     "PASS": "",
@@ -204,10 +206,11 @@ def too_few(value: Interval, bound: float, sense: Sense, rows: int, needed: int 
     text = f"{rows:,} rows are too few to decide"
     if needed is None or value.estimate is None:
         return text
+    if needed > _FAR * rows:
+        return f"{text}; it is so near to the bound that about {about(needed)} would be needed"
     good = (value.estimate > bound) == (sense == "above")
-    return (
-        f"{text}; about {about(needed)} would, probably {'in its favour' if good else 'against it'}"
-    )
+    probably = "in its favour" if good else "against it"
+    return f"{text}; about {about(needed)} would, probably {probably}"
 
 
 def _told(end: float | None, bound: float) -> str:
@@ -241,7 +244,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
     if not broken and any(end is None for end in (value.estimate, value.lower, value.upper)):
         state = "INCONCLUSIVE"
     left = numbers.small + len(numbers.each) - len(judged)
-    names = "; ".join(found.measure.slice.text for found in broken[:5])
+    names = "; ".join(_short(found) for found in broken[:5])
     more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
     text = (
         f"{len(broken)} of {len(judged)} slices are shown to break it: {names}{more}"
@@ -250,6 +253,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
     )
     sure = f"Holm's correction, {100 * one.confidence:.4g}% confidence over all"
     small = f"; too small or undefined: {left}" if left else ""
+    nearest = "the worst" if broken else "the nearest to it"
     alone = "" if broken else _ALONE[decided(value, bound, sense)]
     return Check(
         id=one.name,
@@ -261,9 +265,14 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         bound=bound,
         sense=sense,
         rows=chosen.measure.rows,
-        why=f"{text} ({sure}){small}; the nearest to it: {chosen.measure.slice.text}{alone}",
+        why=f"{text} ({sure}){small}; {nearest}: {_short(chosen)}{alone}",
         measure=chosen.measure,
     )
+
+
+def _short(found: Estimated) -> str:
+    name = found.measure.slice.text
+    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
 
 
 def _nearest(value: Interval, sense: Sense) -> float:

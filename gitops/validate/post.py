@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import jsontext
+from gitops import cirun, jsontext
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.validate import reports, reread
 
@@ -53,13 +53,14 @@ def read(folder: Path, config: Config) -> tuple[Verdict, ...]:
     return tuple(sorted(found, key=lambda one: (one.model, one.environment)))
 
 
-def comments(verdicts: tuple[Verdict, ...]) -> Iterator[tuple[str, str]]:
-    """Key and text of each comment."""
+def comments(verdicts: tuple[Verdict, ...], run: str = "") -> Iterator[tuple[str, str]]:
+    """Key and text of each comment; `run` is the address of the CI run that keeps the reports."""
+    end = f"\n[HTML report, with plots]({run}): in the artifacts of this run\n" if run else ""
     if len(verdicts) > _APART:
-        yield _ALL, reports.markdown(verdicts)
+        yield _ALL, reports.markdown(verdicts, end)
         return
     for one in verdicts:
-        yield f"{_ALL} {one.model} {one.environment}", reports.markdown([one])
+        yield f"{_ALL} {one.model} {one.environment}", reports.markdown([one], end)
 
 
 def number(forge: str, env: Mapping[str, str]) -> int:
@@ -86,7 +87,7 @@ def post(verdicts: tuple[Verdict, ...], forge: Forge, pull_request: int) -> tupl
         ToolError: the forge refuses, or can't be reached.
     """
     done = []
-    for key, text in comments(verdicts):
+    for key, text in comments(verdicts, cirun.url()):
         forge.comment(pull_request, key, text)
         done.append(key)
     return tuple(done)

@@ -27,8 +27,8 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 # The documents of contracts that pages show, by page and by the block's place among its JSON.
 DOCUMENTS = {
     ("predictions.md", 0): "prediction",
-    ("ARCHITECTURE.md", 0): "signature",
-    ("ARCHITECTURE.md", 1): "reference",
+    ("formats.md", 0): "signature",
+    ("formats.md", 1): "reference",
 }
 
 
@@ -160,6 +160,8 @@ def test_a_command_that_looks_like_output_is_noticed() -> None:
         ("on_inconclusive: pass\n", "on_inconclusive"),
         ("extends: pull-request\njobs:\n  lnt: null\nversion: 1\n", "no job 'lnt'"),
         ("colour: red\n", "nobody here knows"),
+        ("- uses: our/mirror@v1\n", "page.md"),
+        ("meta: {gitops: {kind: sql}}\n", "page.md"),
         ("models: [\n", "page.md"),
         ("version: 1\nname: acme\nrevision: one\n", "description"),
     ],

@@ -49,7 +49,7 @@ def recipes() -> dict[str, str]:
     lines = PAGE.read_text("utf-8").splitlines()
     found = {}
     for block in blocks(PAGE):
-        if block.language == "yaml" and yaml_kind(block, yaml.safe_load(block.text)) == "policy":
+        if block.language == "yaml" and yaml_kind(yaml.safe_load(block.text)) == "policy":
             headings = [line for line in lines[: block.line] if line.startswith("#")]
             found[headings[-1].lstrip("# ")] = block.text.replace("model: late", "model: demo")
     return found

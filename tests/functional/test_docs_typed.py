@@ -182,6 +182,19 @@ def test_an_overlay_can_be_typed(repository: Repository, shell: Shell, tmp_path:
     assert (repository.root / "README.md").read_text() == "# By platform\n"
 
 
+def test_infrastructure_and_a_target_can_be_typed(repository: Repository, shell: Shell) -> None:
+    declare = shells("azure.md")[1]
+    (answer,) = (block for block in shells("azure.md") if "gitops add target" in block.text)
+    component = "gitops add infrastructure --set azureml="
+    shell(
+        repository.root, *ORIGIN, declare, component, "git add -A; git commit -qm Component", answer
+    )
+    root = repository.root
+    assert (root / "infrastructure" / "bootstrap.sh").is_file()
+    assert (root / "deploy" / "azureml" / "production" / "left" / "endpoint.yaml").is_file()
+    assert shell(root, "gitops sync --check", "git status --short") == "in sync\n"
+
+
 # ---------------------------------------------------------------- what the pages show
 
 

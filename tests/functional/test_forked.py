@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.forked import Forks
+from tests.forked import DVC, Forks
 
 if TYPE_CHECKING:
     from tests.conftest import Repository
@@ -73,6 +73,22 @@ def test_a_fork_answers_as_the_binary(
         binary.stderr,
     )
     assert forked.stdout or forked.stderr
+
+
+@pytest.mark.parametrize("words", [["--version"], ["remote", "list"], ["nonsense"]], ids=" ".join)
+def test_dvc_answers_as_its_binary(
+    light: Repository, installed: Path, forks: Forks, git_identity: dict[str, str], words: list[str]
+) -> None:
+    env = {**git_identity, "DVC_NO_ANALYTICS": "1", "NO_COLOR": "1"}
+    binary = subprocess.run(
+        [installed / "dvc", *words], cwd=light.root, env=env, capture_output=True, text=True
+    )
+    forked = forks.run(words, code=DVC, cwd=light.root, env=env, timeout=300)
+    assert (forked.returncode, forked.stdout, forked.stderr) == (
+        binary.returncode,
+        binary.stdout,
+        binary.stderr,
+    )
 
 
 def test_a_fork_is_a_process_like_any_other(

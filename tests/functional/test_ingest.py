@@ -85,6 +85,16 @@ def state(repository: Repository, git: Command) -> tuple[object, ...]:
     )
 
 
+def test_a_dirty_tree_is_refused_before_the_source_is_read(
+    light: Repository, gitops: Gitops, git: Command
+) -> None:
+    declare(light, git)
+    (light.root / "README.md").write_text("half done")
+    env = {"FLIGHTS_DB": "postgresql://nobody@127.0.0.1:1/nothing"}  # exit code 4, if it is asked
+    done = gitops(light.root, "data", "ingest", "--commit", env=env)
+    assert done.code == 2 and "the work tree has other changes: README.md" in done.err
+
+
 def test_a_snapshot_is_taken_noted_and_not_taken_twice(
     light: Repository,
     gitops: Gitops,

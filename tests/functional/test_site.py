@@ -19,6 +19,11 @@ ROOT = Path(__file__).parents[2]
 README = ROOT / "README.md"
 QUICKSTART = ROOT / "docs" / "quickstart.md"
 
+REFERENCE = [
+    f"reference/{name}"
+    for name in ("commands", "gitops-yaml", "policy", "policies", "contracts", "contracts/verdict")
+]
+
 pytestmark = pytest.mark.functional
 
 
@@ -55,7 +60,7 @@ def test_the_site_builds_without_a_warning(tmp_path: Path) -> None:
     command += [str(ROOT / "docs"), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    for name in ("index", "quickstart", "reference/commands", "reference/gitops-yaml"):
+    for name in ("index", "quickstart", *REFERENCE):
         page = (tmp_path / f"{name}.html").read_text("utf-8")
         # Nothing is asked of anybody else.
         assert not re.findall(r'(?:src|href)="(?:https?:)?//[^"]+\.(?:js|css|woff2?)', page), name

@@ -149,6 +149,31 @@ def test_doctor_on_models_and_files(light: Repository, gitops: Gitops) -> None:
     assert "gitops.yaml:5" in found["gitops.yaml"]["detail"]
 
 
+def test_doctor_on_a_pipeline_that_is_not_ours_yet(light: Repository, gitops: Gitops) -> None:
+    (light.root / "requirements.txt").write_text("six\n")
+    assert "uv add -r requirements.txt" in findings(gitops, light.root)[1]["environment"]["fix"]
+    (light.root / "uv.lock").touch()
+    (light.root / "pyproject.toml").touch()
+    code, found = findings(gitops, light.root)
+    assert "prepare, package, evaluate: runs the Python on PATH" in found["model left"]["detail"]
+    path = light.root / "gitops.yaml"
+    path.write_text(path.read_text().replace("task: binary", "task: binary, package: other"))
+    (light.root / "uv.lock").unlink()
+    code, found = findings(gitops, light.root)
+    assert (code, found["model left"]["fix"]) == (1, "gitops add packaging left")
+
+
+def test_doctor_on_branches_without_gitops_yaml(
+    light: Repository, gitops: Gitops, git: Command
+) -> None:
+    nothing = git(light.root, "hash-object", "-w", "-t", "tree", "/dev/null")
+    young = git(light.root, "commit-tree", nothing, "-m", "Start")
+    git(light.root, "branch", "--force", "release/staging", young)
+    code, found = findings(gitops, light.root)
+    assert (code, found["branches"]["state"]) == (0, "warn")
+    assert "no gitops.yaml on release/staging:" in found["branches"]["detail"]
+
+
 def test_doctor_on_an_artifact_that_is_another_folder(light: Repository, gitops: Gitops) -> None:
     path = light.root / "dvc.yaml"
     text = path.read_text()

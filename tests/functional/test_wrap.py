@@ -48,6 +48,7 @@ models:
   churn:
     path: {folder}
     task: binary
+    metrics: metrics/churn.json
 {predict}    wrap:
       command: python train.py
       deps: [train.py, data/customers.csv]

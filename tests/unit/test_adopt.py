@@ -105,7 +105,7 @@ def test_guesses_say_so_beside_the_value(root: Path) -> None:
     text = (root / "gitops.yaml").read_text()
     assert "    task: binary  # guessed (train.py: SVC): check\n" in text
     assert "ci: [github]  # guessed (no pipelines are there): check\n" in text
-    assert "no such branch yet: git branch release/staging" in text
+    assert "no such branch yet: check its name, or git branch release/staging" in text
 
 
 def test_a_workflow_by_hand_stays_and_the_lock_knows(root: Path) -> None:

@@ -167,3 +167,13 @@ def test_a_project_whose_name_azure_refuses_is_told_so() -> None:
     assert "prefix" in (refused.value.fix or "")
     right = text.replace("azure,", "azure, prefix: entry,")
     assert config.parse(right.encode(), Path("gitops.yaml")).infrastructure is not None
+
+
+@pytest.mark.parametrize(("target", "component"), [("azureml", "azureml"), ("iotedge", "iot")])
+def test_azures_components_are_no_advice_where_all_is_on_aws(target: str, component: str) -> None:
+    head = HEAD.replace("{task: binary}", f"{{task: binary, deploy: {{target: {target}}}}}")
+    text = "infrastructure: {provider: aws, id: k7q2m9xd, region: eu-west-1}\n"
+    for more, told in (("", True), (text, False)):
+        with pytest.raises(ConfigError, match="is known for production") as caught:
+            config.parse((head + more).encode(), Path("gitops.yaml"))
+        assert (f"`{component}: {{}}`" in str(caught.value)) == told

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import shutil
 import socket
 import sys
@@ -55,6 +56,22 @@ def test_stages_are_told_apart_by_their_pipeline() -> None:
     assert dvc.stages_of(addresses, "models/a/dvc.yaml") == ("train",)
     assert dvc.stages_of(addresses, "models/ab/dvc.yaml") == ("package",)
     assert dvc.stages_of(addresses, "models/b/dvc.yaml") == ()
+
+
+def test_stages_that_take_whatever_python_there_is(tmp_path: Path) -> None:
+    commands = {
+        "plain": "python split.py",
+        "second": "mkdir -p models && python3.12 train.py",
+        "set": "SEED=1 python train.py",
+        "locked": "uv run --locked python train.py",
+        "other": "make python",
+    }
+    stages: dict[str, object] = {name: {"cmd": cmd} for name, cmd in commands.items()}
+    stages["lines"] = {"cmd": ["true", "python a.py"]}
+    stages["each"] = {"foreach": [1], "do": {"cmd": "python ${item}.py"}}
+    (tmp_path / "dvc.yaml").write_text(json.dumps({"stages": stages}))
+    found = dvc.outside_the_lock(tmp_path / "dvc.yaml")
+    assert found == ("plain", "second", "set", "lines", "each")
 
 
 def test_what_would_run_is_told_without_the_data(clone: Path) -> None:

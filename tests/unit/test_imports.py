@@ -11,6 +11,7 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).resolve().parents[2] / "gitops"
 # Who may import whom: a module those of its own layer and of those below it.
+CODE = ("pickle", "marshal", "shelve", "joblib", "dill", "cloudpickle", "torch")
 STAGES = {
     *("ingest", "scaffold", "pipelines", "reproduce", "validate", "promote"),
     *("serve", "rollout", "deploy", "setup", "infra", "image"),
@@ -212,6 +213,12 @@ def test_only_one_module_speaks_http_to_forges() -> None:
     }
 
 
+def test_nothing_loads_what_could_be_code() -> None:
+    assert importers(MODULES, *CODE) == set()
+    texts = {name: path.read_text("utf-8") for name, path in MODULES.items()}
+    assert not [name for name, text in texts.items() if "allow_pickle" in text]
+
+
 # ---------------------------------------------------------------- and would be seen to be broken
 
 BROKEN = {
@@ -222,6 +229,7 @@ BROKEN = {
     "serve/plan.py": "from gitops.cli import app\nfrom gitops.deploy.state import State\n",
     "deploy/state.py": "import os, subprocess, asyncio\nos.execv\nasyncio.create_subprocess_exec\n",
     "cli/app.py": "from gitops.serve.plan import Plan\nimport typer\n",
+    "package.py": "def read():\n    from joblib import load\n",
     "infra/hcl.py": "if TYPE_CHECKING:\n    from gitops.cli import app\n",
     "names.py": (
         "def run(proc, python):\n"
@@ -251,6 +259,7 @@ def test_each_rule_fires(tmp_path: Path) -> None:
     assert importers(broken, "subprocess") == {"deploy.state"}
     assert callers(broken) == {"deploy.state"}
     assert importers(broken, "git") == {"names"}
+    assert importers(broken, *CODE) == {"package"}
     assert importers(broken, "requests") == {"names"}
     assert starters(broken, "git") == starters(broken, "dvc") == {"names"}
     assert starters(broken, "log") == set()

@@ -11,6 +11,7 @@ import pytest
 
 from gitops import package, rows
 from gitops.errors import EvidenceError, UsageError
+from gitops.reproduce import compare
 
 PACKAGES = Path(__file__).parents[1] / "contracts" / "packages"
 TASKS = ("binary", "multiclass", "regression")
@@ -438,7 +439,7 @@ def test_compare(tmp_path: Path) -> None:
     from gitops import onnxfile
 
     one = package.read(PACKAGES / "binary/package")
-    assert package.compare(one, one) == package.Comparison(
+    assert compare.parameters(one, one) == compare.Parameters(
         True, "", 0.0, "all parameters are equal"
     )
     folder = copy(tmp_path)
@@ -446,13 +447,13 @@ def test_compare(tmp_path: Path) -> None:
     classifier = next(node for node in model.graph.node if node.op_type == b"LinearClassifier")
     next(a for a in classifier.attribute if a.name == b"coefficients").floats[0] += 0.5
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    found = package.compare(one, package.read(folder))
+    found = compare.parameters(one, package.read(folder))
     assert (found.equal, found.structure) == (False, "")
     assert found.detail == "parameters differ by up to 0.5, in LinearClassifier.coefficients"
     edit(folder / "signature.json", lambda document: document.update(threshold=0.4))
-    found = package.compare(one, package.read(folder))
+    found = compare.parameters(one, package.read(folder))
     assert (found.equal, found.detail) == (False, "the signatures differ in threshold")
-    other = package.compare(package.read(PACKAGES / "regression/package"), one)
+    other = compare.parameters(package.read(PACKAGES / "regression/package"), one)
     assert not other.equal
 
 
@@ -464,13 +465,13 @@ def test_compare_names_another_graph(tmp_path: Path) -> None:
     encoder = next(node for node in model.graph.node if node.op_type == b"OneHotEncoder")
     next(a for a in encoder.attribute if a.name == b"cats_strings").strings[0] = b"XX"
     (folder / "model.onnx").write_bytes(model.SerializeToString())
-    found = package.compare(package.read(PACKAGES / "binary/package"), package.read(folder))
+    found = compare.parameters(package.read(PACKAGES / "binary/package"), package.read(folder))
     assert found.detail == "the models differ: OneHotEncoder.cats_strings differs"
 
 
 def test_compare_never_calls_declared_commands_equal(tmp_path: Path) -> None:
     found = as_command(copy(tmp_path))
-    assert not package.compare(found, found).equal
+    assert not compare.parameters(found, found).equal
 
 
 @pytest.mark.parametrize("separator", [",", ";", "\t", "|"])

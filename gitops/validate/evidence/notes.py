@@ -20,6 +20,7 @@ _TOOL = (".github/", ".azure-pipelines/", ".gitops/", "CODEOWNERS", "docs/CODEOW
 _POLICIES = ".gitops/policies/"
 # Dependencies of the evaluation that are no code of it.
 _OTHER = ("uv.lock", ".python-version", "build.env", "pyproject.toml", "__init__.py")
+_OLD = "here the base's still hold, but once this is merged the new ones do"
 _SHOWN = 5
 
 
@@ -35,10 +36,10 @@ def of_commits(target: Target, side: Side, paths: Collection[str], old: Config) 
         text = "the base has no gitops.yaml: the candidate's own settings, and the baseline policy"
         found.append(note("gate-settings-changed", text))
     elif settings := list(_settings(old, target.proposed, side.name)):
-        text = f"gitops.yaml changes how models are judged: {listed(settings)}"
-        found.append(note("gate-settings-changed", f"{text}; the base's settings hold"))
+        text = f"it changes how models are judged, in gitops.yaml: {listed(settings)}"
+        found.append(note("gate-settings-changed", f"{text}; {_OLD}"))
     if policies := [path for path in paths if path.startswith(_POLICIES)]:
-        text = f"it changes policies: {listed(policies)}; the base's policies hold"
+        text = f"it changes policies: {listed(policies)}; {_OLD}"
         found.append(note("policy-changed", text))
     if code := sorted(_evaluation_code(side) & set(paths)):
         text = f"it changes code that makes the test set or the evaluation: {listed(code)}"

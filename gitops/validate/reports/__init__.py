@@ -13,7 +13,7 @@ from gitops.validate.model import Verdict
 from gitops.validate.reports import annotate, card, comment, console, html, junit, sarif
 from gitops.validate.reports.console import Style
 
-__all__ = ["annotations", "files", "markdown", "terminal", "write"]
+__all__ = ["annotations", "files", "markdown", "no_verdicts", "terminal", "write"]
 
 
 def terminal(verdicts: Sequence[Verdict], *, columns: int = 100, style: Style | None = None) -> str:
@@ -21,9 +21,17 @@ def terminal(verdicts: Sequence[Verdict], *, columns: int = 100, style: Style | 
     return console.render(verdicts, columns=columns, style=style)
 
 
-def markdown(verdicts: Sequence[Verdict]) -> str:
-    """The comment for the pull request, at most 65,536 bytes."""
-    return comment.render(verdicts)
+def markdown(verdicts: Sequence[Verdict], end: str = "") -> str:
+    """The comment for the pull request, with `end` at most 65,536 bytes."""
+    return comment.render(verdicts, comment.LIMIT - len(end.encode())) + end
+
+
+def no_verdicts(reasons: Mapping[str, str]) -> str:
+    """What a summary says first of models on which there is none, by model; Markdown."""
+    return "".join(
+        f"## ❌ No verdict: {comment.code(model)}\n\n**{comment.prose(reason)}**\n\n"
+        for model, reason in reasons.items()
+    )
 
 
 def annotations(verdicts: Sequence[Verdict], platform: Platform) -> list[str]:

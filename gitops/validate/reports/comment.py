@@ -81,7 +81,7 @@ class _Section:
 
 def render(verdicts: Sequence[Verdict], limit: int = LIMIT) -> str:
     """One section for each verdict, those that don't pass first; at most `limit` bytes of UTF-8."""
-    ranked = sorted(verdicts, key=lambda verdict: verdict.passed)
+    ranked = words.urgent(verdicts)
     head = _overview(ranked) if len(ranked) > 1 else ""
     room = limit - len(head.encode())
     sections: list[_Section] = []
@@ -127,10 +127,11 @@ def inert(text: str) -> str:
 
 def metric_row(one: Measure, usual: float, *, sliced: bool) -> str:
     """A row of a table with the head METRIC or SLICED."""
-    name = [
-        f"{prose(one.metric)} {words.arrow(one.metric)}",
-        *([code(one.slice.text)] if sliced else []),
-    ]
+    name = [f"{prose(one.metric)} {words.arrow(one.metric)}"]
+    if sliced:
+        name.append(code(one.slice.text))
+    elif meaning := words.meaning(one.metric):
+        name[0] += f"<br><sub>{meaning}</sub>"
     values = [whole(cell) for cell in words.cells(one, usual)]
     return f"| {' | '.join([*name, *values, numbers.count(one.rows)])} |"
 
@@ -176,7 +177,7 @@ def _section(verdict: Verdict) -> _Section:
     checks, picture = _checks(verdict, usual), _picture(verdict)
     worst = _worst(verdict, usual)
     changes = _list("What changed", [prose(line) for line in verdict.changes], "more changes")
-    fairness = _fairness(verdict.fairness, usual)
+    fairness = _fairness(verdict, usual)
     alarms = _findings("Alarms", words.alarms(verdict), open_=True)
     metrics = _metrics("All metrics", verdict.measures, usual)
     slices = _metrics("Slices", sorted(verdict.slices, key=words.badness), usual, sliced=True)
@@ -270,9 +271,12 @@ def _metrics(
     return _table(f"{title} ({level}; ↑ more is better, ↓ less is better)", head, rows)
 
 
-def _fairness(fairness: Sequence[Fairness], usual: float) -> _Rows | None:
-    rows = [fairness_row(one, usual) for one in fairness]
-    return _table(f"Fairness ({numbers.percent(usual)} intervals)", FAIR, rows) if rows else None
+def _fairness(verdict: Verdict, usual: float) -> _Rows | None:
+    if not verdict.fairness:
+        return None
+    rows = [fairness_row(one, usual) for one in verdict.fairness]
+    title = words.fairness_title(verdict)
+    return _table(f"{title} ({numbers.percent(usual)} intervals)", FAIR, rows)
 
 
 def _importance(verdict: Verdict, usual: float) -> _Rows | None:

@@ -73,6 +73,7 @@ def page(verdict: Verdict) -> str:
         plots=plots,
         whose=whose,
         fairness=_part(verdict.fairness, LINES, lambda one: _fairness(one, usual)),
+        fairness_title=words.fairness_title(verdict),
         importance=_importance(verdict, usual),
         alarms=_part(words.alarms(verdict), LINES, _finding),
         findings=_part(findings, LINES, _finding),
@@ -84,10 +85,10 @@ def page(verdict: Verdict) -> str:
 
 def index(links: Sequence[tuple[str, Verdict]]) -> str:
     """An overview of several verdicts; `links` are relative places of their pages."""
-    ranked = sorted(links, key=lambda pair: pair[1].passed)
+    places = {id(one): link for link, one in links}
     rows = [
-        (link, clean(one.model), clean(one.environment), words.headline(one))
-        for link, one in ranked
+        (places[id(one)], clean(one.model), clean(one.environment), words.headline(one))
+        for one in words.urgent([one for _, one in links])
     ]
     passed = sum(one.passed for _, one in links)
     return _render("index.html.j2", data={}, rows=rows, passed=passed)
@@ -247,7 +248,7 @@ def _plots(curves: Iterable[Curve]) -> tuple[Part, list[object]]:
         region, axes = svg.frame(some), svg.AXES[kind]
         if region is None:
             continue
-        title = f"{axes.title}: {clean(name)}" if name else axes.title
+        title = f"{axes.title} of class {clean(name)}" if name else axes.title
         picture = svg.plot(title, some, region, len(data))
         rows.append({"title": title, "picture": picture})
         lines = [{"of": one.of, "points": _points(one)} for one in some]

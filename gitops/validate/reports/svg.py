@@ -99,8 +99,9 @@ def plot(title: str, curves: Sequence[Curve], region: Frame, number: int) -> str
         if curve.kind == "calibration" and len(curve.x) <= 40:
             places = [region.at(*point) for point in finite(curve)]
             parts += [f'<circle class="{curve.of}" cx="{x}" cy="{y}" r="3"/>' for x, y in places]
+    label = f"{title}: {axes.y} by {axes.x}; arrow keys read the values"
     head = f'<svg class="plot" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" tabindex="0"'
-    return f'{head} aria-label="{escape(title)}" data-plot="{number}">{"".join(parts)}</svg>'
+    return f'{head} aria-label="{escape(label)}" data-plot="{number}">{"".join(parts)}</svg>'
 
 
 def finite(curve: Curve) -> list[tuple[float, float]]:

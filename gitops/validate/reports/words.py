@@ -98,9 +98,15 @@ def headline(verdict: Verdict) -> Headline:
         undecided = verdict.state == "INCONCLUSIVE"
         answer = "Undecided, so no go" if undecided else "No go"
         return Headline(answer, _against(verdict), "undecided" if undecided else "fail")
-    if verdict.state == "PASS" and not (_open(verdict) or alarms(verdict) or _unmeasured(verdict)):
+    unclear = _open(verdict) or alarms(verdict) or _unmeasured(verdict) or _rejudges(verdict)
+    if verdict.state == "PASS" and not unclear:
         return Headline("Go", _in_favour(verdict), "pass")
     return Headline("Go, with open questions", _in_favour(verdict), "advice")
+
+
+def urgent(verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """Those that may not go on first, then those with open questions."""
+    return sorted(verdicts, key=lambda verdict: _ORDER.index(headline(verdict).status))
 
 
 def todo(verdict: Verdict) -> str:
@@ -121,7 +127,7 @@ def todo(verdict: Verdict) -> str:
     if status == "advice":
         text = f"decide whether what is open below is acceptable in {where}; nothing blocks it."
     if verdict.notes:
-        text += " Whoever lets it through accepts what stands under “About this judgement”, too."
+        text += " Whoever lets it through also accepts what is noted below about this judgement."
     return text
 
 
@@ -136,6 +142,12 @@ def _open(verdict: Verdict) -> list[Check]:
     return [check for check in ordered(verdict.checks) if status(check) in ("waived", "advice")]
 
 
+def _rejudges(verdict: Verdict) -> bool:
+    """It would change what the next models are judged by."""
+    kinds = ("policy-changed", "gate-settings-changed", "evaluation-code-changed")
+    return any(note.kind in kinds for note in verdict.notes)
+
+
 def _unmeasured(verdict: Verdict) -> bool:
     """A first model whose quality no check looks at."""
     metric = ("no_worse", "better", "bound")
@@ -148,7 +160,8 @@ def _against(verdict: Verdict) -> str:
     guilty = [check for check in ordered(verdict.checks) if check.stops]
     if not guilty:
         return "the policy doesn't let this through."
-    text = f"{title(guilty[0])}: {clean(guilty[0].why or state(guilty[0]), SENTENCE)}"
+    first = guilty[0]
+    text = f"{_named(first)}: {clean(first.why, SENTENCE)}" if first.why else _named(first)
     more = len(guilty) - 1
     if not more:
         return text if text.endswith((".", "!", "?", "…")) else f"{text}."
@@ -162,11 +175,13 @@ def _in_favour(verdict: Verdict) -> str:
     if judged == 1:
         parts = ["The only check " + ("passes" if "pass" in every else "doesn't pass")]
     open_ = _open(verdict)
-    parts += [f"{title(one)}: {state(one)}" for one in open_[:_NAMED]]
+    parts += [_named(one) for one in open_[:_NAMED]]
     if len(open_) > _NAMED:
         parts.append(f"and {numbers.count(len(open_) - _NAMED)} more that don't pass")
     if found := len(alarms(verdict)):
         parts.append(f"{numbers.count(found)} alarm{'s' * (found > 1)}")
+    if _rejudges(verdict):
+        parts.append("this change also alters how models are judged from then on")
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
     if _unmeasured(verdict):
@@ -185,9 +200,14 @@ def title(check: Check) -> str:
     return clean(check.title or check.id, _TITLE)
 
 
+def _named(check: Check) -> str:
+    """In quotes, since what fails is the opposite of what it says."""
+    return f"“{title(check)}” {state(check)}"
+
+
 def sentence(check: Check, usual: float) -> str:
     """A check in one line: what, state, numbers, why."""
-    parts = [f"{title(check)} {state(check)}: {judged(check, usual)}"]
+    parts = [f"{_named(check)}: {judged(check, usual)}"]
     parts += [f"needs {needs(check)}"] if check.bound is not None else []
     parts.append(f"n = {rows(check)}")
     return "; ".join(filter(None, (", ".join(parts), reason(check))))
@@ -226,7 +246,7 @@ def reason(check: Check) -> str:
     if check.needed_rows is not None:
         rows = f"about {about(check.needed_rows)}"
         more = f"{rows} rows would decide it"
-        text = more if not text else text if f"{rows} would" in text else f"{text}; {more}"
+        text = more if not text else text if rows in text else f"{text}; {more}"
     if check.waived:
         text = f"{text}; waived: {clean(check.waived, SENTENCE)}".removeprefix("; ")
     return text
@@ -253,13 +273,19 @@ def cells(measure: Measure, usual: float) -> tuple[str, str, str]:
 
 def direction(metric: str) -> str:
     """Which way is better."""
-    return {"↑": "higher is better", "↓": "lower is better", "0": "0 is best"}[arrow(metric)]
+    return {"↑": "higher is better", "↓": "lower is better"}.get(arrow(metric), "0 is best")
 
 
 def arrow(metric: str) -> str:
-    """`↑` where more is better, `↓` where less is; of what is best at 0, `0`."""
+    """`↑` where more is better, `↓` where less is."""
     known = METRICS.get(metric)
-    return {True: "↑", False: "↓", None: "0"}[known.up if known else True]
+    return {True: "↑", False: "↓", None: "(best at 0)"}[known.up if known else True]
+
+
+def fairness_title(verdict: Verdict) -> str:
+    """Whether it is judged, or only shown."""
+    judged = any(check.kind == "fairness" for check in verdict.checks)
+    return "Fairness" if judged else "Fairness, which no check of the policy judges"
 
 
 def gap(criterion: str) -> str:

@@ -105,6 +105,26 @@ def test_missing_evidence_exits_with_3_and_the_fix(run: Run) -> None:
     assert "fix:" in err
 
 
+def test_a_summary_begins_with_models_that_have_no_verdict(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    summary = tmp_path / "summary.md"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(summary))
+    git = GateRepo(Path.cwd()).git
+    git("switch", "-q", "same")
+    text = Path("gitops.yaml").read_text()
+    Path("gitops.yaml").write_text(
+        text.replace("models:\n", "models:\n  other: {task: binary, path: other}\n")
+    )
+    git("commit", "-qam", "Another model")
+    code, _, _ = run("same", "demo", "other", "--report", "out/gate")
+    assert code == 3
+    told = summary.read_text()
+    assert told.startswith("## ❌ No verdict: `other`\n") and "gitops gate: demo dev" in told
+    assert Path("out/gate/report.md").read_text() + "\n" == told
+
+
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from gitops.errors import ConfigError, Where
-from gitops.validate import gate, verdict
+from gitops.validate import gate, judge_metrics, verdict
 from gitops.validate.model import Check, Interval, Task, Verdict
 from gitops.validate.stats import Sense, decided, needed_rows
 from tests.unit.validate.conftest import people
@@ -332,6 +332,32 @@ def test_the_rows_that_would_decide() -> None:
     assert needed_rows(value, -0.01, 1000, 0.95) == pytest.approx(9141, abs=1)
     assert needed_rows(Interval(-0.01, -0.02, 0.0), -0.01, 1000, 0.95) is None
     assert needed_rows(Interval(None), -0.01, 1000, 0.95) is None
+
+
+def test_too_few_rows_say_how_many_and_which_way() -> None:
+    def said(estimate: float, needed: int | None) -> str:
+        value = Interval(estimate, estimate - 0.02, estimate + 0.02)
+        return judge_metrics.too_few(value, -0.01, "above", 400, needed)
+
+    few = "400 rows are too few to decide"
+    assert said(-0.004, 1234) == f"{few}; about 1,300 would, probably in its favour"
+    assert said(-0.014, 1234) == f"{few}; about 1,300 would, probably against it"
+    assert said(-0.01001, 90_000).endswith("so near to the bound that about 90,000 would be needed")
+    assert said(-0.01, None) == few
+
+
+def test_a_slice_that_only_many_excuse_is_called_so(tmp_path: Path) -> None:
+    first = repo(tmp_path / "first", policy="baseline")
+    put(first, tmp_path / "first" / "candidate")
+    known = [
+        one.candidate.estimate or 1.0 for one in judged(first).slices if one.metric == "roc_auc"
+    ]
+    check = f"{{metric: roc_auc, each_slice: true, at_least: {min(known)}}}"
+    second = repo(tmp_path / "second", packs=f"checks: [{check}]")
+    put(second, tmp_path / "second" / "candidate")
+    (found,) = judged(second).checks
+    assert found.state == "PASS"
+    assert found.why.endswith(", which has too few rows to decide by itself")
 
 
 def test_a_leak_is_caught(tmp_path: Path) -> None:

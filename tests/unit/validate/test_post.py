@@ -80,6 +80,12 @@ def test_one_comment_for_each_model_and_one_for_many(
         "gate fares production",
         "gate late production",
     ]
+    ((_, text),) = post.comments(found[:1], "https://ci.example/runs/7")
+    assert text.endswith(
+        "[HTML report, with plots](https://ci.example/runs/7): in the artifacts of this run\n"
+    )
+    large = (sealed(verdicts.many_slices()),)
+    assert len(next(post.comments(large, "https://ci.example/runs/7"))[1].encode()) <= 65_536
     many = tuple(sealed(verdicts.rich(), f"m-{number}") for number in range(11))
     ((key, text),) = post.comments(many)
     assert key == "gate"

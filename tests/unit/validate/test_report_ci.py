@@ -205,20 +205,20 @@ def test_sarif_keeps_to_githubs_limit_with_the_worst_first(monkeypatch: pytest.M
 def test_annotations_of_github() -> None:
     lines = reports.annotations([verdicts.failing()], "github")
     assert lines[0].startswith(
-        "::error file=gitops.yaml,title=No go%3A late for production::roc_auc"
+        "::error file=gitops.yaml,title=No go%3A late for production::“roc_auc"
     )
     assert len(lines) == 8  # the answer, six checks, an alarm
     assert lines[-1].startswith("::warning ")
-    (notice,) = reports.annotations([replace(verdicts.rich(), findings=())], "github")
+    (notice,) = reports.annotations([verdicts.better()], "github")
     assert notice.startswith("::notice file=gitops.yaml,title=Go%3A late for production::10 of 10")
 
 
 def test_annotations_of_azure() -> None:
     lines = reports.annotations([verdicts.failing()], "azure")
     where = "type=error;sourcepath=gitops.yaml;linenumber=1"
-    assert lines[0].startswith(f"##vso[task.logissue {where}]No go: late for production: roc_auc")
+    assert lines[0].startswith(f"##vso[task.logissue {where}]No go: late for production: “roc_auc")
     # The answer of a pass is a plain line: Azure has no notices.
-    plain = reports.annotations([replace(verdicts.rich(), findings=())], "azure")
+    plain = reports.annotations([verdicts.better()], "azure")
     assert plain == ["Go: late for production: 10 of 10 checks pass."]
     odd = replace(
         verdicts.failing(), checks=(replace(verdicts.failing().checks[0], why="50% off"),)

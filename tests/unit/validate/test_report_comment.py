@@ -84,7 +84,9 @@ def test_every_check_has_state_numbers_bound_and_rows() -> None:
     row = row.replace("\u00a0", " ")
     assert "(`no-worse-brier`)</sub> | 0.1498 → 0.1798 |" in row
     assert "−0.0300 [−0.0312, −0.0288] | ≥ −0.01 | 66,000 |" in row
-    assert "| brier ↓ | 0.1798 [0.1763, 0.1833] |" in text.replace("\u00a0", " ")
+    meaning = "mean squared error of the probabilities (several classes: summed)"
+    shown = f"| brier ↓<br><sub>{meaning}</sub> | 0.1798 [0.1763, 0.1833] |"
+    assert shown in text.replace("\u00a0", " ")
 
 
 def test_intervals_are_drawn_around_one_bound_in_a_code_block() -> None:
@@ -200,6 +202,18 @@ def test_many_models_share_a_comment_the_failing_ones_first() -> None:
     # What is shown of a model says something.
     assert "❌\u00a0fails" in text and "more checks in the HTML report" not in text
     Read(text)
+
+
+def test_models_with_open_questions_come_before_those_without() -> None:
+    some = [replace(verdicts.better(), model="good"), replace(verdicts.rich(), model="odd")]
+    text = comment.render([*some, verdicts.undecided(), replace(verdicts.failing(), model="bad")])
+    heads = [line.split(":")[0] for line in text.splitlines() if line.startswith("## ")]
+    assert heads == [
+        "## ❌ No go",
+        "## ❓ Undecided, so no go",
+        "## ⚠️ Go, with open questions",
+        "## ✅ Go",
+    ]
 
 
 def test_a_thousand_models_are_counted_with_those_that_may_not_go_on() -> None:

@@ -163,7 +163,7 @@ def test_the_headline_is_the_answer_of_the_exit_code() -> None:
     assert words.headline(verdicts.undecided()).answer == "Undecided, so no go"
     assert words.headline(verdicts.undecided(passed=True)).answer == "Go, with open questions"
     open_ = words.headline(verdicts.undecided(passed=True)).why
-    assert "roc_auc no worse than the champion: undecided (does not block)" in open_
+    assert "“roc_auc no worse than the champion” undecided (does not block)" in open_
     assert "; and 3 more that don't pass; 1 alarm." in open_
     assert "first model" in words.headline(verdicts.first_model()).why
 
@@ -176,11 +176,14 @@ def test_nothing_open_is_hidden_behind_a_go() -> None:
         replace(good, checks=(replace(fails, waived="agreed"), *good.checks[1:])),
         replace(good, findings=(Finding("drift", "alarm", "it moved"),)),
         replace(good, champion=None, checks=good.checks[-1:]),
+        replace(good, notes=verdicts.rich().notes),
     ):
         assert words.headline(some).answer == "Go, with open questions"
         assert words.todo(some).startswith("decide whether what is open below is acceptable")
     assert words.todo(good).startswith("nothing in the policy of production is against it.")
-    assert "“About this judgement”" in words.todo(good)
+    noted = replace(good, notes=(Finding("work-tree-dirty", "note", "not committed"),))
+    assert words.headline(noted).answer == "Go"
+    assert words.todo(noted).endswith("what is noted below about this judgement.")
     assert words.todo(verdicts.failing()).startswith("send it back.")
     assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
 

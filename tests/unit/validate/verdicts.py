@@ -199,7 +199,8 @@ def rich(gain: float = 0.006, gap: float = 0.043) -> Verdict:
 def better() -> Verdict:
     """A better model about which nothing is open."""
     some = rich()
-    return replace(some, findings=tuple(one for one in some.findings if one.level == "note"))
+    quiet = tuple(one for one in some.findings if one.level == "note")
+    return replace(some, findings=quiet, notes=())
 
 
 def failing() -> Verdict:
