@@ -14,7 +14,8 @@ from gitops import __version__
 # As the help and the documentation list them; each module is named for its command, or for its
 # group of commands.
 _PANELS = {
-    "Data and builds": ("new", "data", "build", "verify", "predict", "gc"),
+    "To begin with": ("new",),
+    "Data and builds": ("data", "build", "verify", "predict", "gc"),
     "Judging": ("gate",),
     "Promotion": ("promote", "rollback", "status", "diff", "log", "fetch"),
     "Serving": ("serve", "deploy", "image"),
