@@ -151,7 +151,9 @@ def _numbers(
     for together, names in groups.items():
         for one in stats.measure(table, names, together, seed=seed):
             found[one.measure.metric, one.measure.slice] = one
-    return Numbers(found, each, small, table.champion is not None)
+    champion = evidence.champion
+    same = champion is not None and champion.package == evidence.candidate.package
+    return Numbers(found, each, small, table.champion is not None, same)
 
 
 def _measures(numbers: Numbers) -> tuple[tuple[Measure, ...], tuple[Measure, ...]]:

@@ -42,13 +42,15 @@ _ALONE: Mapping[State, str] = {
 class Numbers:
     """What was estimated, by metric and slice; `each` are the slices that are large enough.
 
-    `small` counts slices that aren't. `compared`: there's a champion.
+    `small` counts slices that aren't. `compared`: there's a champion; `same`: its package is the
+    candidate's, byte for byte.
     """
 
     found: Mapping[Key, Estimated]
     each: Sequence[Slice]
     small: int
     compared: bool
+    same: bool = False
 
     def of(self, metric: str, cut: Slice) -> Estimated:
         return self.found[metric, cut]
@@ -281,21 +283,31 @@ def _nearest(value: Interval, sense: Sense) -> float:
 
 
 def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Check:
-    """No slice column at all is nothing to judge; slices that are all too small are no evidence."""
+    """No slice column at all is nothing to judge; slices that are all too small are no evidence.
+
+    Nor is any needed of a package that is the champion's own: a promotion of other changes.
+    """
     some = bool(numbers.small or numbers.each)
+    same = numbers.same and one.rule.no_worse_than_champion is not None
+    why = "not applicable: the evaluation has no slice columns"
+    if same:
+        why = "the package is the champion's, byte for byte, so no slice can be worse"
+    elif some:
+        why = (
+            "every slice has fewer rows than the policy's minimum_rows or minimum_per_class, or is"
+            " undefined; more test rows, or `slices:` of fewer values, would decide"
+        )
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
         title=f"{title(one)}, in each slice",
-        state="INCONCLUSIVE",
+        state="PASS" if same else "INCONCLUSIVE",
         blocking=one.rule.blocking and some,
         value=Interval(None, level=level_of(one)),
         bound=bound,
         sense=sense,
         rows=0,
-        why="every slice has fewer rows than the policy's minimum_rows, or is undefined"
-        if some
-        else "not applicable: the evaluation has no slice columns",
+        why=why,
     )
 
 

@@ -200,6 +200,26 @@ checks:
     assert checks["gain"].state == "FAIL"
 
 
+def test_slices_that_are_all_too_small_stop_another_model_and_not_the_champion_itself(
+    tmp_path: Path,
+) -> None:
+    packs = """\
+on_inconclusive: block
+slices: {minimum_rows: 100000}
+checks: [{metric: roc_auc, each_slice: true, no_worse_than_champion: {margin: 0.01}}]
+"""
+    on = repo(tmp_path, packs=packs)
+    on.write("README.md", "Other words, the same model.\n")
+    on.commit("Words")
+    same = judged(on)
+    assert (same.state, same.passed) == ("PASS", True)
+    assert "the package is the champion's" in same.checks[0].why
+    put(on, tmp_path / "candidate", ruin=BAD)
+    other = judged(on)
+    assert (other.state, other.passed) == ("INCONCLUSIVE", False)
+    assert "would decide" in other.checks[0].why
+
+
 def test_a_waiver_lets_one_failure_through_until_its_day(tmp_path: Path) -> None:
     waiver = "waivers: [{check: accuracy-at-least, by: '@org/leads', why: known, until: UNTIL}]"
     checks = "checks: [{metric: accuracy, at_least: 0.999}]"
