@@ -27,8 +27,9 @@ _FROM = {"ran": "", "restored": " (from the cache)"}
 # What DVC says of itself; the rest are the stages' own words.
 _NOISE = (
     *(">", "'", "\t", "Updating lock", "Generating lock", "Verifying data sources"),
-    *("To track", "To enable", "Use `dvc", "Data and pipelines", "ERROR: failed to reproduce"),
+    *("To track", "To enable", "Use `dvc", "Data and pipelines"),
 )
+_EXITED = re.compile(r"ERROR: failed to reproduce .*: failed to run: ")  # its own words say more
 
 
 def build(
@@ -276,7 +277,7 @@ def run_stages(place: Place, lock: int, say: Say, *, fresh: bool = False) -> dic
                 if state != "unchanged":
                     say(f"{place.name}: {match.group(1)}{_FROM[state]}")
                 return
-        if line and not line.startswith(_NOISE):
+        if line and not line.startswith(_NOISE) and not _EXITED.match(line):
             own.append(line)
             say(f"  {line}")
 

@@ -140,15 +140,6 @@ def another_lock(_: Elsewhere, box: Path) -> None:
     (box / "files" / "dvc.lock").write_text("stages: {}\n")
 
 
-def another_output(path: str) -> Callable[[str], str]:
-    """A lock by which the package's stage wrote `path` too: it would be written, or removed."""
-    more = (
-        f"    outs:\n    - path: {path}\n      hash: md5\n      md5: '{'0' * 32}'\n      size: 1\n"
-    )
-    package = "    - path: models/package\n"
-    return lambda text: text.replace(f"    outs:\n{package}", more + package)
-
-
 FORGED: dict[str, tuple[Tamper, str]] = {
     "half a result": (half, "JSON"),
     "another job's": (result(lambda one: one.update(job="0" * 64)), "another job"),
@@ -163,11 +154,6 @@ FORGED: dict[str, tuple[Tamper, str]] = {
         result(lambda one: one["files"].update({"../dvc.lock": "0" * 64})),
         "../dvc.lock is missing",
     ),
-    "an output outside": (
-        lock(another_output("models/package/../../../elsewhere")),
-        "not in the subpath",
-    ),
-    "git's own folder as output": (lock(another_output("models/package/../../.git")), ".git"),
     "another dependency": (lock(another_settings), "settings.json"),
     "another command": (
         lock(lambda text: text.replace("stages.py package", "stages.py evil")),
