@@ -18,15 +18,15 @@ unexport VIRTUAL_ENV CONDA_PREFIX PYTHONPATH PYTHONHOME
 # What images of containers like to say: each of thousands of processes would compile us again.
 unexport PYTHONDONTWRITEBYTECODE
 
-TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal
+TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --hypothesis-profile quick
 
 .PHONY: help demo test test-all check bench docs picture fuzz audit lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo 'make demo [DIR=folder]  the whole road on real flight data, in a folder of its own'
-	@echo 'make test               wheel, check, and all tests but the extended ones: what CI runs'
-	@echo 'make test-all           and those too, with more examples of each property'
+	@echo 'make test               wheel, check, and the tests that take minutes'
+	@echo 'make test-all           and the extended ones: what CI runs'
 	@echo 'make check              lint, format, types'
 	@echo 'make bench [LARGE=--large]  docs/BENCHMARKS.md: side by side with the peers; LARGE: the gate at 10M rows too'
 	@echo 'make fuzz [SECONDS=60]     each loader of what others wrote, with bytes that lead to new code'
@@ -42,7 +42,7 @@ demo: .venv/ready
 	@dir='$(DIR)'; [ -n "$$dir" ] || dir="$$(mktemp -d)/demo"; $(BIN)/gitops demo "$$dir"
 
 test: wheel check
-	$(TESTS) -m 'not extended' --hypothesis-profile quick
+	$(TESTS) -m 'not extended'
 
 test-all: wheel check
 	$(TESTS)

@@ -49,6 +49,36 @@ def pytest_configure() -> None:
     os.umask(0o022)
 
 
+# What `make test` leaves to `make test-all` beside single tests that are marked, and why.
+EXTENDED = {
+    "faults": "killed, cut off, full or refused at every step; the road itself is tested without",
+    "functional/test_adopt.py": "adoption's parts have tests of their own",
+    "functional/test_aws.py": "real tools on a simulated cloud; what is written is read without",
+    "functional/test_build_on.py": "jobs' parts have tests of their own",
+    "functional/test_build_on_clouds.py": "the same program, started by platforms",
+    "functional/test_deploy.py": "rollouts through their steps; the reconciler's are tested apart",
+    "functional/test_deploy_azureml.py": "the same, by stand-ins of a cloud",
+    "functional/test_deploy_iotedge.py": "the same, by stand-ins of devices",
+    "functional/test_docs_typed.py": "pages typed line by line; each line is parsed without",
+    "functional/test_image.py": "an image is built, pushed and run",
+    "functional/test_ingest.py": "sources' parts have tests of their own",
+    "functional/test_kubernetes.py": "a rollout in a simulated cluster",
+    "functional/test_monorepo.py": "several models trained",
+    "functional/test_overlay.py": "overlays' parts have tests of their own",
+    "functional/test_s3.py": "the road again, on another storage",
+    "functional/test_secrets.py": "every command, once failing",
+    "functional/test_tables.py": "the road again, on other tables",
+    "functional/test_wrap.py": "two more environments are made, and models trained",
+}
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark what is in the table above."""
+    for path, why in EXTENDED.items():
+        if (PROJECT / "tests" / path) in (item.path, *item.path.parents):
+            item.add_marker(pytest.mark.extended(why))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long comes first, for every worker: xdist deals the list out in equal parts."""

@@ -622,6 +622,8 @@ def test_a_pull_request_of_a_real_project(
         "reproduce": "passed",
         "comment": "skipped",
     }
-    assert found["headline"].startswith("pull-request failed: gate: left for dev: roc_auc no worse")
+    assert found["headline"].startswith(
+        "pull-request failed: gate: left for dev: “roc_auc no worse"
+    )
     assert "roc_auc" in Path(found["logs"], "summary.md").read_text()
     assert Path(found["logs"], "artifacts", "gate", "left", "verdict.json").is_file()

@@ -50,9 +50,10 @@ def wait(
     """
     watch = _Watch(box, job, platform, say, patience)
     while True:
-        if (raw := watch.result()) is not None:
+        raw = watch.result()
+        watch.progress()  # even then: a quick job is done between two looks
+        if raw is not None:
             return raw
-        watch.progress()
         watch.platform_says()
         if datetime.now(UTC) > job.deadline:
             platform.cancel(watch.handle)
