@@ -82,6 +82,7 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """What takes long comes first, for every worker: xdist deals the list out in equal parts."""
+    assert not [path for path in EXTENDED if not (PROJECT / "tests" / path).exists()]
     for item in items:
         for mark in item.iter_markers("extended"):
             assert mark.args, f"{item.nodeid} doesn't say why it is extended"
