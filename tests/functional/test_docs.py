@@ -253,6 +253,11 @@ def test_examples_use_options_that_exist(name: str) -> None:
     assert not [word for word in re.findall(r"\s(--?[a-z-]+)", examples) if word not in options]
 
 
+def test_the_readme_starts_with_the_two_commands_that_set_all_up() -> None:
+    readme = blocks(ROOT / "README.md")
+    assert {"$ make demo", "$ make test"} <= {block.text.strip() for block in readme}
+
+
 def test_the_installed_help_lists_the_same_commands(
     gitops: Callable[..., Any], tmp_path: Path
 ) -> None:
