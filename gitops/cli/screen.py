@@ -64,17 +64,26 @@ def ask(question: str, default: str) -> str:
     Raises:
         KeyboardInterrupt: Ctrl-C or Ctrl-D.
     """
+    import select
     import signal
 
-    import typer
-
-    # Polars chains a handler of its own before Python's, under which a read goes on after Ctrl-C.
-    signal.siginterrupt(signal.SIGINT, True)
+    sys.stderr.write(f"{question} [{default}]: " if default else f"{question}: ")
+    sys.stderr.flush()
+    # A Ctrl-C just before the read begins would wait for the next Enter, and under Polars'
+    # handler any would. So what waits is woken by either: see `signal.set_wakeup_fd`.
+    told, tell = os.pipe()
+    os.set_blocking(tell, False)
+    before = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     try:
-        answer = typer.prompt(question, default=default, show_default=bool(default), err=True)
-    except typer.Abort as error:
-        raise KeyboardInterrupt from error
-    return str(answer).strip()
+        select.select([sys.stdin, told], [], [])
+        answer = sys.stdin.readline()
+    finally:
+        signal.set_wakeup_fd(before)
+        os.close(told)
+        os.close(tell)
+    if not answer:
+        raise KeyboardInterrupt
+    return answer.strip() or default
 
 
 def document(value: object) -> None:
