@@ -6,7 +6,8 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
 from gitops import cloudnames, config_kubernetes
-from gitops.config_serving import BUCKETS, SHADOW
+from gitops.buckets import BUCKETS
+from gitops.config_serving import SHADOW
 from gitops.config_values import shown
 from gitops.problem import Problem
 from gitops.yamledit import dotted
