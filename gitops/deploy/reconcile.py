@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitops import package, utc
-from gitops.config_serving import Rollout
+from gitops.config.serving import Rollout
 from gitops.deploy import decide, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision

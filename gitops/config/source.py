@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
+from gitops.config import values
+from gitops.config.base import Frozen, Several
 
 Kind = Literal["files", "sql", "databricks"]
 DATABASES = ("sql", "databricks")
