@@ -69,12 +69,8 @@ class Storage(Frozen):
         description="A folder (relative to the repository, or absolute), s3://bucket/path or "
         "azure://container/path. Credentials never stand here.",
     )
-    endpoint: values.Endpoint | None = Field(
-        default=None, description="The URL of an S3-compatible store that isn't Amazon's."
-    )
-    account: values.Account | None = Field(
-        default=None, description="The Azure storage account; by default the environment names it."
-    )
+    endpoint: values.Endpoint | None = values.ENDPOINT
+    account: values.Account | None = values.ACCOUNT
 
     @property
     def kind(self) -> Literal["folder", "s3", "azure"]:
