@@ -1,7 +1,8 @@
 """Text that somebody else wrote (categories, columns, reasons), made fit to be shown.
 
 Nothing is dropped silently: what can't be seen is shown by its number, what is too long is cut in
-the middle with an ellipsis, since names that begin alike often end otherwise. Each report escapes the result for its own format.
+the middle with an ellipsis, since names that begin alike often end otherwise. Each report escapes
+the result for its own format.
 """
 
 from __future__ import annotations
