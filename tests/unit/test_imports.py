@@ -21,7 +21,7 @@ ABOVE = {"cli", "__main__", "doctor", "demo", "demo_acts", "replay"}
 # stages is a core value, which may know the edges.
 EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
-    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
+    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile", "loopback"),
 }
 HEAVY = (
     "dvc",
