@@ -69,7 +69,7 @@ def server() -> Iterator[Server]:
             yield found
         finally:
             running.terminate()
-            running.wait(30)
+            running.wait(60)
 
 
 def _prepare(found: Server, folder: str, running: subprocess.Popen[bytes]) -> None:
