@@ -95,6 +95,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             findings=tuple(signs.findings),
             costs=tuple(signs.costs),
             waivers=policy.waivers,
+            waivers_by=policy.waivers_by,
             curves=tuple(stats.curves(evidence.table)),
             changes=evidence.changes,
             date=today.isoformat() if policy.waivers else "",
