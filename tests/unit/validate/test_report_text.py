@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops.validate import figures, reports
-from gitops.validate.model import Finding, Interval, Verdict
+from gitops.validate.model import Finding, Interval, State, Verdict
 from gitops.validate.reports import drawing, html, numbers, words
 from gitops.validate.reports.text import LONG, clean, fit, width
 from tests.unit.validate import verdicts
@@ -189,6 +189,15 @@ def test_nothing_open_is_hidden_behind_a_go() -> None:
     assert words.todo(noted).endswith("what is noted below about this judgement.")
     assert words.todo(verdicts.failing()).startswith("send it back.")
     assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
+
+
+@pytest.mark.parametrize("state", ["PASS", "FAIL"])
+def test_an_alarm_that_a_check_tells_is_told_once(state: State) -> None:
+    good, text = verdicts.better(), "the candidate was trained on 3 rows"
+    told = replace(good.checks[0], state=state, why=text, stops=False)
+    alarm = Finding("leakage-train-test-overlap", "alarm", text)
+    assert words.alarms(replace(good, findings=(alarm,))) == [alarm]
+    assert words.alarms(replace(good, findings=(alarm,), checks=(told, *good.checks))) == []
 
 
 @pytest.mark.parametrize("make", [verdicts.failing, verdicts.undecided])
