@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import __version__, cloudnames, config, dvc, git, names, uv, yamlfile
-from gitops.config_infrastructure import REGIONS, new_id
+from gitops.config.infrastructure import REGIONS, new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.git import program
 from gitops.scaffold import apply, desired, generator, lock, models
@@ -120,9 +120,13 @@ def infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, obj
                 "a region, and no infrastructure", fix="--set infrastructure=azure, or aws"
             )
         return None
-    wanted: dict[str, object] = {"provider": str(provider)}
+    generator = str(provider)
+    provider = {"bicep-azure": "azure"}.get(generator, generator)
+    wanted: dict[str, object] = {"provider": provider}
+    if provider != generator:
+        wanted["generator"] = generator
     if provider != "local":
-        region = answers.get("region", REGIONS.get(str(provider), "westeurope"))
+        region = answers.get("region", REGIONS.get(provider, "westeurope"))
         wanted |= {"id": new_id(), "region": str(region)}
     trial = {"version": 1, "project": project, "infrastructure": wanted}
     text = yamlfile.dump({**trial, "models": {"model": {"task": "binary"}}})

@@ -21,9 +21,8 @@ ABOVE = {"cli", "__main__", "doctor", "demo", "demo_acts", "replay"}
 # stages is a core value, which may know the edges.
 EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
-    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
+    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile", "loopback"),
 }
-YAML = {"yamledit", "yamlnodes"}  # the insides of yamlfile
 HEAVY = (
     "dvc",
     "numpy",
@@ -96,7 +95,7 @@ def layer(name: str) -> int:
         return 4
     if top(name) in STAGES:
         return 3
-    return 0 if name == "errors" else 1 if top(name) in EDGES | YAML else 2
+    return 0 if name == "errors" else 1 if top(name) in EDGES else 2
 
 
 # ---------------------------------------------------------------- rules: what breaks them
