@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gitops.signature import Task as Task
+
 State = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Task = Literal["binary", "multiclass", "regression"]
 Array = np.ndarray[Any, Any]
 
 
