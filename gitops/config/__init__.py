@@ -214,8 +214,8 @@ class Config(Frozen):
         examples=[{"late": {"task": "binary"}}],
     )
 
-    def model(self, name: str | None = None) -> tuple[str, Model]:
-        """The model called `name`; without a name the only one.
+    def model(self, name: str | None = None, option: str = "") -> tuple[str, Model]:
+        """The model called `name`, which is said after `option`; without a name the only one.
 
         Raises:
             UsageError: there's none of that name, or several to choose from.
@@ -223,7 +223,8 @@ class Config(Frozen):
         if name is None and len(self.models) == 1:
             return next(iter(self.models.items()))
         if name is None:
-            raise UsageError("there are several models", fix=f"name one: {', '.join(self.models)}")
+            each = [f"{option} {one}".strip() for one in self.models]
+            raise UsageError("there are several models", fix=f"name one: {', '.join(each)}")
         if name not in self.models:
             raise _unknown("model", name, list(self.models))
         return name, self.models[name]
