@@ -99,10 +99,12 @@ def within(root: Path, command: list[str]) -> tuple[list[str], dict[str, str | N
     """
     line = [binary(), "run", "--locked", "--quiet"]
     if (root / "build.env").is_file():
-        line += ["--env-file", str(root / "build.env")]
+        # uv reads several paths there: a space ends one, unless it is escaped.
+        path = str(root / "build.env").replace("\\", "\\\\").replace(" ", "\\ ")
+        line += ["--env-file", path]
     env = stage_environment(root)
-    if path := fixed_environment(root).get("PYTHONPATH"):
-        env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in path.split(os.pathsep))
+    if named := fixed_environment(root).get("PYTHONPATH"):
+        env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in named.split(os.pathsep))
     return [*line, "--", *command], env
 
 

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Literal
 
 Platform = Literal["github", "azure", "local"]
+STRICT = "set -euo pipefail\n"  # how bash runs every step: what fails isn't passed over
 Action = Literal[
     "checkout",  # the whole history, no credentials kept
     "uv",
@@ -30,7 +31,7 @@ ConditionKind = Literal[
     "same-repository",  # a fork's change is not run: it would get no credentials
     "pull-request",
     "branch",  # the run is of the branch `value`
-    "finished",  # the needed job `value` came to an end, with success or not
+    "finished",  # the needed job `value` wasn't skipped: it may have failed, or taken too long
     "found",  # the list `value` (job.output) isn't empty
     "input",  # the boolean input `value` is true
     "no-input",  # ... is false

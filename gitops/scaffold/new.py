@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gitops import __version__, cloudnames, config, dvc, git, names, uv, yamlfile
-from gitops.config_infrastructure import REGIONS, new_id
+from gitops.config.infrastructure import REGIONS, new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.git import program
 from gitops.scaffold import apply, desired, generator, lock, models

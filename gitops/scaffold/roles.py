@@ -9,14 +9,15 @@ from typing import Literal, cast
 import polars as pl
 
 from gitops.errors import ConfigError
+from gitops.rows import label_text
 from gitops.scaffold import choices as answers
 from gitops.scaffold import infer as guess
 from gitops.scaffold import leaks, refusals
 from gitops.scaffold.choices import Choices
 from gitops.scaffold.infer import MAX_CATEGORIES, Facts
 from gitops.scaffold.table import Table
+from gitops.signature import Task as Task
 
-Task = Literal["binary", "multiclass", "regression"]
 Split = Literal["random", "time", "group"]
 Type = Literal["number", "boolean", "categorical", "datetime"]
 
@@ -330,5 +331,5 @@ def _slices(
 def _texts(column: pl.Series) -> pl.Series:
     """Labels as canonical texts."""
     distinct = column.drop_nulls().unique()
-    texts = [guess.canonical(value) for value in distinct.to_list()]
+    texts = [label_text(value) for value in distinct.to_list()]
     return column.replace_strict(distinct, texts, return_dtype=pl.String)

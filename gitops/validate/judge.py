@@ -6,6 +6,7 @@ Seeded by what is judged (test set, packages, policy): the same evidence gives t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
@@ -42,9 +43,9 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     """
     asked = policy.of(evidence.task, evidence.model)
     seed = seed_of(evidence, policy)
-    each, small = _slices(evidence, policy)
+    each, small, enough = _slices(evidence, policy)
     say(f"{evidence.model}: {evidence.test_set.rows:,} rows, {len(each)} slices")
-    numbers = _numbers(evidence, asked, each, small, seed)
+    numbers = replace(_numbers(evidence, asked, each, small, seed), enough=enough)
     signs = _signs(evidence, policy, asked, seed, say)
     answers = tuple(
         _closed(one, found, policy.waivers)
@@ -95,6 +96,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             findings=tuple(signs.findings),
             costs=tuple(signs.costs),
             waivers=policy.waivers,
+            waivers_by=policy.waivers_by,
             curves=tuple(stats.curves(evidence.table)),
             changes=evidence.changes,
             date=today.isoformat() if policy.waivers else "",
@@ -112,8 +114,11 @@ def seed_of(evidence: Evidence, policy: Policy) -> int:
 # ---------------------------------------------------------------- numbers
 
 
-def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int]:
-    """The slices that are large enough to be judged, the largest first, and how many aren't."""
+def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int, int | None]:
+    """The slices that are large enough to be judged, the largest first, and how many aren't.
+
+    Then the number of test rows with which the first of these would be.
+    """
     columns = policy.slices.columns
     if columns is None:
         columns = tuple(evidence.table.columns)
@@ -128,7 +133,9 @@ def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int]
     )
     large = sorted((one for one in found if not one.why), key=lambda one: -one.rows)
     each = tuple(one.slice for one in large[:MOST_SLICES])
-    return each, len(found) - len(each)
+    times = min((one.times for one in found if one.why), default=math.inf)
+    enough = math.ceil(evidence.table.rows * times) if math.isfinite(times) else None
+    return each, len(found) - len(each), enough
 
 
 def _numbers(

@@ -21,9 +21,8 @@ ABOVE = {"cli", "__main__", "doctor", "demo", "demo_acts", "replay"}
 # stages is a core value, which may know the edges.
 EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
-    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
+    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile", "loopback"),
 }
-YAML = {"yamledit", "yamlnodes"}  # the insides of yamlfile
 HEAVY = (
     "dvc",
     "numpy",
@@ -96,7 +95,7 @@ def layer(name: str) -> int:
         return 4
     if top(name) in STAGES:
         return 3
-    return 0 if name == "errors" else 1 if top(name) in EDGES | YAML else 2
+    return 0 if name == "errors" else 1 if top(name) in EDGES else 2
 
 
 # ---------------------------------------------------------------- rules: what breaks them
@@ -282,3 +281,14 @@ finally:
     loaded = done.stderr.split()
     assert "typer" in loaded
     assert set(loaded) & set(HEAVY) == set()
+
+
+def test_a_server_s_processes_read_no_settings() -> None:
+    """What each of them loads, each of them loads for every start."""
+    for module in ("gitops.serve.start", "gitops.serve.worker"):
+        code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        loaded = done.stdout.split()
+        assert "msgspec" in loaded
+        assert set(loaded) & {"pydantic", "dvc", "jsonschema", "ruamel", "requests"} == set()

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gitops import config, pipelines
-from gitops.config_infrastructure import Components
+from gitops.config.infrastructure import Components
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.infra import check, schema
 from gitops.scaffold import infrastructure, new, provision, sync
@@ -473,7 +473,7 @@ def test_the_bootstrap_makes_a_container_for_each_state(name: str, tmp_path: Pat
     fake = tmp_path / "bin" / "az"
     fake.parent.mkdir()
     fake.write_text(
-        f'#!/bin/sh\necho "$*" >> {log}\ncase "$*" in *"--query id"*) echo an-id ;; esac\n'
+        f'#!/bin/sh\necho "$*" >> "{log}"\ncase "$*" in *"--query id"*) echo an-id ;; esac\n'
     )
     fake.chmod(0o755)
     env = {"PATH": f"{fake.parent}:/usr/bin:/bin"}

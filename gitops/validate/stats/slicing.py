@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -19,11 +20,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Sized:
-    """A slice, its rows, and why it is too small to be judged; else ""."""
+    """A slice, its rows, and why it is too small to be judged; else "".
+
+    `times` as many rows of the same kind would be enough (infinite: a class isn't there).
+    """
 
     slice: Slice
     rows: int
     why: str = ""
+    times: float = 1.0
 
 
 def slices_of(
@@ -60,8 +65,12 @@ def slices_of(
                 why = f"{rows[number]} rows, fewer than {minimum_rows}"
             elif table.task == "binary" and least[number] < minimum_per_class:
                 why = f"{least[number]} rows of one class, fewer than {minimum_per_class}"
+            times = minimum_rows / rows[number]
+            if table.task == "binary":
+                rare = int(least[number])
+                times = max(times, minimum_per_class / rare if rare else math.inf)
             cut = tuple(zip(names, value, strict=True))
-            found.append(Sized(Slice(cut), int(rows[number]), why))
+            found.append(Sized(Slice(cut), int(rows[number]), why, max(float(times), 1.0)))
     return found
 
 

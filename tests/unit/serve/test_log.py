@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops import contracts
-from gitops.config_serving import Log
+from gitops.config.serving import Log
 from gitops.errors import Where
 from gitops.serve import log, segments
 from gitops.serve.segments import Position
@@ -37,7 +37,7 @@ def line(id: str = "r1", **changes: Any) -> bytes:
     return log.line(**{**given, **changes})
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it didn't come true"

@@ -217,7 +217,8 @@ checks: [{metric: roc_auc, each_slice: true, no_worse_than_champion: {margin: 0.
     put(on, tmp_path / "candidate", ruin=BAD)
     other = judged(on)
     assert (other.state, other.passed) == ("INCONCLUSIVE", False)
-    assert "would decide" in other.checks[0].why
+    assert "about 200,000 test rows" in other.checks[0].why
+    assert other.checks[0].needed_rows is not None
 
 
 def test_a_waiver_lets_one_failure_through_until_its_day(tmp_path: Path) -> None:
