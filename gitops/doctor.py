@@ -133,17 +133,26 @@ def _storage(root: Path, declared: config.Config) -> Iterator[Finding]:
 def _targets(declared: config.Config) -> Iterator[Finding]:
     """What deploying will ask for, and gitops.yaml doesn't say."""
     kinds = {one.deploy.target for one in declared.models.values()} - {"local"}
+    provisioned = declared.infrastructure
+    aks = provisioned is not None and provisioned.components.aks is not None
+    elsewhere = "kubernetes" in kinds and not aks
+    own = declared.runners.keys()
+    if elsewhere and declared.ci and "default" not in own and not {"images", "deploy"} <= own:
+        yield Finding(
+            "targets",
+            "warn",
+            "workflows log in to a cluster and a registry that gitops provisions on Azure, and to"
+            " no others",
+            "write `runners: {images: ..., deploy: ...}` of machines that are logged in there",
+        )
     if kinds:
         try:
             names.registry(declared)
         except GitopsError as error:
             yield Finding("targets", "warn", error.message, error.fix)
-    settings, provisioned = declared.targets.kubernetes, declared.infrastructure
-    if "kubernetes" not in kinds or (provisioned and provisioned.components.aks is not None):
-        return
-    known = settings.contexts if settings else {}
+    known = declared.targets.kubernetes.contexts if declared.targets.kubernetes else {}
     for one in declared.environments[1:]:  # nothing is ever assigned to the first
-        if one.name not in known:
+        if elsewhere and one.name not in known:
             yield Finding(
                 "targets",
                 "warn",

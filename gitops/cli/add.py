@@ -295,6 +295,8 @@ def target(
     following = "git add -A && git commit -m 'Choose where it is deployed'"
     if declared.wrap:  # its section of gitops.yaml is an input of the stage that packages it
         following = f"gitops build {name}; {following}"
+    if kind != "local":
+        following += "; gitops doctor names what deploying still needs"
     _declared(provision.target(root, kind, name), following, as_json=as_json)
 
 

@@ -86,6 +86,8 @@ def _show(done: tuple[Check, ...], root: Path) -> None:
     for one in done:
         for each in one.findings:
             screen.out(f"{_place(each.where, root)}: {each.text}")
+    if absent := [one.by for one in done if one.state == "not installed"]:
+        screen.out(f"not all was checked: install {', '.join(dict.fromkeys(absent))}")
 
 
 @group.command()

@@ -158,7 +158,7 @@ class Client:
         if token is None:
             raise ToolError(
                 f"{self.forge} needs a token: {' and '.join(self.variables)} are not set",
-                fix=f"export {self.variables[0]}=... (permissions: docs/guides/forges.md)",
+                fix=f"export {self.variables[-1]}=... (permissions: docs/guides/forges.md)",
             )
 
         def sign(request: requests.PreparedRequest) -> requests.PreparedRequest:

@@ -172,7 +172,9 @@ def _subscription() -> str:
         command = ["az", "account", "show", "--query", "id", "--output", "tsv"]
         done = proc.run(command, check=False, timeout=120)
     except ToolError as error:
-        raise ToolError("no subscription is known, and there's no Azure CLI", fix=fix) from error
+        raise ToolError(
+            "no subscription is known, and there's no Azure CLI", fix=f"install az, then {fix}"
+        ) from error
     if done.code or not done.out.strip():
         raise ToolError("the Azure CLI isn't logged in", fix=fix)
     return done.out.strip()

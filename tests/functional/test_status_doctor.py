@@ -133,6 +133,8 @@ def test_doctor_on_targets_that_nobody_names(light: Repository, gitops: Gitops) 
     assert "images need a registry" in findings(gitops, light.root)[1]["targets"]["detail"]
     named = "targets: {registry: ghcr.io/acme, kubernetes: {contexts: {staging: a, production: b}}}"
     path.write_text(text + named + "\n")
+    assert "workflows log in to" in findings(gitops, light.root)[1]["targets"]["detail"]
+    path.write_text(f"{text}{named}\nrunners: {{default: {{labels: [self-hosted]}}}}\n")
     assert "targets" not in findings(gitops, light.root)[1]
 
 

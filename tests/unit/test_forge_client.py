@@ -230,15 +230,20 @@ def test_a_personal_token_of_azure_and_the_second_name_of_githubs(patient: Patie
 
 
 def test_without_a_token_nothing_is_sent(patient: Patient) -> None:
-    for url, env, name in (
-        (patient.server.github_url, patient.server.github_env, "GITHUB_TOKEN"),
-        (patient.server.azure_url, patient.server.azure_env, "SYSTEM_ACCESSTOKEN"),
+    for url, env, name, mine in (
+        (patient.server.github_url, patient.server.github_env, "GITHUB_TOKEN", "GH_TOKEN"),
+        (
+            patient.server.azure_url,
+            patient.server.azure_env,
+            "SYSTEM_ACCESSTOKEN",
+            "AZURE_DEVOPS_EXT_PAT",
+        ),
     ):
         found = forge.of(url, {key: value for key, value in env.items() if "TOKEN" not in key})
         assert found
         with pytest.raises(ToolError, match=f"needs a token: {name} and") as caught:
             found.members("acme/leads")
-        assert f"export {name}=" in caught.value.fix
+        assert f"export {mine}=" in caught.value.fix
     assert patient.server.requests == []
 
 

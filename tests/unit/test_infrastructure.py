@@ -603,6 +603,11 @@ def test_the_id_never_changes(made: Scaffold) -> None:
             {"provider": "azure", "region": "eastus2"},
         ),
         ("flights", {"infrastructure": "aws"}, {"provider": "aws", "region": "eu-west-1"}),
+        (
+            "flights",
+            {"infrastructure": "bicep-azure"},
+            {"provider": "azure", "generator": "bicep-azure", "region": "westeurope"},
+        ),
     ],
 )
 def test_what_new_declares(
