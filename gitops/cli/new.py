@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def new(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="[DIR]", help="A new or an empty folder; or a repository to adopt."),
+        typer.Argument(metavar="DIR", help="A new or an empty folder; or a repository to adopt."),
     ] = Path(),
     data: Annotated[
         Path | None,

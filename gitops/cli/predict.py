@@ -17,9 +17,9 @@ def register(app: typer.Typer) -> None:
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="Rows: .csv, .parquet or .jsonl.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows: .csv, .parquet or .jsonl.")],
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml.")
+        str | None, typer.Argument(metavar="MODEL", help="A model of gitops.yaml.")
     ] = None,
     revision: Annotated[
         str | None,

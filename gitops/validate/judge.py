@@ -6,6 +6,7 @@ Seeded by what is judged (test set, packages, policy): the same evidence gives t
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import date
@@ -19,7 +20,17 @@ from gitops.validate.analyses.leakage import BOUND
 from gitops.validate.evidence import Evidence
 from gitops.validate.judge_metrics import Numbers
 from gitops.validate.judge_signs import Signs
-from gitops.validate.model import Check, Fairness, Finding, Measure, Slice, Task, Verdict, Waiver
+from gitops.validate.model import (
+    Check,
+    Fairness,
+    Finding,
+    Measure,
+    Slice,
+    Table,
+    Task,
+    Verdict,
+    Waiver,
+)
 from gitops.validate.policy import Asked, Policy
 from gitops.validate.policy_kinds import CRITERIA
 from gitops.validate.verdict import answer, sealed
@@ -42,9 +53,9 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     """
     asked = policy.of(evidence.task, evidence.model)
     seed = seed_of(evidence, policy)
-    each, small = _slices(evidence, policy)
+    each, small, enough = _slices(evidence, policy)
     say(f"{evidence.model}: {evidence.test_set.rows:,} rows, {len(each)} slices")
-    numbers = _numbers(evidence, asked, each, small, seed)
+    numbers = replace(_numbers(evidence, asked, each, small, seed), enough=enough)
     signs = _signs(evidence, policy, asked, seed, say)
     answers = tuple(
         _closed(one, found, policy.waivers)
@@ -54,6 +65,8 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     if any(one.rule.fairness for one in asked) and not any(c.kind == "fairness" for c in answers):
         text = "gitops.yaml declares no sensitive columns at the base: fairness is not judged"
         notes.append(Finding("fairness-not-judged", "note", text))
+    if never := _never_predicted(evidence.table):
+        notes.append(Finding("class-never-predicted", "note", never))
     if not answers:
         raise ConfigError(
             f"policy {policy.name} asks nothing of model {evidence.model}, so it could not fail",
@@ -102,6 +115,19 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     )
 
 
+def _never_predicted(table: Table) -> str:
+    """That no row is predicted as a class which rows have: accuracy looks good all the same."""
+    if table.task == "regression":
+        return ""
+    names = table.classes
+    codes = [1] if table.task == "binary" else list(range(len(names)))
+    rows = {code: int((table.label == code).sum()) for code in codes}
+    lost = [one for one in codes if rows[one] and not (table.candidate.prediction == one).any()]
+    told = [f"{names[one]!r} ({rows[one]:,} have it)" for one in lost[:5]]
+    more = f" and {len(lost) - 5} more classes" if len(lost) > 5 else ""
+    return f"no test row is predicted {', '.join(told)}{more}" if lost else ""
+
+
 def seed_of(evidence: Evidence, policy: Policy) -> int:
     """A seed (63 bits) that the same evidence and policy always give."""
     champion = evidence.champion.package if evidence.champion else ""
@@ -112,8 +138,9 @@ def seed_of(evidence: Evidence, policy: Policy) -> int:
 # ---------------------------------------------------------------- numbers
 
 
-def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int]:
-    """The slices that are large enough to be judged, the largest first, and how many aren't."""
+def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int, int | None]:
+    """The slices that are large enough to be judged, the largest first, and how many aren't; and
+    how many test rows the first one would be large enough of, where that is known."""
     columns = policy.slices.columns
     if columns is None:
         columns = tuple(evidence.table.columns)
@@ -128,7 +155,9 @@ def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int]
     )
     large = sorted((one for one in found if not one.why), key=lambda one: -one.rows)
     each = tuple(one.slice for one in large[:MOST_SLICES])
-    return each, len(found) - len(each)
+    short = min((one.short for one in found), default=math.inf)
+    enough = math.ceil(evidence.table.rows * short) if math.isfinite(short) else None
+    return each, len(found) - len(each), enough
 
 
 def _numbers(

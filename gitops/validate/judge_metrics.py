@@ -42,7 +42,8 @@ _ALONE: Mapping[State, str] = {
 class Numbers:
     """What was estimated, by metric and slice; `each` are the slices that are large enough.
 
-    `small` counts slices that aren't. `compared`: there's a champion; `same`: its package is the
+    `small` counts slices that aren't; where none is, `enough` test rows would make one so (None: no
+    number would). `compared`: there's a champion; `same`: its package is the
     candidate's, byte for byte.
     """
 
@@ -51,6 +52,7 @@ class Numbers:
     small: int
     compared: bool
     same: bool = False
+    enough: int | None = None
 
     def of(self, metric: str, cut: Slice) -> Estimated:
         return self.found[metric, cut]
@@ -273,8 +275,10 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
 
 
 def _short(found: Estimated) -> str:
+    """The name of a slice; of a long one both ends, since many begin alike."""
     name = found.measure.slice.text
-    return name if len(name) <= _NAME else f"{name[: _NAME - 1]}…"
+    half = _NAME // 2
+    return name if len(name) <= _NAME else f"{name[: half - 1]}…{name[-half:]}"
 
 
 def _nearest(value: Interval, sense: Sense) -> float:
@@ -293,9 +297,11 @@ def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Chec
     if same:
         why = "the package is the champion's, byte for byte, so no slice can be worse"
     elif some:
+        rows = f"about {about(numbers.enough)}" if numbers.enough else "more"
         why = (
             "every slice has fewer rows than the policy's minimum_rows or minimum_per_class, or is"
-            " undefined; more test rows, or `slices:` of fewer values, would decide"
+            f" undefined; {rows} test rows would be enough for the first one, or `slices:` of fewer"
+            " values"
         )
     return Check(
         id=one.name,

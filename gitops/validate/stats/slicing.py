@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
@@ -19,11 +20,15 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Sized:
-    """A slice, its rows, and why it is too small to be judged; else ""."""
+    """A slice, its rows, and why it is too small to be judged; else "".
+
+    `short`: of how many times the rows it would be large enough.
+    """
 
     slice: Slice
     rows: int
     why: str = ""
+    short: float = 1.0
 
 
 def slices_of(
@@ -55,13 +60,16 @@ def slices_of(
             for column, place in zip(some, places, strict=True)
         ]
         for number, value in enumerate(zip(*values, strict=True)):
-            why = ""
+            why, short = "", minimum_rows / rows[number]
+            if table.task == "binary":
+                few = int(least[number])
+                short = max(short, minimum_per_class / few if few else math.inf)
             if rows[number] < minimum_rows:
                 why = f"{rows[number]} rows, fewer than {minimum_rows}"
             elif table.task == "binary" and least[number] < minimum_per_class:
                 why = f"{least[number]} rows of one class, fewer than {minimum_per_class}"
             cut = tuple(zip(names, value, strict=True))
-            found.append(Sized(Slice(cut), int(rows[number]), why))
+            found.append(Sized(Slice(cut), int(rows[number]), why, max(float(short), 1.0)))
     return found
 
 
