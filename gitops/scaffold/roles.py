@@ -165,7 +165,7 @@ def _task(seen: _Seen) -> tuple[Task, tuple[str, ...]]:
         seen.notes.append(f"one row only is {names}: it is trained on, but cannot be tested")
     if task == "multiclass":
         return "multiclass", classes
-    counts = [int((_texts(column) == name).sum()) for name in classes]
+    counts = [int((guess.texts(column) == name).sum()) for name in classes]
     positive, why = guess.positive(classes, counts)
     if seen.chosen.positive is not None:
         positive, why = seen.chosen.positive, "as asked"
@@ -330,10 +330,3 @@ def _slices(
         return name not in sensitive, float(counts[1]) < 0.05 * float(counts.sum())
 
     return tuple(sorted(fitting, key=rank)[:_MOST_SLICES])
-
-
-def _texts(column: pl.Series) -> pl.Series:
-    """Labels as canonical texts."""
-    distinct = column.drop_nulls().unique()
-    texts = [guess.canonical(value) for value in distinct.to_list()]
-    return column.replace_strict(distinct, texts, return_dtype=pl.String)
