@@ -5,8 +5,9 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from gitops import config, git, yamledit
+from gitops import config, git
 from gitops.scaffold import lock, models, new, roles
+from gitops.yamlfile import edits
 
 
 def make(folder: Path, count: int) -> None:
@@ -41,7 +42,7 @@ def extend(folder: Path, added: dict[str, tuple[dict[str, object], config.Model]
     locked.write_bytes(lock.dump(after))
     # `models:` is the last section of a new gitops.yaml.
     entries = {name: models.declaration(model) for name, (_, model) in added.items()}
-    lines = [f"  {line}\n" for line in yamledit.block(entries).splitlines()]
+    lines = [f"  {line}\n" for line in edits.block(entries).splitlines()]
     with (folder / config.FILE).open("a") as out:
         out.writelines(lines)
 

@@ -32,7 +32,7 @@ from pathlib import Path
 import numpy as np
 from scipy import stats
 
-from gitops.config_serving import SHADOW, Rollout
+from gitops.config.serving import SHADOW, Rollout
 from gitops.rollout import sequence, shares
 from gitops.rollout.model import Array, Pairs, Split
 from gitops.rollout.verdict import information, levels

@@ -32,6 +32,14 @@ def visible(text: str) -> str:
     return text if text.isprintable() else "".join(_visible(char) for char in text)
 
 
+def shortened(text: str, longest: int) -> str:
+    """`text`, or as much of both its ends: of many long names each ends otherwise."""
+    if len(text) <= longest:
+        return text
+    head = longest // 2
+    return f"{text[:head]}…{text[head + 1 - longest :]}"
+
+
 def lines(text: str) -> str:
     """`text` of several lines, visible and inert."""
     return "\n".join(inert(visible(line)) for line in text.split("\n"))

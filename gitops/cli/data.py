@@ -12,6 +12,14 @@ from gitops.cli.common import JsonOption, open_repository
 from gitops.cli.moves import RemoteOption
 from gitops.errors import AnswerNo, GitopsError, ToolError, UsageError
 
+BranchOption = Annotated[str | None, typer.Option("--branch", help="Commit on this new branch.")]
+CommitOption = Annotated[
+    bool, typer.Option("--commit", help="Commit on the branch that is checked out.")
+]
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Take it even if the training would break.")
+]
+
 group = typer.Typer(help="Version the data that models are trained on.", no_args_is_help=True)
 
 
@@ -25,15 +33,9 @@ def update(
     model: Annotated[
         str | None, typer.Argument(metavar="MODEL", help="A model of gitops.yaml.")
     ] = None,
-    branch: Annotated[
-        str | None, typer.Option("--branch", help="Commit on this new branch.")
-    ] = None,
-    commit: Annotated[
-        bool, typer.Option("--commit", help="Commit on the branch that is checked out.")
-    ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take it even if the training would break.")
-    ] = False,
+    branch: BranchOption = None,
+    commit: CommitOption = False,
+    force: ForceOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Replace a model's table: compare it with the old one, track it, push it to a folder remote.
@@ -66,12 +68,8 @@ def ingest(
             metavar="MODEL", help="A model of gitops.yaml; by default all that have a `source:`."
         ),
     ] = None,
-    branch: Annotated[
-        str | None, typer.Option("--branch", help="Commit on this new branch.")
-    ] = None,
-    commit: Annotated[
-        bool, typer.Option("--commit", help="Commit on the branch that is checked out.")
-    ] = False,
+    branch: BranchOption = None,
+    commit: CommitOption = False,
     pull_request: Annotated[
         bool,
         typer.Option(
@@ -80,9 +78,7 @@ def ingest(
             " checked out stays as it is.",
         ),
     ] = False,
-    force: Annotated[
-        bool, typer.Option("--force", help="Take it even if the training would break.")
-    ] = False,
+    force: ForceOption = False,
     remote: RemoteOption = None,
     as_json: JsonOption = False,
 ) -> None:

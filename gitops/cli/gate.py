@@ -13,7 +13,7 @@ import typer
 from gitops import git
 from gitops.cli import screen
 from gitops.cli.common import MODELS, JsonOption, open_repository
-from gitops.errors import ToolError, UsageError
+from gitops.errors import EvidenceError, GitopsError, ToolError, UsageError
 
 if TYPE_CHECKING:
     from gitops.validate.model import Verdict
@@ -163,14 +163,26 @@ def _post(folder: Path, pull_request: int | None, as_json: bool) -> None:
     from gitops.git import remote
     from gitops.validate import post
 
-    root, config = open_repository()
-    verdicts = post.read(folder, config)
+    root = git.root(Path.cwd())
+    verdicts: tuple[Verdict, ...] = ()
+    problem: GitopsError | None = None
+    try:
+        verdicts = post.read(folder, open_repository()[1])
+    except GitopsError as error:  # told first: an answer about an earlier commit must not stay
+        problem = error
     url = remote.url(root, remote.choose(root))
     there = forge.of(url, os.environ)
     if there is None:
         raise UsageError(f"{url} is on no forge that is known", fix="see docs/guides/forges.md")
     wanted = pull_request or post.number(there.name, os.environ)
-    done = post.post(verdicts, there, wanted)
+    commit = "" if pull_request else post.head(root, os.environ)
+    done = post.post(verdicts, there, wanted, commit)
+    if not verdicts:
+        raise problem or EvidenceError(
+            f"no {post.FILE} lies below {folder}: {there.name} #{wanted} was told that there is no"
+            " verdict",
+            fix="gitops gate --report DIR writes them",
+        )
     if as_json:
         screen.document({"pull_request": wanted, "comments": list(done)})
         return
@@ -186,7 +198,6 @@ def _lines(lines: list[str]) -> None:
 
 
 def _explain(name: str, base: str | None, environment: str | None, as_json: bool) -> None:
-    from gitops.errors import GitopsError
     from gitops.validate import gate as engine
     from gitops.validate.evidence import target
     from gitops.validate.explain import explain

@@ -116,7 +116,7 @@ def cluster(config: Config, environment: str, state: State) -> Kubectl:
         ConfigError: gitops.yaml doesn't say which cluster is meant.
     """
     from gitops import cloudnames
-    from gitops.config_kubernetes import namespace
+    from gitops.config.kubernetes import namespace
     from gitops.deploy.kubernetes import aks
     from gitops.deploy.kubernetes.kubectl import Kubectl
 

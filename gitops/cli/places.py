@@ -61,7 +61,7 @@ class Setting:
         the first environment, so it may have no place of some kinds.
         """
         from gitops import cloudnames
-        from gitops.config_deploy import KINDS
+        from gitops.config.deploy import KINDS
 
         declared: set[str] = {one.deploy.target for one in self.config.models.values()}
         declared |= self.config.targets.model_fields_set
@@ -201,9 +201,9 @@ def _iotedge(setting: Setting, state: State) -> Target:
 
 
 def _kubernetes(setting: Setting, state: State) -> Kubernetes:
-    from gitops import config_kubernetes
     from gitops.cli.hands_image import Images, named
     from gitops.cli.hands_kubernetes import Branch, Overlay, cluster
+    from gitops.config import kubernetes
     from gitops.deploy.kubernetes.delivery import Push
     from gitops.deploy.kubernetes.target import Kubernetes
 
@@ -211,7 +211,7 @@ def _kubernetes(setting: Setting, state: State) -> Kubernetes:
     kubectl = cluster(config, environment, state)
     settings = config.targets.kubernetes
     pulled = settings is not None and settings.delivery == "pull"
-    workload, more = config_kubernetes.workload(settings)
+    workload, more = kubernetes.workload(settings)
     push = Push(kubectl, more)
     return Kubernetes(
         state=state,

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from gitops.config_serving import SHADOW, Rollout
+from gitops.config.serving import SHADOW, Rollout
 from gitops.deploy.model import Plan, Served, Under, Variant, Wanted
 
 Kind = Literal[

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from gitops.config_deploy import KINDS
+from gitops.config.deploy import KINDS
 from gitops.deploy.run import TICK, Standing, Watcher
 from gitops.errors import AnswerNo, GitopsError
 

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from gitops.config_serving import Rollout, Serve
+from gitops.config.serving import Rollout, Serve
 from gitops.errors import GitopsError
 from gitops.version import Version
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitops.config_serving import Rollout
+from gitops.config.serving import Rollout
 from gitops.deploy import decide
 from gitops.deploy.model import Desired, Plan, Under
 from gitops.deploy.reconcile import Reconciler

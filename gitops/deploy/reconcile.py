@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from gitops import package, utc
-from gitops.config_serving import Rollout
+from gitops.config.serving import Rollout
 from gitops.deploy import decide, smoke
 from gitops.deploy.book import Book
 from gitops.deploy.decide import Decision
@@ -46,6 +46,25 @@ class Failed:
     assignment: str
     error: GitopsError
     until: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """A model's way from what is served (None: nothing yet) to what is wanted.
+
+    `serve` is how the plan says that it answers, `rollout` how it comes to traffic, `started` when
+    this was first tried.
+    """
+
+    wanted: Wanted
+    served: Served | None
+    serve: Json
+    rollout: Rollout
+    started: str
+
+    @property
+    def release(self) -> Release:
+        return self.wanted.release
 
 
 @dataclass(frozen=True)
@@ -157,97 +176,75 @@ class Reconciler:
         last = self.failed.get(model)
         if last and last.assignment == wanted.release.assignment and time.monotonic() < last.until:
             raise last.error
-        if self.course and served and found.kind in ("swap", "roll_out"):
-            self.say(f"{wanted.release.name}: tested aside, then for the place to bring to traffic")
-        else:
-            self.say(f"{wanted.release.name}: {_WORDS[found.kind]} ({found.why})")
-        started = utc.now()
+        started = under.started if under and not found.gone else utc.now()
+        change = Change(wanted, served, serve, desired.rollout, started)
         try:
-            self._change(desired, wanted, served, under, found, serve)
+            self._change(change, found)
         except (EvidenceError, ToolError, UsageError) as error:
             until = time.monotonic() + self.patience
             self.failed[model] = Failed(wanted.release.assignment, error, until)
-            self._put_down(wanted, served, error, started)
+            self._put_down(change, error)
             raise
 
-    def _change(
-        self,
-        desired: Desired,
-        wanted: Wanted,
-        served: Served | None,
-        under: Under | None,
-        found: Decision,
-        serve: Json,
-    ) -> None:
-        resumed = under is not None and not found.gone
-        release, started = wanted.release, under.started if under and resumed else utc.now()
-        variant = self.stock.laid_out(wanted)
-        if self.course and served is not None and found.kind in ("swap", "roll_out"):
-            self._hand_over(desired, wanted, served, variant, serve, started)
+    def _change(self, change: Change, found: Decision) -> None:
+        release, served, serve = change.release, change.served, change.serve
+        handed_over = self.course and served is not None and found.kind in ("swap", "roll_out")
+        if handed_over:
+            self.say(f"{release.name}: tested aside, then for the place to bring to traffic")
+        else:
+            self.say(f"{release.name}: {_WORDS[found.kind]} ({found.why})")
+        variant = self.stock.laid_out(change.wanted)
+        if served is not None and handed_over:
+            self._hand_over(change, served, variant)
             return
-        if found.kind == "roll_out" and served is not None:
-            self._begin(desired, wanted, served, variant, serve, started)
+        if served is not None and found.kind == "roll_out":
+            self._begin(change, served, variant)
             return
         if found.kind == "first":
             alone = decide.alone(variant, serve)
             trial = decide.with_model(None, release.model, alone, self.names)
             with self.target.aside(trial) as at:
-                self._test(at, wanted, variant)
+                self._test(at, change.wanted, variant)
         elif found.kind == "swap" and served is not None:
             self.book.keep(release.model, served.champion)
             self.apply(release.model, decide.loaded(served, variant, serve))
-            self._test(self.target, wanted, variant)
+            self._test(self.target, change.wanted, variant)
         last = replace(served, serve=serve) if served else Served(variant, serve)
         self.apply(release.model, self.alone(variant, last))
         self.state.put_under_way(release.model, None)
         before = served.champion.package if served else ""
-        self.running(release, started, before if before != release.package else "")
+        self.running(release, change.started, before if before != release.package else "")
 
-    def _begin(
-        self,
-        desired: Desired,
-        wanted: Wanted,
-        served: Served,
-        variant: Variant,
-        serve: Json,
-        started: str,
-    ) -> None:
+    def _begin(self, change: Change, served: Served, variant: Variant) -> None:
         """Load the challenger, test it, and let it have the first step's traffic."""
-        release = wanted.release
-        under = self._under_way(desired, release, served, started)
-        served = decide.loaded(served, variant, serve)
+        release = change.release
+        under = self._under_way(change, served)
+        served = decide.loaded(served, variant, change.serve)
         self.apply(release.model, served)
-        self._test(self.target, wanted, variant)
+        self._test(self.target, change.wanted, variant)
         self.judge(release.model, under)  # can it be judged at all? Better now than with traffic
         under = replace(under, phase="stepping", since=self.target.mark(release.model))
         self.state.put_under_way(release.model, under)
         self.apply(release.model, decide.stepped(served, under))
         self.say(f"{release.name}: {decide.shown(under)}")
 
-    def _under_way(self, desired: Desired, release: Release, served: Served, started: str) -> Under:
+    def _under_way(self, change: Change, served: Served) -> Under:
         """It is known before its first step is taken, and so is what runs before it."""
-        under = Under(release, served.champion, desired.rollout, "testing", started)
-        self.state.put_under_way(release.model, under)
-        self.book.keep(release.model, served.champion)
+        model = change.release.model
+        under = Under(change.release, served.champion, change.rollout, "testing", change.started)
+        self.state.put_under_way(model, under)
+        self.book.keep(model, served.champion)
         return under
 
-    def _hand_over(
-        self,
-        desired: Desired,
-        wanted: Wanted,
-        served: Served,
-        variant: Variant,
-        serve: Json,
-        started: str,
-    ) -> None:
+    def _hand_over(self, change: Change, served: Served, variant: Variant) -> None:
         """Test the new champion aside, and let the target bring it to traffic."""
-        release = wanted.release
-        under = self._under_way(desired, release, served, started)
-        after = self.alone(variant, replace(served, serve=serve))
-        with self.target.aside(decide.with_model(None, release.model, after, self.names)) as at:
-            self._test(at, wanted, variant)
-        self.apply(release.model, after)
-        self.state.put_under_way(release.model, replace(under, phase="stepping"))
+        model = change.release.model
+        under = self._under_way(change, served)
+        after = self.alone(variant, replace(served, serve=change.serve))
+        with self.target.aside(decide.with_model(None, model, after, self.names)) as at:
+            self._test(at, change.wanted, variant)
+        self.apply(model, after)
+        self.state.put_under_way(model, replace(under, phase="stepping"))
 
     def verdict(self, model: str, under: Under) -> Verdict:
         """On all that the challenger's traffic has shown up to now. Raises as `judge`, and
@@ -278,15 +275,9 @@ class Reconciler:
         before = self.book.previous(release.model)
         return before.package if before and before.package != release.package else ""
 
-    def _put_down(
-        self,
-        wanted: Wanted,
-        served: Served | None,
-        error: GitopsError,
-        started: str,
-    ) -> None:
+    def _put_down(self, change: Change, error: GitopsError) -> None:
         """What ran goes on alone; what failed is on record."""
-        release = wanted.release
+        release, served = change.release, change.served
         plan = self.state.plan()
         now = plan.models.get(release.model) if plan else None
         if served is None and now is not None:
@@ -297,7 +288,7 @@ class Reconciler:
             self._put_back(release.model, back)
         self.state.put_under_way(release.model, None)
         replaces = served.champion.package if served else ""
-        self.note("failed", release, started, replaces, error.message)
+        self.note("failed", release, change.started, replaces, error.message)
 
     def _put_back(self, model: str, served: Served | None) -> None:
         try:

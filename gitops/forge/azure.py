@@ -11,7 +11,7 @@ from urllib.parse import quote
 from gitops.errors import ToolError, UsageError
 from gitops.forge.address import OnAzure
 from gitops.forge.client import PAGE, Client, Refused, Token, moment, objects, part, pick
-from gitops.forge.model import PullRequest, Review, fit, marked, marker
+from gitops.forge.model import PullRequest, Review, fit, key_of, marker
 
 _TOKENS = ("SYSTEM_ACCESSTOKEN", "AZURE_DEVOPS_EXT_PAT")
 _DESCRIPTION = 4_000
@@ -202,7 +202,7 @@ class Azure:
         path = f"{self._git}/{number}/threads"
         for thread in self._list(path):
             first = _first(thread)
-            if thread.get("isDeleted") or not marked(first.get("content"), key):
+            if thread.get("isDeleted") or key_of(first.get("content")) != key:
                 continue
             place = f"{path}/{pick(thread, int, 'id')}/comments/{pick(first, int, 'id')}"
             try:
@@ -216,6 +216,11 @@ class Azure:
         # Closed: a report isn't a question that must be resolved before the merge.
         thread = {"comments": [report], "status": "closed"}
         self.client.send("POST", path, needs=_CODE, body=thread)
+
+    def keys(self, number: int) -> frozenset[str]:
+        threads = self._list(f"{self._git}/{number}/threads")
+        texts = (_first(one).get("content") for one in threads if not one.get("isDeleted"))
+        return frozenset(filter(None, map(key_of, texts)))
 
 
 def _ref(name: str) -> str:

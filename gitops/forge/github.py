@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -11,7 +11,7 @@ from urllib.parse import quote
 from gitops.errors import ToolError, UsageError
 from gitops.forge.address import OnGitHub
 from gitops.forge.client import Client, Refused, Token, moment, part, pick
-from gitops.forge.model import PullRequest, Review, fit, marked, marker
+from gitops.forge.model import PullRequest, Review, fit, key_of, marker
 
 _TOKENS = ("GITHUB_TOKEN", "GH_TOKEN")
 _BODY = 65_536  # characters of a description or a comment
@@ -161,17 +161,24 @@ class GitHub:
         self.client.settled(lambda: self._comment(number, key, text))
 
     def _comment(self, number: int, key: str, text: str) -> None:
-        path = f"{self.path}/issues/{number}/comments"
-        for one in self.client.pages(path, needs="pull_requests=read", query={}):
-            # Anyone may write our marker into a comment of theirs, and edit it after us.
-            trusted = one.get("author_association") in _OURS or (
-                part(one, "user").get("type") == "Bot"
-            )
-            if trusted and marked(one.get("body"), key):
+        for one in self._comments(number):
+            if key_of(one.get("body")) == key:
                 path = f"{self.path}/issues/comments/{pick(one, int, 'id')}"
                 self.client.send("PATCH", path, needs="pull_requests=write", body={"body": text})
                 return
+        path = f"{self.path}/issues/{number}/comments"
         self.client.send("POST", path, needs="pull_requests=write", body={"body": text})
+
+    def keys(self, number: int) -> frozenset[str]:
+        return frozenset(filter(None, (key_of(one.get("body")) for one in self._comments(number))))
+
+    def _comments(self, number: int) -> Iterator[dict[str, Any]]:
+        """Anyone may write our marker into a comment of theirs, and edit it after us."""
+        path = f"{self.path}/issues/{number}/comments"
+        for one in self.client.pages(path, needs="pull_requests=read", query={}):
+            bot = part(one, "user").get("type") == "Bot"
+            if bot or one.get("author_association") in _OURS:
+                yield one
 
 
 def _pull_request(data: object, *, created: bool) -> PullRequest:

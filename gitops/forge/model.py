@@ -59,6 +59,9 @@ class Forge(Protocol):
     def comment(self, number: int, key: str, body: str) -> None:
         """The pull request's one comment for `key`: written, or updated in place."""
 
+    def keys(self, number: int) -> frozenset[str]:
+        """The keys of all such comments that the pull request has."""
+
 
 def fit(text: str, longest: int) -> str:
     """`text` within what a forge takes; what is cut off is cut at a line, and said."""
@@ -76,6 +79,10 @@ def marker(key: str) -> str:
     return f"<!-- gitops:{quote(key)} -->"
 
 
-def marked(text: object, key: str) -> bool:
-    """Whether a comment's text is ours for `key`."""
-    return isinstance(text, str) and text.lstrip().split("\n", 1)[0].strip() == marker(key)
+def key_of(text: object) -> str | None:
+    """The key that a comment's text begins with; None: it isn't ours."""
+    from urllib.parse import unquote
+
+    first = text.lstrip().split("\n", 1)[0].strip() if isinstance(text, str) else ""
+    key = unquote(first.removeprefix("<!-- gitops:").removesuffix(" -->"))
+    return key if first == marker(key) else None

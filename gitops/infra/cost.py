@@ -17,7 +17,7 @@ from gitops.errors import ConfigError, Where
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.config_infrastructure import Cluster, Infrastructure
+    from gitops.config.infrastructure import Cluster, Infrastructure
 
 HOURS = 730  # of a month, as price lists have it
 SHIPPED = Path(__file__).with_name("prices.json")

@@ -17,7 +17,7 @@ from typing import Literal
 
 from gitops import cloudnames, jsontext, proc
 from gitops.config import Config
-from gitops.config_infrastructure import Infrastructure
+from gitops.config.infrastructure import Infrastructure
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError, Where
 from gitops.infra.check import TOOLS, tool
 

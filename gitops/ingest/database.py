@@ -27,7 +27,7 @@ from gitops.ingest.snapshot import Snapshot
 if TYPE_CHECKING:
     from sqlalchemy import Connection, CursorResult, Engine
 
-    from gitops.config_source import Source
+    from gitops.config.source import Source
 
 _BATCH = 50_000  # rows that are Python objects at a time
 _CONNECT_SECONDS = 10
@@ -61,7 +61,7 @@ def take(
         EvidenceError: no row, or a column that no table can hold.
         ToolError: the database can't be reached, or refuses.
     """
-    assert source.url_env is not None  # noqa: S101  # config_source has seen to it
+    assert source.url_env is not None  # noqa: S101  # config.source has seen to it
     secret = secrets.read(source.url_env)
     dialect = secret.url.get_backend_name()
     if source.kind == "databricks" and dialect != "databricks":

@@ -21,7 +21,7 @@ from gitops.ingest import snapshot
 from gitops.ingest.snapshot import Snapshot
 
 if TYPE_CHECKING:
-    from gitops.config_source import Source
+    from gitops.config.source import Source
 
 _FORMATS = {".csv": "csv", ".parquet": "parquet", ".pq": "parquet"}
 _GLOB = re.compile(r"[*?\[]")

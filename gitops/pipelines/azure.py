@@ -44,7 +44,6 @@ _ALL_PASSED = f"""\
 done
 """
 _TOKEN = {"SYSTEM_ACCESSTOKEN": "$(System.AccessToken)"}
-_ENDED = "'Succeeded', 'SucceededWithIssues', 'Failed'"
 _CONDITIONS = {
     "pull-request": "eq(variables['Build.Reason'], 'PullRequest')",
     "same-repository": "ne(variables['System.PullRequest.IsFork'], 'True')",
@@ -155,7 +154,7 @@ def _parts(condition: Condition) -> tuple[str, ...]:
     if condition.kind == "branch":
         return (f"eq(variables['Build.SourceBranch'], {y.literal(f'refs/heads/{value}')})",)
     if condition.kind == "finished":
-        return ("not(canceled())", f"in({_dependency(value)}.result, {_ENDED})")
+        return ("not(canceled())", f"ne({_dependency(value)}.result, 'Skipped')")
     if condition.kind == "found":
         return (f"ne({_output(value)}, '{{}}')",)
     if condition.kind in ("input", "no-input"):

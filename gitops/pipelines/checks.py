@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-from gitops import config_values, problem
+from gitops import problem
+from gitops.config import values
 from gitops.pipelines import cron, definition
 from gitops.problem import Problem
 from gitops.yamlfile import Place
@@ -90,7 +91,7 @@ def _branches(triggers: Mapping[str, Any]) -> Iterator[Problem]:
     for event in ("pull-request", "merge-queue", "push"):
         named = triggers.get(event, {}).get("branches")
         for index, name in enumerate(named if isinstance(named, list) else ()):
-            if not re.search(config_values.BRANCH, name):
+            if not re.search(values.BRANCH, name):
                 yield Problem(
                     ("triggers", event, "branches", index),
                     f"{name!r} is no name of a branch of yours",

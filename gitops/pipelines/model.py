@@ -30,7 +30,7 @@ ConditionKind = Literal[
     "same-repository",  # a fork's change is not run: it would get no credentials
     "pull-request",
     "branch",  # the run is of the branch `value`
-    "finished",  # the needed job `value` came to an end, with success or not
+    "finished",  # the needed job `value` wasn't skipped: it may have failed, or taken too long
     "found",  # the list `value` (job.output) isn't empty
     "input",  # the boolean input `value` is true
     "no-input",  # ... is false

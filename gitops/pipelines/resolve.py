@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gitops.config import Config, Environment
-from gitops.config_source import Source
+from gitops.config.source import Source
 from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
     Cloud,

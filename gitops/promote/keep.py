@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from gitops import git
 from gitops.config import Config
-from gitops.config_values import RECORDS
+from gitops.config.values import RECORDS
 from gitops.git import write
 from gitops.promote.world import World
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from gitops import config as configuration
-from gitops import git, yamledit, yamlfile
+from gitops import git, yamlfile
 from gitops.config import Config
 from gitops.errors import AnswerNo
 from gitops.git import write
@@ -15,6 +15,7 @@ from gitops.promote.closure import Closure
 from gitops.promote.closure import of as closure_of
 from gitops.promote.plan import Change, Plan
 from gitops.promote.world import World, closures
+from gitops.yamlfile import edits
 
 
 def of(plan: Plan, model: str) -> Plan:
@@ -94,7 +95,7 @@ def _section(plan: Plan, model: str) -> bytes | None:
     old, new = (yamlfile.parse(text, path).data["models"].get(model) for text in texts)
     if old == new:
         return None
-    return yamledit.apply(texts[0].decode(), path, {("models", model): new}).encode()
+    return edits.apply(texts[0].decode(), path, {("models", model): new}).encode()
 
 
 def _apart(one: Mapping[str, str], other: Mapping[str, str]) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops import git, jsontext
-from gitops.config_values import RECORDS
+from gitops.config.values import RECORDS
 from gitops.errors import AnswerNo
 from gitops.git import graph, write
 from gitops.git import remote as gitremote

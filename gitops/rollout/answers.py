@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gitops.config_serving import Metric
+from gitops.config.serving import Metric
 from gitops.rollout.model import Array, Rows
 from gitops.rollout.outcome import Task, outcomes
 from gitops.rollout.units import CHALLENGER, CHAMPION, SHADOWED

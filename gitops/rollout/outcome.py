@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from gitops.config_serving import Metric
+from gitops.config.serving import Metric
 from gitops.errors import UsageError
 from gitops.rollout.model import Array
 

@@ -21,7 +21,7 @@ from typing import Literal
 
 import numpy as np
 
-from gitops.config_serving import SHADOW, Rollout
+from gitops.config.serving import SHADOW, Rollout
 from gitops.rollout import sequence, shares, words
 from gitops.rollout.model import Bound, Check, Evidence, Reason, State, Verdict
 from gitops.rollout.units import percent_of

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 
 from pydantic import ValidationError
 
-from gitops import config, config_checks, names
+from gitops import config, names
+from gitops.config import checks as config_checks
 from gitops.errors import ConfigError
 from gitops.scaffold.discover import Model, Proposal, Value
 

@@ -10,7 +10,7 @@ from gitops import cloudnames
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.config_infrastructure import Infrastructure
+    from gitops.config.infrastructure import Infrastructure
 
 TITLES = {
     "azureml": "Azure Machine Learning",

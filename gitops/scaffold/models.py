@@ -14,23 +14,23 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops import (
-    config_checks,
     dvc,
     dvcremote,
     dvcstore,
     git,
     names,
     pipelines,
-    yamledit,
     yamlfile,
 )
 from gitops.config import FILE, Model
+from gitops.config import checks as config_checks
 from gitops.errors import AnswerNo, ConfigError, Where
 from gitops.git import program
 from gitops.scaffold import apply, disk, generator, journal
 from gitops.scaffold import lock as locks
 from gitops.scaffold.plan import Entry, Plan, plan
 from gitops.scaffold.render import Rendered, render_each, tool_file
+from gitops.yamlfile import edits
 
 if TYPE_CHECKING:
     from gitops.config import Config
@@ -328,7 +328,7 @@ def _files(
     known = lock.files
     made, lock = extended(root, lock, config, {request.name: (own, declared)})
     files = [one for one in made if one.path not in known]
-    text = yamledit.apply(
+    text = edits.apply(
         before[0].decode(), places[0], {("models", request.name): declaration(declared)}
     )
     updated = [

@@ -27,7 +27,7 @@ from gitops import (
     uv,
     yamlfile,
 )
-from gitops.config_infrastructure import REGIONS, new_id
+from gitops.config.infrastructure import REGIONS, new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.git import program
 from gitops.scaffold import apply, desired, generator, lock, models

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import config, yamledit, yamlfile
-from gitops.config_infrastructure import REGIONS, Components, new_id
+from gitops import config, yamlfile
+from gitops.config.infrastructure import REGIONS, Components, new_id
 from gitops.errors import AnswerNo, ConfigError
 from gitops.scaffold import disk, sync
+from gitops.yamlfile import edits
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def declare(root: Path, change: Mapping[yamlfile.Place, object]) -> Declared:
         )
     path = root / config.FILE
     before = path.read_bytes()
-    config.parse(yamledit.apply(before.decode(), path, change).encode(), path)
+    config.parse(edits.apply(before.decode(), path, change).encode(), path)
     if not yamlfile.edit(path, change):
         return Declared((), ())
     try:

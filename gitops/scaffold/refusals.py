@@ -86,7 +86,7 @@ def check_comma(table: Table, fact: Facts, *, target: bool = False) -> None:
     if written is None:
         return
     row = written.arg_max()
-    fix = f"rewrite the table, and take {rewritten(table)}: {rewriting(table)}"
+    fix = advice(table)
     if not target:
         fix += f"\n  or keep it as words: --set {shlex.quote(f'type.{fact.name}=categorical')}"
     value = table.frame[fact.name].str.strip_chars()[row or 0]
@@ -103,6 +103,24 @@ def _with_comma(table: Table, name: str) -> pl.Series | None:
     return None if not written.sum() or others > 0.1 * present else written
 
 
+def advice(table: Table) -> str:
+    """What to do about a table that is `is_local`."""
+    return f"rewrite the table, and take {rewritten(table)}: {rewriting(table)}"
+
+
+def is_local(table: Table) -> bool:
+    """Whether it has numbers or dates as a country writes them, which `rewriting` makes plain."""
+    return bool(table.formats or _comma_columns(table))
+
+
+def _comma_columns(table: Table) -> list[str]:
+    return [
+        name
+        for name, dtype in table.frame.schema.items()
+        if dtype == pl.String and _with_comma(table, name) is not None
+    ]
+
+
 def rewritten(table: Table) -> str:
     """The file that `rewriting` makes."""
     return f"{table.path.stem}-plain.csv"
@@ -113,11 +131,7 @@ def rewriting(table: Table) -> str:
 
     It needs nothing but Python: pandas may not be where the user's shell is.
     """
-    columns = [
-        name
-        for name, dtype in table.frame.schema.items()
-        if dtype == pl.String and _with_comma(table, name) is not None
-    ]
+    columns = _comma_columns(table)
     decimal = any(table.frame[name].str.contains(_DECIMAL).any() for name in columns)
     plain = ".replace('.', '').replace(',', '.')" if decimal else ".replace(',', '')"
     code = (

@@ -110,9 +110,8 @@ def infer(table: Table, target: str, *, overrides: Mapping[str, object]) -> Role
     ]:
         some = table.frame[local[0]].drop_nulls()[0].strftime(table.formats[local[0]])
         seen.notes.append(
-            f"{', '.join(local)}: dates such as {some} aren't used; to"
-            f" have them, rewrite the table, and take {refusals.rewritten(table)}:"
-            f" {refusals.rewriting(table)}"
+            f"{', '.join(local)}: dates such as {some} aren't used; to have them,"
+            f" {refusals.advice(table)}"
         )
     sensitive = chosen.sensitive
     if sensitive is None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitops import csvtext, yamlfile
-from gitops.config_source import DATABASES
+from gitops.config.source import DATABASES
 from gitops.errors import GitopsError
 from gitops.scaffold import disk, provision
 from gitops.scaffold.provision import Declared

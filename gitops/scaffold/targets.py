@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING
 
-from gitops.config_kubernetes import Kubernetes, namespace
+from gitops.config.kubernetes import Kubernetes, namespace
 from gitops.scaffold import azureml, generator, iotedge
 from gitops.scaffold.render import Rendered, render
 

@@ -21,7 +21,7 @@ from gitops.scaffold.render import render, tool_file
 
 if TYPE_CHECKING:
     from gitops.config import Config, Model
-    from gitops.config_wrap import Wrap
+    from gitops.config.wrap import Wrap
 
 _NEEDED = ("scikit-learn", "pandas", "pyarrow", "skl2onnx", "onnx", "onnxruntime", "pyyaml")
 _GENERATORS = ("packaging", "environment")

@@ -18,7 +18,7 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from gitops.config_serving import BUCKETS
+from gitops.latency import BUCKETS
 
 _SLOTS = 65_536
 _OF = ("model", "version", "variant")

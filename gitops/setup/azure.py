@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from gitops import trust
-from gitops.config_values import RECORDS
+from gitops.config.values import RECORDS
 from gitops.errors import UsageError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Plan, Setting

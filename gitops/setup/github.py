@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from gitops.config_values import RECORDS
+from gitops.config.values import RECORDS
 from gitops.errors import ConfigError
 from gitops.setup import wishes
 from gitops.setup.model import AtLeast, Initially, Items, Plan, Setting

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Literal
 
+from gitops import logtext
 from gitops.errors import ConfigError
 from gitops.validate import expression
 from gitops.validate.figures import about, beside, plain
@@ -275,10 +276,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
 
 
 def _short(found: Estimated) -> str:
-    """The name of a slice; of a long one both ends, since many begin alike."""
-    name = found.measure.slice.text
-    half = _NAME // 2
-    return name if len(name) <= _NAME else f"{name[: half - 1]}…{name[-half:]}"
+    return logtext.shortened(found.measure.slice.text, _NAME)
 
 
 def _nearest(value: Interval, sense: Sense) -> float:

@@ -16,8 +16,9 @@ from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
-from gitops import config_checks, content, problem, yamlfile
+from gitops import content, problem, yamlfile
 from gitops.config import Environment
+from gitops.config import checks as config_checks
 from gitops.errors import ConfigError, Where
 from gitops.problem import Problem
 from gitops.validate.model import Finding, Task, Waiver

@@ -11,8 +11,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Several
+from gitops.config import values
+from gitops.config.base import Several
 from gitops.validate import expression
 from gitops.validate.model import Task
 from gitops.validate.policy_kinds import (

@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Several
+from gitops.config import values
+from gitops.config.base import Several
 from gitops.validate.model import Task
 
 Criterion = Literal[

@@ -1,5 +1,8 @@
 """Verdicts told to a pull request: one comment for each model, updated in place.
 
+A comment of an earlier run that this one has nothing to put in place of is taken back: nobody may
+merge on an answer about another commit.
+
 What the gate wrote comes from a job that runs the pull request's own code, so it is data and no
 more: documents of bounded size, held against contract and digest, of models and environments that
 gitops.yaml knows, and rendered here by the one renderer, which lets no markup through.
@@ -12,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gitops import cirun, jsontext
+from gitops import cirun, git, jsontext
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.validate import reports, reread
 
@@ -32,13 +35,9 @@ def read(folder: Path, config: Config) -> tuple[Verdict, ...]:
     """The verdicts that lie anywhere below `folder`, sorted by model and environment.
 
     Raises:
-        EvidenceError: there's none, too many, or one that can't be used.
+        EvidenceError: there are too many, or one that can't be used.
     """
     files = sorted(_files(folder))
-    if not files:
-        raise EvidenceError(
-            f"no {FILE} lies below {folder}", fix="gitops gate --report DIR writes them"
-        )
     if len(files) > _MOST:
         raise EvidenceError(f"{len(files)} verdicts lie below {folder}, more than {_MOST}")
     found = [_verdict(file) for file in files]
@@ -53,9 +52,15 @@ def read(folder: Path, config: Config) -> tuple[Verdict, ...]:
     return tuple(sorted(found, key=lambda one: (one.model, one.environment)))
 
 
-def comments(verdicts: tuple[Verdict, ...], run: str = "") -> Iterator[tuple[str, str]]:
-    """Key and text of each comment; `run` is the address of the CI run that keeps the reports."""
-    end = f"\n[HTML report, with plots]({run}): in the artifacts of this run\n" if run else ""
+def comments(
+    verdicts: tuple[Verdict, ...], run: str = "", commit: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Key and text of each comment.
+
+    `run` is the address of the CI run that keeps the reports, `commit` the pull request's last one.
+    """
+    end = f"\nJudged: {commit}, merged with its target.\n" if commit else ""
+    end += f"\n[HTML report, with plots]({run}): in the artifacts of this run\n" if run else ""
     if len(verdicts) > _APART:
         yield _ALL, reports.markdown(verdicts, end)
         return
@@ -80,17 +85,45 @@ def number(forge: str, env: Mapping[str, str]) -> int:
     return int(text)
 
 
-def post(verdicts: tuple[Verdict, ...], forge: Forge, pull_request: int) -> tuple[str, ...]:
-    """Write or update the comments; their keys.
+def head(root: Path, env: Mapping[str, str]) -> str:
+    """The pull request's own last commit; "" if unknown. Runs are of it merged into its target."""
+    merged = env.get("GITHUB_SHA") or env.get("BUILD_SOURCEVERSION")
+    return (git.find(root, f"{merged}^2") if merged else None) or ""
+
+
+def taken_back(run: str, commit: str, *, other: bool) -> str:
+    """What replaces a verdict of an earlier commit; `other`: models have one on the last commit."""
+    what = f"the last commit ({commit})" if commit else "the last commit"
+    if other:
+        return (
+            f"## ⌛ Out of date\n\n**The gate has judged {what}, but not this.** What stood here"
+            " was about an earlier one.\n\nWhat now: read the gate's other comments.\n"
+        )
+    told = f"its job `gate` says why: [the run]({run})" if run else "its job `gate` says why"
+    return (
+        f"## ❌ No verdict\n\n**The gate has no answer about {what}.** An answer about an earlier"
+        f" one, if there was any, holds no more.\n\nWhat now: don't let it through; {told}.\n"
+    )
+
+
+def post(
+    verdicts: tuple[Verdict, ...], forge: Forge, pull_request: int, commit: str = ""
+) -> tuple[str, ...]:
+    """Write or update the comments, and take back those of earlier runs; the keys of all these.
 
     Raises:
         ToolError: the forge refuses, or can't be reached.
     """
-    done = []
-    for key, text in comments(verdicts, cirun.url()):
+    run = cirun.url()
+    told = dict(comments(verdicts, run, commit))
+    ours = {key for key in forge.keys(pull_request) if key.split(" ")[0] == _ALL}
+    old = ours - told.keys()
+    if not told:
+        old |= {_ALL}
+    told |= dict.fromkeys(sorted(old), taken_back(run, commit, other=bool(told)))
+    for key, text in told.items():
         forge.comment(pull_request, key, text)
-        done.append(key)
-    return tuple(done)
+    return tuple(told)
 
 
 def _files(folder: Path) -> Iterator[Path]:

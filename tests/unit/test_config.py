@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from pydantic import ValidationError
 
 from gitops import config, git, yamlfile
-from gitops.config_values import FreezeWindow
+from gitops.config.values import FreezeWindow
 from gitops.errors import ConfigError, UsageError
 
 EXAMPLE = """\

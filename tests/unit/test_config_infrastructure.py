@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gitops import config
-from gitops.config_infrastructure import Components
+from gitops.config.infrastructure import Components
 from gitops.errors import ConfigError
 
 HEAD = """\

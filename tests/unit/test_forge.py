@@ -227,6 +227,7 @@ def test_a_comment_is_written_once_for_each_key_and_then_updated(place: Place) -
     assert late.text == "<!-- gitops:late -->\ntwo"
     assert late.written == 2
     assert early.text == "<!-- gitops:early%20--%3E%20 -->\nother"
+    assert place.forge.keys(1) == {"late", "early --> "}
 
 
 def test_a_comment_of_somebody_else_is_left_alone(place: Place) -> None:

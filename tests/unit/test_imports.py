@@ -23,7 +23,6 @@ EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
     *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
 }
-YAML = {"yamledit", "yamlnodes"}  # the insides of yamlfile
 HEAVY = (
     "dvc",
     "numpy",
@@ -96,7 +95,7 @@ def layer(name: str) -> int:
         return 4
     if top(name) in STAGES:
         return 3
-    return 0 if name == "errors" else 1 if top(name) in EDGES | YAML else 2
+    return 0 if name == "errors" else 1 if top(name) in EDGES else 2
 
 
 # ---------------------------------------------------------------- rules: what breaks them

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from gitops import config, pipelines
-from gitops.config_infrastructure import Components
+from gitops.config.infrastructure import Components
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.infra import check, schema
 from gitops.scaffold import infrastructure, new, provision, sync

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gitops import cloudnames, config, pipelines, trust
-from gitops.config_infrastructure import Components
+from gitops.config.infrastructure import Components
 from gitops.infra import check, schema
 from gitops.scaffold import new, provision, sync
 from gitops.setup import azure as setup_azure

@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from gitops import yamledit, yamlfile
+from gitops import yamlfile
 from gitops.errors import ConfigError
-from gitops.yamlfile import REMOVE
-from gitops.yamlnodes import compose
+from gitops.yamlfile import REMOVE, edits
+from gitops.yamlfile.nodes import compose
 
 FILE = """\
 # top comment
@@ -406,7 +406,7 @@ def test_an_edit_gives_what_was_asked_for_and_keeps_comments(
         parts = [part.strip()[1:-1] + "\n" for part in parts]
     text = "".join(f"# above {n}\n{part}" for n, part in enumerate(parts)) + "# end\n"
     before = compose(text, Path("x")).data
-    after = yamledit.apply(text, Path("x"), {(key,): value for key, value in new.items()})
+    after = edits.apply(text, Path("x"), {(key,): value for key, value in new.items()})
     said = compose(after, Path("x")).data
     assert json.dumps(said, sort_keys=True) == json.dumps({**before, **new}, sort_keys=True)
     comments = [line for line in after.splitlines() if line.startswith("# above")]

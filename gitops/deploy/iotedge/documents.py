@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from gitops import jsontext
-from gitops.config_serving import Serve
-from gitops.config_targets import BASE
+from gitops.config.serving import Serve
+from gitops.config.target_checks import BASE
 from gitops.deploy.model import Served, Variant
 from gitops.errors import ConfigError, Where
 

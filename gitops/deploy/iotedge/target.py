@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from gitops.config_targets import BASE
+from gitops.config.target_checks import BASE
 from gitops.deploy import decide
 from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents

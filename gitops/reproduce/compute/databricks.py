@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops import jsontext, proc
-from gitops.config_compute import DatabricksCompute
+from gitops.config.compute import DatabricksCompute
 from gitops.errors import ToolError
 from gitops.reproduce.compute.platform import Handle, Order, Seen, bootstrap, lay, yaml_text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from gitops.config_compute import Kind
+from gitops.config.compute import Kind
 from gitops.reproduce.compute.azureml import AzureML
 from gitops.reproduce.compute.databricks import Databricks
 from gitops.reproduce.compute.kubernetes import Kubernetes

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from gitops import jsontext, proc
-from gitops.config_compute import KubernetesCompute
+from gitops.config.compute import KubernetesCompute
 from gitops.errors import ToolError
 from gitops.reproduce.compute.platform import Handle, Order, Seen, bootstrap, yaml_text
 

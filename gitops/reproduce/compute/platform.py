@@ -12,7 +12,7 @@ from gitops.mailbox import Job, Ticket
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.config_compute import Compute
+    from gitops.config.compute import Compute
 
 Handle = Mapping[str, str]
 

@@ -1,7 +1,8 @@
 """Text that somebody else wrote (categories, columns, reasons), made fit to be shown.
 
-Nothing is dropped silently: what can't be seen is shown by its number, what is too long is cut
-with an ellipsis. Each report escapes the result for its own format.
+Nothing is dropped silently: what can't be seen is shown by its number, what is too long is cut in
+the middle with an ellipsis, since names that begin alike often end otherwise. Each report escapes
+the result for its own format.
 """
 
 from __future__ import annotations
@@ -20,12 +21,8 @@ _SPACE = re.compile(r"\s+")
 def clean(text: str, limit: int = LONG) -> str:
     """One line without control, bidirectional or invisible characters, at most `limit` long."""
     # The cut comes first: a name may have megabytes.
-    cut = len(text) > limit
-    line = _SPACE.sub(" ", text[: limit - 1] if cut else text).strip()
-    shown = logtext.inert(logtext.visible(line))
-    if len(shown) > 2 * limit:
-        shown, cut = shown[: 2 * limit], True
-    return f"{shown}…" if cut else shown or "(empty)"
+    line = _SPACE.sub(" ", logtext.shortened(text, limit)).strip()
+    return logtext.shortened(logtext.inert(logtext.visible(line)), 2 * limit) or "(empty)"
 
 
 def width(text: str) -> int:

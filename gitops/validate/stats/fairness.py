@@ -8,7 +8,8 @@ that depends on where the others are: each bound assumes what is worst for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -143,7 +144,7 @@ class _Asked:
         spans = (0, *(int(one) for one in np.cumsum([len(one) for one in centre])))
         largest = max(range(len(usable)), key=lambda at: float(np.ptp(centre[at])))
         shown = tuple(self._shown(*found[usable[largest]], rates[usable[largest]], kept[largest]))
-        gap = self._gap(np.concatenate(centre), np.concatenate(noise), _Widest(spans))
+        gap = self._gap(np.concatenate(centre), np.concatenate(noise), _Widest(spans), shown)
         return Fairness(column, criterion, gap, shown, out)
 
     def _rate(self, rate: _Rate) -> tuple[Cut, Moments]:
@@ -183,7 +184,9 @@ class _Asked:
             second = np.where(second > 0, second, near * (1 - near) / few)
         return np.asarray(rng.standard_normal(shape) * np.sqrt(second)[:, None])
 
-    def _gap(self, centre: Array, noise: Array, size: _Widest) -> Interval:
+    def _gap(
+        self, centre: Array, noise: Array, size: _Widest, groups: Sequence[GroupRate]
+    ) -> Interval:
         seen = float(size(centre))
         if not np.isfinite(noise).all():
             return Interval(seen, level=self.level)
@@ -191,7 +194,9 @@ class _Asked:
         far = inverted(centre, noise, size, size.alone(centre), strictly=True)
         low = seen - np.quantile(near, (1 + self.level) / 2)
         high = seen - np.quantile(far, (1 - self.level) / 2)
-        return Interval(seen, max(float(low), 0.0), float(max(low, high)), self.level)
+        if high <= seen:  # hardly a gap: less than most truths would show, so nothing to invert
+            high = seen + _reach(groups)
+        return Interval(seen, min(max(float(low), 0.0), seen), float(high), self.level)
 
     def _shown(self, groups: Cut, found: Moments, rate: _Rate, kept: Array) -> Iterator[GroupRate]:
         low, high = (0.0, 1.0) if rate.share else (-np.inf, np.inf)
@@ -201,6 +206,22 @@ class _Asked:
             name = f"{self.names[at]} ({rate.label})" if rate.label else self.names[at]
             shown = one.interval(self.level) if one else value
             yield GroupRate(name, int(groups.rows[at]), shown)
+
+
+def _reach(groups: Sequence[GroupRate]) -> float:
+    """How far the gap of the groups farthest apart may be from the one seen, either way.
+
+    From the intervals of both rates (Newcombe 1998, method 10), which know that a group without a
+    single hit isn't known to be at 0.
+    """
+    arms = []
+    for one in (each.rate for each in groups):
+        middle, low, high = one.estimate, one.lower, one.upper
+        if middle is None or low is None or high is None:
+            return math.inf
+        arms.append((middle, middle - low, high - middle))
+    (_, down, up), (_, down_too, up_too) = min(arms), max(arms)
+    return max(math.hypot(down, up_too), math.hypot(up, down_too))
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 
-from gitops.config_serving import Rollout, Serve
+from gitops.config.serving import Rollout, Serve
 from gitops.deploy.decide import Decision, decide
 from gitops.deploy.model import Release, Served, Under, Variant, Wanted
 

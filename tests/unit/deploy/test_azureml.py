@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from gitops import config, proc
-from gitops.config_serving import Rollout
+from gitops.config.serving import Rollout
 from gitops.deploy.azureml import az as edge
 from gitops.deploy.azureml import documents, shifts
 from gitops.deploy.azureml import target as targets

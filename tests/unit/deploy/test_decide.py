@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from gitops.config_serving import Rollout
+from gitops.config.serving import Rollout
 from gitops.deploy import decide
 from gitops.deploy.model import Release, Served, Under, plan_of, under_of
 from tests.unit.deploy.releases import (

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from gitops.cli.evidence import Evidence
-from gitops.config_serving import Rollout, Serve
+from gitops.config.serving import Rollout, Serve
 from gitops.deploy import decide
 from gitops.deploy.ask import Endpoint
 from gitops.deploy.local import Local

@@ -17,7 +17,7 @@ import pytest
 
 from gitops import config
 from gitops.cli import places
-from gitops.config_serving import Rollout, Serve
+from gitops.config.serving import Rollout, Serve
 from gitops.deploy.ask import Answer
 from gitops.deploy.iotedge import documents
 from gitops.deploy.iotedge.hub import Hub

@@ -8,7 +8,7 @@ import pytest
 
 from gitops import contracts
 from gitops.cli import places
-from gitops.config_deploy import KINDS
+from gitops.config.deploy import KINDS
 from gitops.deploy import local
 from gitops.deploy.ask import Endpoint
 from gitops.deploy.local import Local

@@ -19,7 +19,7 @@ import polars as pl
 import pytest
 from sqlalchemy import create_engine, event
 
-from gitops.config_source import Source
+from gitops.config.source import Source
 from gitops.errors import ConfigError, EvidenceError, GitopsError, ToolError
 from gitops.ingest import columns, database, secret
 from gitops.ingest.snapshot import Snapshot

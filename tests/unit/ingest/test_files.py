@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from gitops.config_source import Source
+from gitops.config.source import Source
 from gitops.errors import ConfigError, EvidenceError, GitopsError, ToolError
 from gitops.ingest import files
 from gitops.ingest.snapshot import Snapshot

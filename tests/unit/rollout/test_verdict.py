@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from gitops.config_serving import Guardrails, Rollout
+from gitops.config.serving import Guardrails, Rollout
 from gitops.rollout import Evidence, Pairs, Split, Verdict, judge, record, words
 from gitops.rollout.verdict import levels
 

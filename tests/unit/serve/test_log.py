@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops import contracts
-from gitops.config_serving import Log
+from gitops.config.serving import Log
 from gitops.errors import Where
 from gitops.serve import log, segments
 from gitops.serve.segments import Position

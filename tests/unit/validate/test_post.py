@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gitops import config, forge
+from gitops import cli, config, forge
 from gitops.errors import EvidenceError, UsageError, Where
 from gitops.forge import Forge
 from gitops.validate import post, reports, reread
@@ -18,6 +19,7 @@ from gitops.validate.model import Verdict
 from tests.forge_server import Server, serve
 from tests.forge_simulator import Simulator
 from tests.unit.validate import verdicts
+from tests.unit.validate.gate_repo import GateRepo
 
 GITOPS_YAML = """\
 version: 1
@@ -137,8 +139,7 @@ def test_no_link_is_followed(tmp_path: Path, flights: config.Config) -> None:
     folder.mkdir(parents=True)
     (folder / "verdict.json").symlink_to(real / "late" / "verdict.json")
     (tmp_path / "reports" / "more").symlink_to(real)
-    with pytest.raises(EvidenceError, match=r"no verdict\.json"):
-        post.read(tmp_path / "reports", flights)
+    assert post.read(tmp_path / "reports", flights) == ()
 
 
 # ---------------------------------------------------------------- at the forge
@@ -179,6 +180,66 @@ def test_the_comment_is_updated_in_place(
     (comment,) = server.simulator.pulls[0].comments
     assert "## ✅ Go" in comment.text
     assert comment.written == 2
+
+
+@pytest.mark.parametrize("platform", ["github", "azure"])
+def test_an_answer_about_an_older_commit_is_taken_back(
+    tmp_path: Path, flights: config.Config, server: Server, platform: str
+) -> None:
+    there, comments = connected(server, platform), server.simulator.pulls[0].comments
+    both = (sealed(verdicts.better()), sealed(verdicts.regression(), "fares"))
+    post.post(both, there, 1, "1" * 40)
+    assert all(f"Judged: {'1' * 40}, merged with its target." in one.text for one in comments)
+    # The next push gets a verdict on one model only,
+    post.post(both[:1], there, 1, "2" * 40)
+    late, fares = sorted((one.text for one in comments), key=lambda text: "fares" in text)
+    assert "✅ Go" in late and f"Judged: {'2' * 40}" in late
+    assert "⌛ Out of date" in fares and "Go" not in fares.replace("gitops", "")
+    # the one after it none at all,
+    done = post.post(post.read(tmp_path / "missing", flights), there, 1, "3" * 40)
+    assert done == ("gate", "gate fares production", "gate late production")
+    assert len(comments) == 3
+    assert all(
+        f"❌ No verdict\n\n**The gate has no answer about the last commit ({'3' * 40})" in one.text
+        for one in comments
+    )
+    # and then all is judged again.
+    post.post(both, there, 1, "4" * 40)
+    assert ["Out of date" in one.text for one in comments] == [False, False, True]
+
+
+@pytest.mark.parametrize("broken", ["gitops.yaml", "verdict"])
+def test_what_cannot_be_read_takes_the_old_answer_back(
+    tmp_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    post.post((sealed(verdicts.better()),), connected(server, "github"), 1)
+    repo = GateRepo(tmp_path / "repo").start()
+    repo.git("remote", "add", "origin", server.github_url)
+    repo.write("gitops.yaml", "models: [" if broken == "gitops.yaml" else GITOPS_YAML)
+    file = write(tmp_path / "reports", sealed(verdicts.better())) / "late" / "verdict.json"
+    if broken == "verdict":
+        file.write_text(file.read_text().replace('"passed": true', '"passed": false'))
+    for name, value in {**server.github_env, "GITHUB_REF": "refs/pull/1/merge"}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(repo.root)
+    monkeypatch.setattr(sys, "argv", ["gitops", "gate", "--post", str(tmp_path / "reports")])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 3
+    assert ["No verdict" in one.text for one in server.simulator.pulls[0].comments] == [True, True]
+
+
+def test_the_commit_of_a_pull_request_is_not_that_of_its_run(tmp_path: Path) -> None:
+    repo = GateRepo(tmp_path / "repo").start()
+    repo.git("switch", "-qc", "feature")
+    own = repo.commit("A change")
+    repo.git("switch", "-q", "main")
+    repo.commit("Meanwhile")
+    repo.git("merge", "-q", "--no-ff", "feature")
+    merged = repo.git("rev-parse", "HEAD")
+    for name in ("GITHUB_SHA", "BUILD_SOURCEVERSION"):
+        assert post.head(repo.root, {name: merged}) == own
+    assert post.head(repo.root, {"GITHUB_SHA": own}) == post.head(repo.root, {}) == ""
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,29 @@ def test_few_rows_without_a_gap_are_no_proof_of_equality() -> None:
     assert found.gap.upper > 0.03
 
 
+@pytest.mark.parametrize(
+    ("rows", "hits", "least"),
+    # 1.645 deviations of a difference of two rates; of none in 50, some two of them.
+    [(50, (0, 0), 2 / 50), (1000, (20, 20), 0.009), (1000, (400, 401), 0.03)],
+)
+def test_a_gap_of_nearly_nothing_lies_in_its_interval(
+    rows: int, hits: tuple[int, int], least: float
+) -> None:
+    """Groups without a single hit, and rates that agree by chance, aren't known to be equal."""
+    chosen = np.concatenate([np.arange(rows) < hit for hit in hits]).astype(np.int64)
+    column = Column(np.repeat([0, 1], rows).astype(np.int32), ("f", "m"))
+    side = Predictions(chosen, chosen * 0.9)
+    label = np.ones(2 * rows, np.int64)
+    table = Table("binary", ("no", "yes"), label, side, None, columns={"sex": column})
+    (gap,) = (
+        one.gap
+        for one in stats.fairness(table, "sex", minimum_rows=rows, seed=1)
+        if one.criterion == "equal_opportunity"
+    )
+    assert gap.estimate is not None and gap.lower is not None and gap.upper is not None
+    assert gap.lower <= gap.estimate <= least < gap.upper
+
+
 def test_small_and_missing_groups_are_named_and_left_out() -> None:
     table = lending(4, groups=3)
     codes = table.columns["sex"].codes.copy()

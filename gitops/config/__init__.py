@@ -10,16 +10,16 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from gitops import config_checks, config_targets, git, names, problem, yamlfile
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
-from gitops.config_compute import Compute
-from gitops.config_deploy import Deploy, Targets
-from gitops.config_infrastructure import Infrastructure
-from gitops.config_runners import Job, Runner
-from gitops.config_serving import PORT, Listen, Rollout, Serve
-from gitops.config_source import Source
-from gitops.config_wrap import Wrap
+from gitops import git, names, problem, yamlfile
+from gitops.config import checks, target_checks, values
+from gitops.config.base import Frozen, Several
+from gitops.config.compute import Compute
+from gitops.config.deploy import Deploy, Targets
+from gitops.config.infrastructure import Infrastructure
+from gitops.config.runners import Job, Runner
+from gitops.config.serving import PORT, Listen, Rollout, Serve
+from gitops.config.source import Source
+from gitops.config.wrap import Wrap
 from gitops.errors import ConfigError, UsageError, Where
 
 FILE = "gitops.yaml"
@@ -69,12 +69,8 @@ class Storage(Frozen):
         description="A folder (relative to the repository, or absolute), s3://bucket/path or "
         "azure://container/path. Credentials never stand here.",
     )
-    endpoint: values.Endpoint | None = Field(
-        default=None, description="The URL of an S3-compatible store that isn't Amazon's."
-    )
-    account: values.Account | None = Field(
-        default=None, description="The Azure storage account; by default the environment names it."
-    )
+    endpoint: values.Endpoint | None = values.ENDPOINT
+    account: values.Account | None = values.ACCOUNT
 
     @property
     def kind(self) -> Literal["folder", "s3", "azure"]:
@@ -267,7 +263,7 @@ def load(root: Path) -> Config:
             fix="`gitops new` makes a project, or adopts this repository",
             where=Where(path),
         )
-    own = {file.stem for file in (root / config_checks.POLICIES).glob("*.yaml")}
+    own = {file.stem for file in (root / checks.POLICIES).glob("*.yaml")}
     try:
         raw = path.read_bytes()
     except OSError:
@@ -287,7 +283,7 @@ def load_at(root: Path, commit: str) -> Config:
     if raw is None:
         fix = "`gitops new` makes a project, or adopts this repository"
         raise ConfigError(f"that commit has no {FILE}", fix=fix, where=Where(path))
-    inside = f"{config_checks.POLICIES.as_posix()}/"
+    inside = f"{checks.POLICIES.as_posix()}/"
     names = [name.removeprefix(inside) for name in at.files if name.startswith(inside)]
     own = {
         name.removesuffix(".yaml") for name in names if name.endswith(".yaml") and "/" not in name
@@ -323,11 +319,11 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
     try:
         config = Config.model_validate(data)
     except ValidationError as error:
-        problems = config_checks.of_fields(error, json_schema())
+        problems = checks.of_fields(error, json_schema())
     # The parts that are right by themselves are compared even so: one run names every problem.
     environments = data.get("environments", _ENVIRONMENTS)
     models = data.get("models")
-    problems += config_checks.between(
+    problems += checks.between(
         dict(
             _valid(
                 Environment,
@@ -338,11 +334,11 @@ def _checked(document: yamlfile.Document, policies: set[str] | None) -> Config:
         policies,
     )
     if not problems:
-        problems = config_checks.compute(config)
+        problems = checks.compute(config)
     if not problems and config.infrastructure is not None:
-        problems = config_checks.infrastructure(config)
+        problems = checks.infrastructure(config)
     if not problems:
-        problems = list(config_targets.problems(config))
+        problems = list(target_checks.problems(config))
     if problems:
         raise problem.error(document, problems)
     return config
@@ -357,7 +353,7 @@ def storage(answers: Mapping[str, str]) -> Storage:
     try:
         return Storage.model_validate(dict(answers))
     except ValidationError as error:
-        first = config_checks.of_fields(error, Storage.model_json_schema())[0]
+        first = checks.of_fields(error, Storage.model_json_schema())[0]
         raise ConfigError(f"storage: {first.text}", fix=first.fix) from error
 
 

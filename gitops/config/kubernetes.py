@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen
+from gitops.config import values
+from gitops.config.base import Frozen
 
 LONGEST = 63  # of a namespace: a label of RFC 1123
 Namespace = Annotated[

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from gitops import whole, yamledit, yamlnodes
+from gitops import whole
 from gitops.errors import ConfigError, Where
-from gitops.yamledit import REMOVE as REMOVE
-from gitops.yamlnodes import Place as Place
+from gitops.yamlfile import edits, nodes
+from gitops.yamlfile.edits import REMOVE as REMOVE
+from gitops.yamlfile.nodes import Place as Place
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Document:
 
     path: Path
     data: dict[str, Any]
-    _top: yamlnodes.Node
+    _top: nodes.Node
 
     def where(self, place: Place = (), *, key: bool = False) -> Where:
         """Where the value at `place` stands (with `key`: where its key does).
@@ -40,14 +41,14 @@ def read(path: Path) -> Document:
     """Read one mapping.
 
     Raises:
-        ConfigError: the file is missing, unreadable, not UTF-8, or refused by `yamlnodes.compose`.
+        ConfigError: the file is missing, unreadable, not UTF-8, or refused by `nodes.compose`.
     """
     return parse(_bytes(path), path)
 
 
 def parse(raw: bytes, path: Path) -> Document:
     """One mapping from the bytes of a file; `path` names it. Raises as `read` does."""
-    top = yamlnodes.compose(_decoded(raw, path).removeprefix("\ufeff"), path)
+    top = nodes.compose(_decoded(raw, path).removeprefix("\ufeff"), path)
     return Document(path, top.data, top)
 
 
@@ -63,7 +64,7 @@ def edit(path: Path, changes: Mapping[Place, object]) -> bool:
             way that the change cannot keep (below an alias, say).
     """
     text = _decoded(_bytes(path), path)
-    changed = yamledit.apply(text, path, changes)
+    changed = edits.apply(text, path, changes)
     if changed == text:
         return False
     whole.write(path.resolve(), changed)
@@ -76,7 +77,7 @@ def dump(data: Mapping[str, object], header: str = "") -> str:
     `header` becomes comment lines at the top.
     """
     lines = [f"# {line}".rstrip() for line in header.splitlines()]
-    return "".join(f"{line}\n" for line in lines) + yamledit.block(data)
+    return "".join(f"{line}\n" for line in lines) + edits.block(data)
 
 
 def _bytes(path: Path) -> bytes:

@@ -7,8 +7,8 @@ from typing import Annotated
 
 from pydantic import Field
 
-from gitops import config_values as values
-from gitops.config_base import Frozen
+from gitops.config import values
+from gitops.config.base import Frozen
 
 # https://learn.microsoft.com/azure/azure-resource-manager/management/resource-name-rules
 WorkspaceName = Annotated[

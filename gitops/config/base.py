@@ -6,7 +6,7 @@ from typing import Annotated, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from gitops import config_values as values
+from gitops.config import values
 
 _T = TypeVar("_T")
 # A list without repetition, kept as a tuple.

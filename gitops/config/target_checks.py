@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from gitops import cloudnames, config_kubernetes
-from gitops.config_serving import BUCKETS, SHADOW
-from gitops.config_values import shown
+from gitops import cloudnames
+from gitops.config.kubernetes import LONGEST, namespace
+from gitops.config.serving import SHADOW
+from gitops.config.values import shown
+from gitops.latency import BUCKETS
 from gitops.problem import Problem
-from gitops.yamledit import dotted
 from gitops.yamlfile import Place
+from gitops.yamlfile.edits import dotted
 
 if TYPE_CHECKING:
     from gitops.config import Config
-    from gitops.config_infrastructure import Infrastructure
+    from gitops.config.infrastructure import Infrastructure
 
 BASE = "base"  # the deployment of IoT Edge's own modules, beside those of models
 
@@ -34,13 +36,13 @@ def kubernetes(config: Config) -> Iterator[Problem]:
     yield from _strangers(config, place, settings.contexts if settings else ())
     models = [name for name, one in config.models.items() if one.deploy.target == "kubernetes"]
     for each in config.environments[1:] if models else ():
-        name = config_kubernetes.namespace(settings, config.project, each.name)
-        if len(name) > config_kubernetes.LONGEST:
+        name = namespace(settings, config.project, each.name)
+        if len(name) > LONGEST:
             target: Place = ("models", models[0], "deploy", "target")
             yield Problem(
                 target,
                 f"{dotted(target)} is kubernetes, whose namespaces have at most"
-                f" {config_kubernetes.LONGEST} characters: {name} has {len(name)}",
+                f" {LONGEST} characters: {name} has {len(name)}",
                 "write a shorter targets.kubernetes.namespace",
             )
 

@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
+from gitops.config import values
+from gitops.config.base import Frozen, Several
 
 Provider = Literal["azure", "aws", "local"]
 Generator = Literal["terraform-azure", "bicep-azure", "terraform-aws"]

@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Field, PlainSerializer, PlainValidator, Wit
 from pydantic_core import PydanticCustomError, core_schema
 
 from gitops import names
-from gitops.yamledit import inline
+from gitops.yamlfile.edits import inline
 
 if TYPE_CHECKING:
     from pydantic import GetCoreSchemaHandler, GetJsonSchemaHandler
@@ -212,11 +212,15 @@ Endpoint = Annotated[
         _refuse_endpoint,
     ),
 ]
+ENDPOINT = Field(default=None, description="The URL of an S3-compatible store that isn't Amazon's.")
 # https://learn.microsoft.com/en-us/azure/storage/common/storage-account-overview
 Account = Annotated[
     str,
     Text("^[a-z0-9]{3,24}$", "Azure allows 3-24 lower-case letters and digits", ("flightsml",)),
 ]
+ACCOUNT = Field(
+    default=None, description="The Azure storage account; by default the environment names it."
+)
 Command = Annotated[
     str,
     Text(

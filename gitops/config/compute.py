@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen
-from gitops.config_infrastructure import Size
+from gitops.config import values
+from gitops.config.base import Frozen
+from gitops.config.infrastructure import Size
 
 Kind = Literal["azureml", "databricks", "kubernetes", "process"]
 

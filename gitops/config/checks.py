@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import cloudnames, content
-from gitops.config_serving import PORT
-from gitops.config_values import shown
+from gitops.config.serving import PORT
+from gitops.config.values import shown
 from gitops.problem import Problem, meant
-from gitops.yamledit import dotted, inline
 from gitops.yamlfile import Place
+from gitops.yamlfile.edits import dotted, inline
 
 if TYPE_CHECKING:
     from pydantic import ValidationError

@@ -6,11 +6,11 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import Field
 
-from gitops import config_values as values
-from gitops.config_azureml import AzureMLTarget
-from gitops.config_base import Frozen
-from gitops.config_iotedge import IotEdgeTarget
-from gitops.config_kubernetes import Kubernetes
+from gitops.config import values
+from gitops.config.azureml import AzureMLTarget
+from gitops.config.base import Frozen
+from gitops.config.iotedge import IotEdgeTarget
+from gitops.config.kubernetes import Kubernetes
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]  # cli/places.py makes a target of each
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -6,8 +6,8 @@ from typing import Annotated, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
+from gitops.config import values
+from gitops.config.base import Frozen, Several
 
 Label = Annotated[
     str,

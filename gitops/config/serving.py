@@ -6,12 +6,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, PlainValidator, WithJsonSchema, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
+from gitops.config import values
+from gitops.config.base import Frozen, Several
 
 SHADOW = "shadow"
-# Upper bounds, in seconds, of what servers tell apart of an answer's time.
-BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 PORT = 8080  # where the first environment answers; each further one has the next
 Metric = Literal["brier", "log_loss", "accuracy", "absolute_error", "squared_error", "value"]
 

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import yaml
 
 from gitops.errors import ConfigError, Where
-from gitops.yamlnodes import Node, Place, compose
+from gitops.yamlfile.nodes import Node, Place, compose
 
 
 class Removal(Enum):

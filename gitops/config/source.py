@@ -7,8 +7,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from gitops import config_values as values
-from gitops.config_base import Frozen, Several
+from gitops.config import values
+from gitops.config.base import Frozen, Several
 
 Kind = Literal["files", "sql", "databricks"]
 DATABASES = ("sql", "databricks")
@@ -93,12 +93,8 @@ class Source(Frozen):
         description="Of files: a file, folder or glob (relative to the repository, or absolute),"
         " s3://bucket/path or azure://container/path. Credentials never stand here.",
     )
-    endpoint: values.Endpoint | None = Field(
-        default=None, description="The URL of an S3-compatible store that isn't Amazon's."
-    )
-    account: values.Account | None = Field(
-        default=None, description="The Azure storage account; by default the environment names it."
-    )
+    endpoint: values.Endpoint | None = values.ENDPOINT
+    account: values.Account | None = values.ACCOUNT
     marker: Marker | None = Field(
         default=None,
         description="A file that whoever writes the folder puts there last: without it nothing is"
