@@ -11,7 +11,7 @@ from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.errors import UsageError
 
-_WARNED = 10  # columns that are told about on a terminal
+WARNED = 10  # columns that are told about on a terminal
 
 
 def register(app: typer.Typer) -> None:
@@ -63,10 +63,11 @@ def predict(
     else:
         root, config = open_repository()
         scored, warnings = scoring.predict(root, config, file, model, revision, screen.say)
-    for warning in warnings[:_WARNED]:
+    for warning in warnings[:WARNED]:
         screen.say(warning)
-    if len(warnings) > _WARNED:
-        screen.say(f"and {len(warnings) - _WARNED} more columns; --json has them all")
+    if len(warnings) > WARNED:
+        more = len(warnings) - WARNED
+        screen.say(f"and {more} more column{'s' * (more > 1)}; --json has them all")
     if out is not None:
         scoring.write(scored, out)
         screen.say(f"{scored.height:,} predictions in {out}")

@@ -65,7 +65,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     if any(one.rule.fairness for one in asked) and not any(c.kind == "fairness" for c in answers):
         text = "gitops.yaml declares no sensitive columns at the base: fairness is not judged"
         notes.append(Finding("fairness-not-judged", "note", text))
-    if never := _never_predicted(evidence.table):
+    if never := never_predicted(evidence.table):
         notes.append(Finding("class-never-predicted", "note", never))
     if not answers:
         raise ConfigError(
@@ -115,7 +115,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     )
 
 
-def _never_predicted(table: Table) -> str:
+def never_predicted(table: Table) -> str:
     """That no row is predicted as a class which rows have: accuracy looks good all the same."""
     if table.task == "regression":
         return ""
