@@ -42,7 +42,7 @@ def serve(
         str, typer.Option("--listen", help="HOST:PORT; port 0 is any free one.")
     ] = "127.0.0.1:8080",
     port: Annotated[  # not there, and the first that many type
-        str | None, typer.Option("--port", hidden=True, callback=_no_port)
+        str | None, typer.Option("--port", hidden=True, callback=_no_port, help="It is --listen.")
     ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
     max_rows: Annotated[
