@@ -1,9 +1,10 @@
-"""The one place that knows where generators, workflows and policies live."""
+"""The one place that knows where generators, workflows, policies and the vendored tool live."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+TOOL = ".gitops/tool"  # where a repository keeps the wheel of the tool that its CI installs
 _PACKAGE = Path(__file__).resolve().parent
 
 

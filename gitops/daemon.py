@@ -63,13 +63,13 @@ def is_alive(one: Started) -> bool:
     return since(one.pid) == one.since
 
 
-def find(*words: str) -> list[Started]:
-    """The processes whose command line has these words in a row; not this one."""
+def find(*words: str, text: str = "") -> list[Started]:
+    """The processes whose command line has these words in a row, and this text; not this one."""
     lines: dict[int, list[str]] = {}
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         with suppress(OSError):  # it has just ended
-            text = path.read_bytes().decode("utf-8", "replace")
-            lines[int(path.parent.name)] = text.rstrip("\0").split("\0")
+            raw = path.read_bytes().decode("utf-8", "replace")
+            lines[int(path.parent.name)] = raw.rstrip("\0").split("\0")
     if not lines:
         listed = proc.run(["ps", "-axo", "pid=,command="], check=False).out.splitlines()
         lines = {int(line.split()[0]): line.split()[1:] for line in listed if line.strip()}
@@ -78,6 +78,7 @@ def find(*words: str) -> list[Started]:
         if pid == os.getpid():
             continue
         named = any(tuple(line[at : at + size]) == words for at in range(len(line)))
+        named = named and text in " ".join(line)
         if named and (began := since(pid)) is not None:
             found.append(Started(pid, began))
     return found

@@ -158,9 +158,7 @@ def _python(root: Path) -> Iterator[Finding]:
             "environment",
             "warn",
             "no uv.lock: stages run in whatever is on PATH",
-            "uv init --bare, uv add -r requirements.txt, uv lock"
-            if (root / "requirements.txt").is_file()
-            else "uv init --bare, uv add ..., uv lock",
+            uv.to_lock(root),
         )
         return
     done = proc.run([uv.binary(), "lock", "--check", "--offline", "--quiet"], cwd=root, check=False)
@@ -234,6 +232,11 @@ def _workflows(root: Path, declared: config.Config) -> Iterator[Finding]:
     except GitopsError as error:
         yield Finding("workflows", "fail", error.message, error.fix)
         return
+    for path in wanted:
+        if path in known and known[path].kept:
+            move = f"git mv {path} {path.with_stem(f'own-{path.stem}')}, then gitops sync"
+            detail = f"{path} is yours, so that of gitops isn't written, which other commands start"
+            yield Finding("workflows", "warn", detail, move)
     if left := [path for path in wanted if path not in known]:
         lacks = usable.lacks(root, declared)
         without = f": they would fail without {', '.join(lacks)}" if lacks else ""
@@ -256,6 +259,8 @@ def _pipelines(root: Path, declared: config.Config) -> Iterator[Finding]:
                 yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
             elif dvclock.names_output(file.read_bytes(), model.package):
                 yield Finding(f"model {name}", "ok", "built")
+            elif model.package in pipeline.read_text("utf-8", errors="replace"):
+                yield Finding(f"model {name}", "warn", "never built", f"gitops build {name}")
             else:
                 detail = f"no stage of {pipeline} makes its package, {model.package}"
                 yield Finding(f"model {name}", "fail", detail, package)

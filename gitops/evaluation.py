@@ -30,7 +30,7 @@ _DTYPES = {
     pl.Float64(): "float64",
     pl.Datetime("us", "UTC"): "datetime[us, UTC]",
 }
-_FIX = "mend the stage that writes the evaluation, and build again"
+FIX = "mend the stage that writes the evaluation, and build again"
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,10 @@ def _read(folder: Path, signature: Signature, like: Evaluation | None) -> Evalua
     kinds = inputs.collect_schema()
     if kinds.get("__id__") != pl.String:
         message = f"column '__id__' must be string, it is {kinds.get('__id__', 'missing')}"
-        raise EvidenceError(message, fix=_FIX, where=Where(folder / INPUTS))
+        raise EvidenceError(message, fix=FIX, where=Where(folder / INPUTS))
     count = int(predictions.select(pl.len()).collect().item())
     if not count:
-        raise EvidenceError("there are no rows", fix=_FIX, where=where)
+        raise EvidenceError("there are no rows", fix=FIX, where=where)
     slices = tuple(name.removeprefix("slice_") for name in columns if name.startswith("slice_"))
     if like is not None and _alike(folder, predictions, signature, like):
         found = like.test_set, like.order, like.input_order
@@ -231,7 +231,7 @@ def _readable(folder: Path) -> Iterator[None]:
         yield
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         message = f"a table can't be read: {str(error).splitlines()[0]}"
-        raise EvidenceError(message, fix=_FIX, where=Where(folder)) from error
+        raise EvidenceError(message, fix=FIX, where=Where(folder)) from error
 
 
 def _alike(folder: Path, table: pl.LazyFrame, signature: Signature, like: Evaluation) -> bool:
@@ -257,7 +257,7 @@ def _scan(path: Path) -> pl.LazyFrame:
         table.collect_schema()
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
         message = f"not a Parquet file that can be read: {str(error).splitlines()[0]}"
-        raise EvidenceError(message, fix=_FIX, where=Where(path)) from error
+        raise EvidenceError(message, fix=FIX, where=Where(path)) from error
     return table
 
 
@@ -279,7 +279,7 @@ def _columns(table: pl.LazyFrame, signature: Signature, where: Where) -> dict[st
         elif kind != wanted:
             faults.append(f"column {name!r} is {kind}, not {_DTYPES[wanted]}")
     if faults:
-        raise EvidenceError("; ".join(faults[:5]), fix=_FIX, where=where)
+        raise EvidenceError("; ".join(faults[:5]), fix=FIX, where=where)
     return {name: _DTYPES[kind] for name, kind in present.items()}
 
 
@@ -296,7 +296,7 @@ def _check_rows(
             found = table.filter(rule).head(5).select("id").collect().to_series()
             first = ", ".join(repr(one) for one in found)
             message = f"{number:,} rows {text}: {first}"
-            raise EvidenceError(message, fix=_FIX, where=where)
+            raise EvidenceError(message, fix=FIX, where=where)
 
 
 def _rules(signature: Signature, columns: tuple[str, ...]) -> dict[str, pl.Expr]:

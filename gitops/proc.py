@@ -47,6 +47,16 @@ def environment(changes: Mapping[str, str | None] | None = None) -> dict[str, st
     return env
 
 
+def name_user() -> None:
+    """Name this user by number where the system has no name, as in many a container: DVC asks."""
+    import getpass
+
+    try:
+        getpass.getuser()
+    except (KeyError, OSError):
+        os.environ["LOGNAME"] = str(os.getuid())
+
+
 def run(
     command: Sequence[str],
     *,

@@ -34,7 +34,7 @@ CHUNK = 250_000  # rows hashed at once: bounds the memory
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def label_text(value: bool | int | float | str) -> str:
+def label_text(value: object) -> str:
     """The canonical text of a label, so that 1, 1.0 and "1" cannot disagree.
 
     A boolean `true`/`false`; an integer, or a number with an integral value, its decimal digits;

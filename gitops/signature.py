@@ -12,6 +12,8 @@ from typing import Any, Literal
 from gitops import contracts
 from gitops.errors import EvidenceError, Where
 
+Task = Literal["binary", "multiclass", "regression"]
+
 
 @dataclass(frozen=True)
 class Input:
@@ -49,7 +51,7 @@ class Signature:
     """signature.json: `classes` is empty in a regression, `threshold` None unless binary."""
 
     model: str
-    task: Literal["binary", "multiclass", "regression"]
+    task: Task
     target: str
     id: str | None
     runtime: Runtime

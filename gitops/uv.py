@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tomllib
 from pathlib import Path
 
 from gitops import proc
@@ -98,11 +99,32 @@ def within(root: Path, command: list[str]) -> tuple[list[str], dict[str, str | N
     """
     line = [binary(), "run", "--locked", "--quiet"]
     if (root / "build.env").is_file():
-        line += ["--env-file", str(root / "build.env")]
+        # uv reads several paths there: a space ends one, unless it is escaped.
+        path = str(root / "build.env").replace("\\", "\\\\").replace(" ", "\\ ")
+        line += ["--env-file", path]
     env = stage_environment(root)
-    if path := fixed_environment(root).get("PYTHONPATH"):
-        env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in path.split(os.pathsep))
+    if named := fixed_environment(root).get("PYTHONPATH"):
+        env["PYTHONPATH"] = os.pathsep.join(str(root / one) for one in named.split(os.pathsep))
     return [*line, "--", *command], env
+
+
+def to_lock(root: Path) -> str:
+    """What to type so that the project gets a `uv.lock`; uv reads the table `[project]` alone."""
+    file = root / "pyproject.toml"
+    listed = (root / "requirements.txt").is_file()
+    add = "uv add -r requirements.txt" if listed else "uv add PACKAGE..."
+    if not file.is_file():
+        return f"uv init --bare && {add}"
+    try:
+        described = tomllib.loads(file.read_text("utf-8"))
+    except ValueError:
+        return "mend pyproject.toml, which is no TOML; then uv lock"
+    project = described.get("project")
+    if project is None and "poetry" in described.get("tool", {}):
+        return "uvx migrate-to-uv"
+    if project is None:
+        return f"write [project] with name, version, requires-python in pyproject.toml; then {add}"
+    return "uv lock" if "dependencies" in (*project, *project.get("dynamic", ())) else add
 
 
 def add(root: Path, packages: list[str]) -> None:

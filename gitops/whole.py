@@ -30,10 +30,10 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
         if path.exists():
             half.chmod(stat.S_IMODE(path.stat().st_mode))
         if durable:
-            _sync(half)
+            sync(half)
         half.replace(path)
         if durable:  # a rename is on the disk only when its folder is
-            _sync(path.parent)
+            sync(path.parent)
     except BaseException:
         with suppress(OSError):
             half.unlink(missing_ok=True)
@@ -46,7 +46,8 @@ def write(path: Path, content: str | bytes, *, durable: bool = False) -> None:
         half.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Have the disk hold a file, or the names in a folder, before anything else is done."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -23,6 +23,7 @@ from typing import Protocol
 import pytest
 from hypothesis import settings
 
+from gitops import proc
 from tests.forked import DVC, Forks
 
 # How long an example takes says how busy the machine is.
@@ -41,12 +42,13 @@ PYTHON = Path(sys.base_prefix) / "bin" / "python{}.{}".format(*sys.version_info)
 
 
 def pytest_configure() -> None:
-    """Nothing of whoever runs us counts: not what is ignored, nor who may read what is written."""
+    """Nothing of whoever runs us counts: what is ignored, who may read what is written, a name."""
     # Signals that our parent ignores (nohup, a background job) all we start would ignore.
     for number in (signal.SIGINT, signal.SIGHUP):
         if signal.getsignal(number) is signal.SIG_IGN:
             signal.signal(number, signal.SIG_DFL)
     os.umask(0o022)
+    proc.name_user()
 
 
 # What `make test` leaves to `make test-all` beside single tests that are marked, and why.

@@ -11,7 +11,6 @@ import json
 import os
 import select
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 
+from tests import programs
 from tests.forge_azure_settings import Settings as Project
 from tests.forge_github_settings import Settings, enforced
 
@@ -40,7 +40,7 @@ _GIT = {
     **{f"GIT_{role}_EMAIL": "noreply@forge.invalid" for role in ("AUTHOR", "COMMITTER")},
 }
 
-_HOOK = '''#!{python} -IS
+_HOOK = '''{head}
 """One file for all three hooks: git calls each by its name, in the repository's folder."""
 import fcntl, json, os, re, subprocess, sys
 
@@ -164,7 +164,7 @@ class Simulator:
         self.rules()
         for name in ("pre-receive", "update", "post-receive"):
             hook = self.path / "hooks" / name
-            hook.write_text(_HOOK.format(python=sys.executable, robot=ROBOT), "utf-8")
+            hook.write_text(_HOOK.format(head=programs.head("-IS"), robot=ROBOT), "utf-8")
             hook.chmod(0o755)
         os.mkfifo(self.path / "forge-arrived")
         (self.path / "forge-gate").touch()

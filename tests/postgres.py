@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import socket
 import subprocess
@@ -42,6 +43,8 @@ def server() -> Iterator[Server]:
     if not all(programs.values()):
         pytest.skip("no PostgreSQL here: apt-get install postgresql")
     who = _who()
+    if not who and not _has_name():
+        pytest.skip("PostgreSQL takes no user whose id has no name (/etc/passwd)")
     with TemporaryDirectory(prefix="gitops-pg-", dir="/tmp") as folder:
         if who:
             shutil.chown(folder, "nobody")
@@ -69,7 +72,7 @@ def server() -> Iterator[Server]:
             yield found
         finally:
             running.terminate()
-            running.wait(30)
+            running.wait(60)
 
 
 def _prepare(found: Server, folder: str, running: subprocess.Popen[bytes]) -> None:
@@ -92,6 +95,14 @@ def _prepare(found: Server, folder: str, running: subprocess.Popen[bytes]) -> No
 
 def _program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, _PLACES)]))
+
+
+def _has_name() -> bool:
+    try:
+        pwd.getpwuid(os.geteuid())
+    except KeyError:
+        return False
+    return True
 
 
 def _who() -> Sequence[str]:

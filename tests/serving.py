@@ -105,13 +105,13 @@ class Server:
                 total += float(found[2])
         return total
 
-    def end(self, seconds: float = 40) -> int:
+    def end(self, seconds: float = 60) -> int:
         """Ask it to end; the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(seconds)
 
 
-def until(condition: Callable[[], object], seconds: float = 30) -> None:
+def until(condition: Callable[[], object], seconds: float = 60) -> None:
     """Wait for a condition; fails after so many seconds."""
     deadline = time.monotonic() + seconds
     while True:

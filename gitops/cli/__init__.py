@@ -10,6 +10,7 @@ from gc import freeze, set_threshold
 from types import FrameType
 from typing import NoReturn
 
+from gitops import proc
 from gitops.errors import GitopsError
 from gitops.git import ci as platform
 from gitops.git import program
@@ -28,6 +29,7 @@ def main() -> NoReturn:
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
         signal.signal(signal.SIGHUP, _interrupt)
     program.forget_hook()
+    proc.name_user()
     os.environ.update(platform.identity(os.environ))
     # ONNX Runtime reports what it runs to its maker unless it is told not to; so do all we start.
     os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

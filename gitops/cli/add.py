@@ -293,9 +293,12 @@ def target(
     """
     from gitops.scaffold import provision
 
-    root, _ = open_repository()
+    root, config = open_repository()
+    name, declared = config.model(model, "--model")
     following = "git add -A && git commit -m 'Choose where it is deployed'"
-    _declared(provision.target(root, kind, model), following, as_json=as_json)
+    if declared.wrap:  # its section of gitops.yaml is an input of the stage that packages it
+        following = f"gitops build {name}; {following}"
+    _declared(provision.target(root, kind, name), following, as_json=as_json)
 
 
 def _declared(done: Declared, following: str, *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -112,19 +113,19 @@ def gate(
         say=screen.say,
         commands=lambda commit, name: scoring.command_at(root, commit, name, screen.say),
     )
-    if len(judged.unusable) == 1 and not judged.outcomes:
-        raise judged.unusable[0][1]
     verdicts = [one.verdict for one in judged.outcomes]
     documents = [document(one) for one in verdicts]
-    text = reports.no_verdicts({name: str(error) for name, error in judged.unusable})
-    text += reports.markdown(verdicts)
+    reasons = {name: str(error) for name, error in judged.unusable}
+    text = reports.no_verdicts(reasons) + reports.markdown(verdicts)
     if report is not None:
         cards = {one.verdict.model: one.card for one in judged.outcomes}
         texts = {f"{one['model']}/verdict.json": screen.as_text(one) + "\n" for one in documents}
         texts["report.md"] = text
         written = reports.write(verdicts, report, cards, texts)
         screen.say(f"wrote {len(written)} reports into {report}")
-    _tell_ci(verdicts, report, text)
+    _tell_ci(verdicts, reasons, report, text)
+    if len(judged.unusable) == 1 and not verdicts:
+        raise judged.unusable[0][1]
     if as_json:
         errors = {"errors": {name: error.as_json() for name, error in judged.unusable}}
         found = {"passed": judged.passed, "verdicts": documents}
@@ -139,7 +140,9 @@ def gate(
         raise typer.Exit(max((error.code for _, error in judged.unusable), default=1))
 
 
-def _tell_ci(verdicts: list[Verdict], report: Path | None, text: str) -> None:
+def _tell_ci(
+    verdicts: list[Verdict], reasons: Mapping[str, str], report: Path | None, text: str
+) -> None:
     """Summary and annotations where a platform shows them; on stderr, which both of them read."""
     from gitops.validate import reports
 
@@ -151,9 +154,9 @@ def _tell_ci(verdicts: list[Verdict], report: Path | None, text: str) -> None:
             except OSError as error:
                 reason = error.strerror or str(error)
                 raise ToolError(f"the step's summary can't be written: {reason}") from error
-        _lines(reports.annotations(verdicts, "github"))
+        _lines(reports.annotations(verdicts, "github", reasons))
     if os.environ.get("TF_BUILD"):
-        _lines(reports.annotations(verdicts, "azure"))
+        _lines(reports.annotations(verdicts, "azure", reasons))
         if report is not None:
             _lines([f"##vso[task.uploadsummary]{(report / 'report.md').resolve()}"])
 

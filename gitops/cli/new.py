@@ -65,16 +65,16 @@ def new(
     ] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Turn a table into a repository that trains, is versioned by DVC and rebuilds bit for bit.
+    """Turn a table into a repository that trains and rebuilds bit for bit, or adopt one.
 
     Reads the table, infers the task and what each column is, shows a profile, asks on a terminal
     what to change, and writes a repository with its first commit and environment branches.
     Nothing is written before everything is known to work.
 
     Answers (--set, --answers): name, model, storage (a folder, s3://bucket/path,
-    azure://container/path), endpoint, account, ci, infrastructure (azure, aws or local), region,
-    policy (production's: strict or project), task, id, time, group, positive, drop, slices,
-    sensitive, split, type.COLUMN.
+    azure://container/path), endpoint, account, ci, infrastructure (azure, bicep-azure, aws or
+    local), region, policy (production's: strict or project), task, id, time, group, positive,
+    drop, slices, sensitive, split, type.COLUMN.
 
     In a git repository that is there: looks at its pipelines, branches, storage, models and code
     (nothing of it is run), proposes gitops.yaml, and writes new files only; whatever is there is

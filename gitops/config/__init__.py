@@ -21,6 +21,8 @@ from gitops.config.serving import PORT, Listen, Rollout, Serve
 from gitops.config.source import Source
 from gitops.config.wrap import Wrap
 from gitops.errors import ConfigError, UsageError, Where
+from gitops.logtext import Platform
+from gitops.signature import Task
 
 FILE = "gitops.yaml"
 
@@ -120,7 +122,7 @@ class Model(Frozen):
     path: values.Folder = Field(
         default=".", description="Its folder in the repository; a monorepo has models/<name>."
     )
-    task: Literal["binary", "multiclass", "regression"] = Field(description="What it predicts.")
+    task: Task = Field(description="What it predicts.")
     framework: Literal["sklearn", "custom"] = Field(
         default="sklearn", description="How it is exported; custom code writes the package itself."
     )
@@ -182,7 +184,7 @@ class Config(Frozen):
         description="The version of this file's format."
     )
     project: values.ProjectName = Field(description="The project's name.")
-    ci: Several[Literal["github", "azure"]] = Field(
+    ci: Several[Platform] = Field(
         default=("github",),
         description="The platforms that pipelines are written for.",
         examples=[["github", "azure"]],
@@ -212,8 +214,8 @@ class Config(Frozen):
         examples=[{"late": {"task": "binary"}}],
     )
 
-    def model(self, name: str | None = None) -> tuple[str, Model]:
-        """The model called `name`; without a name the only one.
+    def model(self, name: str | None = None, option: str = "") -> tuple[str, Model]:
+        """The model called `name`, which is said after `option`; without a name the only one.
 
         Raises:
             UsageError: there's none of that name, or several to choose from.
@@ -221,7 +223,8 @@ class Config(Frozen):
         if name is None and len(self.models) == 1:
             return next(iter(self.models.items()))
         if name is None:
-            raise UsageError("there are several models", fix=f"name one: {', '.join(self.models)}")
+            each = [f"{option} {one}".strip() for one in self.models]
+            raise UsageError("there are several models", fix=f"name one: {', '.join(each)}")
         if name not in self.models:
             raise _unknown("model", name, list(self.models))
         return name, self.models[name]

@@ -1,4 +1,4 @@
-"""What all parts of `gitops.yaml` share."""
+"""What all parts of `gitops.yaml` share, and those of policies."""
 
 from __future__ import annotations
 

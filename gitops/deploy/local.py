@@ -175,12 +175,14 @@ class Local:
     def _end_orphans(self) -> None:
         """Servers of this plan that nothing remembers: whoever started one was killed.
 
-        A killed server's workers end by themselves, and let go of the address when they have.
+        A killed server's workers end by themselves, and let go of the address when they have;
+        another server's are not waited for.
         """
         for one in daemon.find("serve", "--plan", str(self.state.plan_file)):
             daemon.end(one)
         deadline = time.monotonic() + _LETTING_GO
-        while daemon.find("-m", "gitops.serve.worker") and not _is_free(self.endpoint):
+        state = json.dumps(str(self.state.folder))  # as a worker is told it, see serve/options
+        while not _is_free(self.endpoint) and daemon.find("gitops.serve.worker", text=state):
             if time.monotonic() > deadline:
                 return  # another program's address: the server says so
             time.sleep(_LOOK)

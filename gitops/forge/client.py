@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import requests
 
+from gitops import loopback
 from gitops.errors import ConfigError, ToolError
 
 T = TypeVar("T")
@@ -24,7 +25,6 @@ TRIES = 4
 PAGE = 100  # the most that either forge gives at once
 
 _OVERLOADED = (502, 503, 504)
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class Client:
 
     def __post_init__(self) -> None:
         url = urlsplit(self.base)
-        if url.scheme != "https" and url.hostname not in _LOOPBACK:
+        if url.scheme != "https" and url.hostname not in loopback.HOSTS:
             raise ConfigError(
                 f"the API of {self.forge} at {url.scheme}://{url.hostname} is not encrypted: the"
                 " token would be sent for everybody to read",

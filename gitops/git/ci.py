@@ -10,7 +10,8 @@ import base64
 from collections.abc import Mapping
 from urllib.parse import urlsplit
 
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+from gitops import loopback
+
 _WHO = ("AUTHOR", "COMMITTER")
 
 
@@ -28,7 +29,7 @@ def credentials(env: Mapping[str, str]) -> dict[str, str]:
         server = env.get("SYSTEM_COLLECTIONURI", "")
         header = f"AUTHORIZATION: bearer {env['SYSTEM_ACCESSTOKEN']}"
     url = urlsplit(server)
-    if not url.netloc or (url.scheme != "https" and url.hostname not in _LOOPBACK):
+    if not url.netloc or (url.scheme != "https" and url.hostname not in loopback.HOSTS):
         return {}
     key = f"http.{url.scheme}://{url.netloc}/.extraheader"
     first = int(env.get("GIT_CONFIG_COUNT") or 0)

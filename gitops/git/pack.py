@@ -8,8 +8,7 @@ from pathlib import Path
 
 from gitops import proc
 from gitops.errors import EvidenceError, ToolError
-
-_PLAIN = ("git", "-c", "core.hooksPath=/dev/null", "-c", "protocol.ext.allow=never")
+from gitops.git.program import WARY
 
 
 def write(root: Path, commit: str, target: Path) -> None:
@@ -30,15 +29,15 @@ def check_out(pack: Path, target: Path, commit: str) -> None:
     Raises:
         EvidenceError: the pack is damaged, or it lacks the commit or some of its files.
     """
-    proc.run([*_PLAIN, "init", "--quiet", "--template=", str(target)])
+    proc.run([*WARY, "init", "--quiet", "--template=", str(target)])
     (target / ".git" / "shallow").write_text(f"{commit}\n")
     kept = target / ".git" / "objects" / "pack" / "pack-0.pack"
     kept.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(pack, kept)
     try:
-        proc.run([*_PLAIN, "index-pack", "--strict", str(kept)], cwd=target)
-        proc.run([*_PLAIN, "fsck", "--connectivity-only", "--no-dangling", commit], cwd=target)
-        proc.run([*_PLAIN, "checkout", "--quiet", "--detach", commit], cwd=target)
+        proc.run([*WARY, "index-pack", "--strict", str(kept)], cwd=target)
+        proc.run([*WARY, "fsck", "--connectivity-only", "--no-dangling", commit], cwd=target)
+        proc.run([*WARY, "checkout", "--quiet", "--detach", commit], cwd=target)
     except ToolError as error:
         raise EvidenceError(
             f"the pack isn't that of commit {commit[:12]}: {error.message}",

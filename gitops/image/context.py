@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from gitops import sha256, signature
+from gitops.content import TOOL as TOOL
 from gitops.errors import ConfigError, EvidenceError, Where
 
 CONTAINERFILE = "deploy/Containerfile"
-TOOL = ".gitops/tool"
 # What `gitops serve` imports of the tool's dependencies, and what those need. A test holds this
 # against the environment's own metadata: building and training need five times as much.
 SERVING = frozenset(

@@ -15,18 +15,11 @@ from typing import Literal
 from gitops import jsontext, proc
 from gitops.errors import ConfigError, Where
 from gitops.infra import arm, bicep, hcl, schema
+from gitops.infra.finding import Finding
 
 TOOLS = ("terraform", "tofu")
 State = Literal["passed", "failed", "not installed"]
 _SKIP = re.compile(r"checkov:skip=(\w+)[^\S\n]*(:?)[^\S\n]*([^\n]*)")
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What is wrong, and where."""
-
-    where: Where
-    text: str
 
 
 @dataclass(frozen=True)
@@ -109,9 +102,8 @@ def _hcl(folder: Path) -> Iterator[Check]:
     found = schema.folders(folder)
     unknown = schema.unknown(found)
     beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
-    problems = (Finding(one.where, one.text) for one in schema.problems(found))
     by = ", ".join(schema.providers(found)) or "python-hcl2"
-    yield _check("arguments", f"{by}{beside}", problems)
+    yield _check("arguments", f"{by}{beside}", schema.problems(found))
 
 
 def _faults(folder: Path) -> Iterator[Finding]:
@@ -141,8 +133,7 @@ def _bicep(paths: Sequence[Path]) -> Iterator[Check]:
         return
     unknown = arm.unknown(files)
     beside = f"; not in the table, so not looked at: {', '.join(unknown)}" if unknown else ""
-    problems = (Finding(one.where, one.text) for one in arm.problems(files))
-    yield _check("arguments", f"{version}{beside}", problems)
+    yield _check("arguments", f"{version}{beside}", arm.problems(files))
 
 
 def _explained(folder: Path) -> Check:

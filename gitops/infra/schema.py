@@ -18,6 +18,7 @@ from typing import Any
 
 from gitops.errors import Where
 from gitops.infra import hcl
+from gitops.infra.finding import Finding
 from gitops.infra.hcl import Block
 
 PROVIDERS = ("azurerm", "aws")
@@ -30,14 +31,6 @@ _REFERENCE = re.compile(
 )
 _NAMED = re.compile(r"(?<![\w.])(var|local|module)\.([A-Za-z][\w-]*)(?:\.([a-z]\w*))?")
 _EXPRESSION = re.compile(r"\$\{")
-
-
-@dataclass(frozen=True)
-class Problem:
-    """What is wrong, where."""
-
-    where: Where
-    text: str
 
 
 @dataclass(frozen=True)
@@ -95,7 +88,7 @@ def unknown(found: Sequence[Folder]) -> tuple[str, ...]:
     return tuple(sorted(name for kind, name in types if name not in table()[kind]))
 
 
-def problems(found: Sequence[Folder]) -> Iterator[Problem]:
+def problems(found: Sequence[Folder]) -> Iterator[Finding]:
     """Everything that is wrong in these folders."""
     by_path = {each.path.resolve(): each for each in found}
     for folder in found:
@@ -112,7 +105,7 @@ def _is_typed(block: Block) -> bool:
     return block.kind in ("resource", "data") and len(block.labels) == 2
 
 
-def _fits(block: Block, schema: Mapping[str, Any], name: str, *, top: bool) -> Iterator[Problem]:
+def _fits(block: Block, schema: Mapping[str, Any], name: str, *, top: bool) -> Iterator[Finding]:
     arguments = {*schema["required"], *schema["optional"]}
     inner: dict[str, list[Block]] = {}
     for one in block.blocks:
@@ -120,13 +113,13 @@ def _fits(block: Block, schema: Mapping[str, Any], name: str, *, top: bool) -> I
         inner.setdefault(kind, []).append(one)
     for key in block.arguments:
         if key not in arguments and not (top and key in _META):
-            yield Problem(block.where, f"{name} has no argument {key!r}{_near(key, arguments)}")
+            yield Finding(block.where, f"{name} has no argument {key!r}{_near(key, arguments)}")
     for key, blocks in inner.items():
         if top and key in _META_BLOCKS:
             continue
         if key not in schema["blocks"]:
             near = _near(key, schema["blocks"])
-            yield Problem(blocks[0].where, f"{name} has no block {key!r}{near}")
+            yield Finding(blocks[0].where, f"{name} has no block {key!r}{near}")
             continue
         for one in blocks:
             bodies = [each for each in one.blocks if each.kind == "content"]
@@ -134,7 +127,7 @@ def _fits(block: Block, schema: Mapping[str, Any], name: str, *, top: bool) -> I
                 yield from _fits(body, schema["blocks"][key], f"{name}.{key}", top=False)
     for key in schema["required"]:
         if key not in block.arguments and key not in inner:
-            yield Problem(block.where, f"{name} needs {key!r}")
+            yield Finding(block.where, f"{name} needs {key!r}")
 
 
 def _near(key: str, known: Sequence[str] | set[str] | Mapping[str, Any]) -> str:
@@ -142,7 +135,7 @@ def _near(key: str, known: Sequence[str] | set[str] | Mapping[str, Any]) -> str:
     return f"; did you mean {near[0]!r}?" if near else ""
 
 
-def _call(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) -> Iterator[Problem]:
+def _call(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) -> Iterator[Finding]:
     """A module of this repository gets the variables that it declares."""
     source = hcl.unquoted(block.arguments.get("source", ""))
     if not source.startswith((".", "/")):
@@ -150,18 +143,18 @@ def _call(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) -> Itera
     called = by_path.get((folder.path / source).resolve())
     name = f"module.{block.labels[0]}"
     if called is None:
-        yield Problem(block.where, f"{name}: there's no module in {source}")
+        yield Finding(block.where, f"{name}: there's no module in {source}")
         return
     variables = {one.labels[0]: one for one in called.of("variable")}
     given = set(block.arguments) - {"source", "version", "providers", *_META}
     for key in sorted(given - variables.keys()):
-        yield Problem(block.where, f"{name} has no variable {key!r}{_near(key, variables)}")
+        yield Finding(block.where, f"{name} has no variable {key!r}{_near(key, variables)}")
     for key, variable in variables.items():
         if key not in given and "default" not in variable.arguments:
-            yield Problem(block.where, f"{name} needs the variable {key!r}")
+            yield Finding(block.where, f"{name} needs the variable {key!r}")
 
 
-def _references(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) -> Iterator[Problem]:
+def _references(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) -> Iterator[Finding]:
     there = {(one.kind, *one.labels) for one in folder.blocks if _is_typed(one)}
     local = {key for one in folder.of("locals") for key in one.arguments}
     known = {"var": folder.names("variable"), "local": local, "module": folder.names("module")}
@@ -169,17 +162,17 @@ def _references(block: Block, folder: Folder, by_path: Mapping[Path, Folder]) ->
         for data, kind, name, attribute in _REFERENCE.findall(text):
             which = "data" if data else "resource"
             if (which, kind, name) not in there:
-                yield Problem(place, f"there is no {'data.' if data else ''}{kind}.{name}")
+                yield Finding(place, f"there is no {'data.' if data else ''}{kind}.{name}")
             elif attribute and kind in table()[which]:
                 schema = table()[which][kind]
                 has = {*schema["required"], *schema["optional"], *schema["computed"]}
                 if attribute not in {*has, *schema["blocks"]}:
                     near = _near(attribute, has)
-                    yield Problem(place, f"{kind}.{name} has no attribute {attribute!r}{near}")
+                    yield Finding(place, f"{kind}.{name} has no attribute {attribute!r}{near}")
         for kind, name, _ in _NAMED.findall(text):
             if name not in known[kind]:
                 near = _near(name, known[kind])
-                yield Problem(place, f"there is no {kind}.{name}{near}")
+                yield Finding(place, f"there is no {kind}.{name}{near}")
 
 
 def _texts(block: Block) -> Iterator[tuple[Where, str]]:

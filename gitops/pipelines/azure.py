@@ -15,6 +15,7 @@ from gitops.errors import ConfigError
 from gitops.pipelines import programs
 from gitops.pipelines import yamltext as y
 from gitops.pipelines.model import (
+    STRICT,
     Concurrency,
     Condition,
     Input,
@@ -29,17 +30,16 @@ from gitops.pipelines.model import (
 )
 from gitops.pipelines.programs import Machine
 
-_STRICT = "set -euo pipefail\n"
 _MACHINE = Machine(
     temp="$AGENT_TEMPDIRECTORY",
     path='echo "##vso[task.prependpath]{}"',
     variable='echo "##vso[task.setvariable variable={0}]${0}"',
     error='echo "##vso[task.logissue type=error]{}"',
-    first=_STRICT,
+    first=STRICT,
 )
 _UV = f"{_MACHINE.temp}/uv"
 _ALL_PASSED = f"""\
-{_STRICT}for result in $RESULTS; do
+{STRICT}for result in $RESULTS; do
   case "$result" in Succeeded*) ;; *) exit 1 ;; esac
 done
 """
@@ -288,7 +288,7 @@ def _command(step: Step, pins: Pins) -> str:
     if step.use == "uv":
         hashes = "".join(f" \\\n  --hash=sha256:{one}" for one in pins.uv_hashes)
         return (
-            f"{_STRICT}cat > \"{_UV}.txt\" <<'END'\nuv=={pins.uv}{hashes}\nEND\n"
+            f"{STRICT}cat > \"{_UV}.txt\" <<'END'\nuv=={pins.uv}{hashes}\nEND\n"
             "python3 -m pip install --quiet --no-deps --only-binary :all: --require-hashes \\\n"
             f'  --target "{_UV}" --requirement "{_UV}.txt"\n'
             f'echo "##vso[task.prependpath]{_UV}/bin"\n'

@@ -8,6 +8,7 @@ from itertools import product
 from typing import Literal
 
 Platform = Literal["github", "azure", "local"]
+STRICT = "set -euo pipefail\n"  # how bash runs every step: what fails isn't passed over
 Action = Literal[
     "checkout",  # the whole history, no credentials kept
     "uv",

@@ -11,6 +11,7 @@ from gitops.config import Config, Environment
 from gitops.config.source import Source
 from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
+    STRICT,
     Cloud,
     Concurrency,
     Condition,
@@ -31,7 +32,6 @@ from gitops.pipelines.model import (
 _LOGIN = {"azure": "logs in to Azure without a secret", "aws": "logs in to AWS without a secret"}
 # Shells differ in when they stop (GitHub's at the first failure, Azure's never): told to the shell.
 _COMPOUND = re.compile(r"[\n;|&]")
-_STRICT = "set -euo pipefail\n"
 _REFUSAL = (
     "no hosted runner reaches a folder: set storage to s3:// or azure:// in gitops.yaml, or runners"
     " to your own"
@@ -143,7 +143,7 @@ def ejected(pipeline: Pipeline) -> Pipeline:
 
 
 def _is_ours(step: Step) -> bool:
-    return step.run.removeprefix(_STRICT).startswith("gitops ")
+    return step.run.removeprefix(STRICT).startswith("gitops ")
 
 
 def _triggers(data: Mapping[str, Any], context: _Context) -> Triggers:
@@ -311,7 +311,7 @@ def _step(
 
 def _script(command: str) -> str:
     """A command that stops at the first failure, in a pipe too, wherever it runs."""
-    return f"{_STRICT}{command}" if _COMPOUND.search(command.rstrip("\n")) else command
+    return f"{STRICT}{command}" if _COMPOUND.search(command.rstrip("\n")) else command
 
 
 def _value(data: object, environment: Environment | None) -> Value:

@@ -9,12 +9,11 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from gitops import dvclock
+from gitops.config import FILE as SECTION
 from gitops.config import Config, Model
 from gitops.dvclock import Entry, Lock
 from gitops.errors import EvidenceError, Where
 from gitops.git import Snapshot
-
-SECTION = "gitops.yaml"
 
 
 @dataclass(frozen=True)

@@ -79,7 +79,7 @@ def propose(
 def body(plan: Plan, verdicts: Sequence[Judgement], why: str) -> str:
     """What the reviewer reads: the models, what changed, what rides along, the gate's report."""
     source = plan.source.name if plan.source else plan.at.commit[:12]
-    lines = [f"**{source} → {plan.target.name}**: {why}", ""]
+    lines = [f"**{source} → {plan.target.name}**: {why}", "", f"What now: {_todo(plan)}", ""]
     lines += ["| model | now | then | package |", "| --- | --- | --- | --- |"]
     lines += [
         f"| {one.model} | {one.old or '–'} | {one.version or 'new'} | `{one.closure.package[:8]}` |"
@@ -89,12 +89,26 @@ def body(plan: Plan, verdicts: Sequence[Judgement], why: str) -> str:
         changes = [str(line) for line in one.document.get("changes", ())]
         lines += _section(f"What changed in {one.model}", changes)
     lines += _section("What rides along", list(plan.along))
-    lines += ["", "Merge it with a **merge commit**: its tree is exactly that of the source."]
-    lines += [f"Source commit: {plan.at.commit}", ""]
+    lines += ["", f"Source commit: {plan.at.commit}", ""]
     report = "\n\n".join(one.report for one in verdicts)
     if len(report) > _LONGEST:
         report = report[:_LONGEST].rpartition("\n")[0] + "\n\n(cut: `gitops gate` shows the rest)"
     return "\n".join(lines) + "\n" + report
+
+
+def _todo(plan: Plan) -> str:
+    """What the reviewer does, who must, and what happens then."""
+    name, approvers = plan.target.name, plan.target.approvers
+    text = "merge it with a **merge commit**"
+    if missing := any(one.kind == "approval" for one in plan.stops):
+        by = ", ".join(f"`{one}`" for one in approvers)
+        text = f"one of {by}, who isn't the promoter, approves it; then {text}"
+    done = f" (approved: {', '.join(f'`{one}`' for one in plan.approved)})"
+    text += done if plan.approved and not missing else ""
+    return (
+        f"{text}: its tree is exactly that of the source. `gitops promote --finish {name}`, the"
+        f" first step of the deployment, judges what was merged and makes it {name}'s."
+    )
 
 
 def _section(title: str, items: list[str]) -> list[str]:

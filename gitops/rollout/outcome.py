@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,8 +11,8 @@ from numpy.typing import NDArray
 from gitops.config.serving import Metric
 from gitops.errors import UsageError
 from gitops.rollout.model import Array
+from gitops.signature import Task as Task
 
-Task = Literal["binary", "multiclass", "regression"]
 CLIP = 0.001
 """Probabilities are clipped to [0.001, 0.999] in log_loss: one row then costs at most 6.9, and the
 comparison can be exact. The gate's log_loss clips at 2.2e-16."""

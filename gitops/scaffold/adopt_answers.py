@@ -33,9 +33,9 @@ def answered(found: Proposal, given: Mapping[str, object]) -> Proposal:
         if not name and key in MODEL_KEYS and len(models) == 1:
             name, field = models[0].name, key
         if name == "branch" and field in environments:
-            one = environments[field]
-            there = one.there and one.branch.value == value
-            environments[field] = replace(one, branch=Value(str(value), "as you said"), there=there)
+            said = Value(str(value), "as you said")
+            there = value in found.branches
+            environments[field] = replace(environments[field], branch=said, there=there)
         elif name in {one.name for one in models} and field in MODEL_KEYS:
             changes.setdefault(name, {})[field] = str(value)
         elif key not in KEYS:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from gitops.errors import ConfigError
-from gitops.scaffold.infer import Facts, canonical, misfit
+from gitops.rows import label_text
+from gitops.scaffold.infer import Facts, misfit
 from gitops.scaffold.table import Table
+from gitops.signature import Task
 
 KEYS = ("task", "id", "time", "group", "positive", "drop", "slices", "sensitive", "split")
-TASKS = ("binary", "multiclass", "regression")
+TASKS = get_args(Task)
 SPLITS = ("random", "time", "group")
 TYPES = ("number", "boolean", "categorical", "datetime")
 
@@ -63,7 +66,7 @@ def read(
     return Choices(
         task=_word("task", given["task"], TASKS) if "task" in given else None,
         split=_word("split", given["split"], SPLITS) if "split" in given else None,
-        positive=canonical(given["positive"]) if "positive" in given else None,
+        positive=label_text(given["positive"]) if "positive" in given else None,
         columns=columns,
         drop=lists.get("drop", ()),
         slices=lists.get("slices"),

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from gitops import __version__, config, git, pipelines
+from gitops.content import TOOL
 from gitops.errors import ConfigError, GitopsError, Where
 from gitops.scaffold import generator, infrastructure, migrate, paths, targets, usable, vendor
 from gitops.scaffold import lock as locks
@@ -198,7 +199,7 @@ def _vendored(root: Path, before: Lock | None) -> list[Rendered]:
     known = {
         path: file.blob
         for path, file in (before.files.items() if before else ())
-        if str(path.parent) == vendor.FOLDER
+        if str(path.parent) == TOOL
     }
     if before is None or before.tool != __version__ or not known:
         return vendor.vendored()

@@ -70,7 +70,10 @@ class Model:
 
 @dataclass(frozen=True)
 class Proposal:
-    """All of gitops.yaml, and notes for the user. `has_dvc`: DVC is set up at the top."""
+    """All of gitops.yaml, and notes for the user.
+
+    `has_dvc`: DVC is set up at the top; `branches`: those that git knows, here or at a remote.
+    """
 
     project: Value
     ci: tuple[Value, ...]
@@ -80,6 +83,7 @@ class Proposal:
     account: str | None
     models: tuple[Model, ...]
     has_dvc: bool
+    branches: frozenset[str] = frozenset()
     notes: tuple[str, ...] = field(default=())
 
 
@@ -95,6 +99,7 @@ def discover(root: Path) -> Proposal:
     there = Sources(files, _stages(root, files, notes), _code(root, files, notes), project.value)
     storage, endpoint, account = _storage(root, project.value, notes)
     models = _models(root, there)
+    branches = _branches(root)
     subfolders = [path for path in files if path.endswith("/.dvc/config")]
     if subfolders and ".dvc/config" not in files:
         notes.append(
@@ -104,12 +109,13 @@ def discover(root: Path) -> Proposal:
     return Proposal(
         project=project,
         ci=_ci(files, notes),
-        environments=_environments(root, notes),
+        environments=_environments(branches, git.branch(root), notes),
         storage=storage,
         endpoint=endpoint,
         account=account,
         models=models,
         has_dvc=(root / ".dvc" / "config").exists() or bool(subfolders),
+        branches=branches,
         notes=tuple(notes),
     )
 
@@ -153,11 +159,14 @@ def _ci(files: Iterable[str], notes: list[str]) -> tuple[Value, ...]:
     return tuple(Value(name, found[name]) for name in ("github", "azure") if name in found)
 
 
-def _environments(root: Path, notes: list[str]) -> tuple[Environment, ...]:
-    known = git.branches(root)
+def _branches(root: Path) -> frozenset[str]:
     remotes = git.remotes(root)
-    here = git.branch(root)
-    there = {_local(name, remotes) for name in known} - {"HEAD"}
+    return frozenset(_local(name, remotes) for name in git.branches(root)) - {"HEAD"}
+
+
+def _environments(
+    there: frozenset[str], here: str | None, notes: list[str]
+) -> tuple[Environment, ...]:
     first = next((name for name in _INTEGRATION if name in there), here or "main")
     if first in ("main", "master") and "develop" in there:  # git-flow: what is released is on main
         first = "develop"

@@ -167,6 +167,7 @@ class _Seen:
     libraries: set[str] = field(default_factory=set)
     texts: set[str] = field(default_factory=set)
     called: set[str] = field(default_factory=set)
+    made: set[str] = field(default_factory=set)
 
 
 def _of(path: str, trees: Iterable[ast.Module]) -> Code:
@@ -182,7 +183,7 @@ def _of(path: str, trees: Iterable[ast.Module]) -> Code:
         words=frozenset(word for word in seen.names | seen.texts if meaning(word)),
         libraries=frozenset(seen.libraries),
         writes=frozenset(f for f in files if Path(f).suffix in MODEL_SUFFIXES | MAYBE_SUFFIXES),
-        tables=frozenset(f for f in files if Path(f).suffix in TABLE_SUFFIXES),
+        tables=frozenset(f for f in files - seen.made if Path(f).suffix in TABLE_SUFFIXES),
     )
 
 
@@ -204,7 +205,10 @@ def _see(node: ast.AST, seen: _Seen) -> None:
     elif isinstance(node, ast.Call):
         name = node.func
         if isinstance(name, ast.Attribute | ast.Name):
-            seen.called.add(name.attr if isinstance(name, ast.Attribute) else name.id)
+            called = name.attr if isinstance(name, ast.Attribute) else name.id
+            seen.called.add(called)
+            if called in ("to_csv", "to_parquet"):
+                seen.made |= {str(one.value) for one in node.args if isinstance(one, ast.Constant)}
     elif isinstance(node, ast.Constant) and isinstance(node.value, str) and len(node.value) <= 200:
         seen.texts.add(node.value)
 

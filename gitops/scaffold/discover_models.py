@@ -155,15 +155,18 @@ def _of_files(there: Sources, known: set[str]) -> Iterator[Found]:
         if not _is_model_file(tracked, sure=_last(tracked) in written):
             continue
         folder = folder_of(tracked, packages)
+        code = [
+            one
+            for one in there.code.values()
+            if _last(tracked) in {_last(path) for path in one.writes}
+        ]
+        # Code that names it from the top runs there: so do the model's stages.
+        at_top = any(posixpath.normpath(path) == tracked for one in code for path in one.writes)
         yield Found(
             name=title(_stem(tracked)) or title(_last(folder)) or there.project,
-            folder=folder,
+            folder="." if at_top else folder,
             why=f"{tracked}, tracked by {'DVC' if path != tracked else 'git'}",
-            code=frozenset(
-                code.path
-                for code in there.code.values()
-                if _last(tracked) in {_last(one) for one in code.writes}
-            ),
+            code=frozenset(one.path for one in code),
             files=(tracked,),
         )
 

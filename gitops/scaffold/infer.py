@@ -13,6 +13,7 @@ from datetime import datetime
 
 import polars as pl
 
+from gitops.rows import label_text
 from gitops.scaffold.table import Kind, Table, as_number, kind
 
 MAX_CLASSES = 100
@@ -171,24 +172,15 @@ def facts(table: Table) -> dict[str, Facts]:
     return found
 
 
-def canonical(value: object) -> str:
-    """The canonical text of a label (docs/formats.md)."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() else repr(value)
-    return str(value)
-
-
 def values(column: pl.Series) -> tuple[str, ...]:
     """The distinct values as canonical texts: numbers in their order, texts in that of Unicode."""
-    return tuple(canonical(value) for value in column.drop_nulls().unique().sort().to_list())
+    return tuple(label_text(value) for value in column.drop_nulls().unique().sort().to_list())
 
 
 def texts(column: pl.Series) -> pl.Series:
     """Labels as canonical texts."""
     distinct = column.drop_nulls().unique()
-    texts = [canonical(value) for value in distinct.to_list()]
+    texts = [label_text(value) for value in distinct.to_list()]
     return column.replace_strict(distinct, texts, return_dtype=pl.String)
 
 

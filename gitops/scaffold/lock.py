@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from gitops import __version__
+from gitops import __version__, names
 from gitops.errors import ConfigError, EvidenceError, GitopsError, Where
 from gitops.scaffold import literals, paths
 
@@ -31,7 +31,7 @@ _HEADER = """\
 # change of a template is told from a change of yours.
 """
 _SECTION = re.compile(r"([a-z]+):(?: (.+))?")
-_NAME = "^[a-z][a-z0-9]*(-[a-z0-9]+)*$"
+
 # What JSON leaves as it is and YAML refuses or takes for a line end; and YAML 1.1 takes `1e-05`
 # for text: its floats need a point.
 _NOT_YAML = re.compile("[\x7f-\xa0\u2028\u2029\ufeff\ufffe\uffff]")
@@ -220,7 +220,7 @@ class _Strict(BaseModel):
 
 
 class _GeneratorEntry(_Strict):
-    name: Annotated[str, Field(pattern=_NAME)]
+    name: Annotated[str, Field(pattern=names.PATTERN)]
     source: Annotated[str, Field(min_length=1)]
     digest: Annotated[str, Field(pattern="^sha256:[0-9a-f]{64}$")]
     revision: Annotated[int, Field(ge=1)] = 1
@@ -245,7 +245,7 @@ class _Content(_Strict):
     generators: list[_GeneratorEntry]
     answers: dict[str, Any]
     applied: dict[str, Any] = {}
-    models: dict[Annotated[str, Field(pattern=_NAME)], dict[str, Any]] = {}
+    models: dict[Annotated[str, Field(pattern=names.PATTERN)], dict[str, Any]] = {}
     files: dict[str, _FileEntry]
 
 

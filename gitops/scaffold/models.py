@@ -180,12 +180,12 @@ def preflight(root: Path, name: str) -> Lock:
     lock = locks.read(file)
     package = root / "src" / str(lock.answers.get("package", ""))
     missing = [one for one in ("train.py", "gitops_package") if not (package / one).exists()]
-    if "package" not in lock.answers or missing:
+    if "package" not in lock.answers or "adopted" in lock.answers or missing:
         raise ConfigError(
-            f"there's no training code for a model to share: {package / 'train.py'} isn't there",
-            fix="`gitops new DIR --data FILE --target COLUMN` makes a repository that has it;"
-            " training of your own is wrapped by `gitops add packaging`",
-            where=Where(file),
+            "a model that is added shares the training code that `gitops new` wrote: there's none"
+            " here",
+            fix=f"for training code of your own declare {name} in {FILE}, under models:, with its"
+            f" task and path, then gitops add packaging {name}",
         )
     return lock
 

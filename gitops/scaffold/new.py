@@ -150,9 +150,13 @@ def infrastructure(project: str, answers: Mapping[str, object]) -> dict[str, obj
                 "a region, and no infrastructure", fix="--set infrastructure=azure, or aws"
             )
         return None
-    wanted: dict[str, object] = {"provider": str(provider)}
+    generator = str(provider)
+    provider = {"bicep-azure": "azure"}.get(generator, generator)
+    wanted: dict[str, object] = {"provider": provider}
+    if provider != generator:
+        wanted["generator"] = generator
     if provider != "local":
-        region = answers.get("region", REGIONS.get(str(provider), "westeurope"))
+        region = answers.get("region", REGIONS.get(provider, "westeurope"))
         wanted |= {"id": new_id(), "region": str(region)}
     trial = {"version": 1, "project": project, "infrastructure": wanted}
     text = yamlfile.dump({**trial, "models": {"model": {"task": "binary"}}})

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import polars as pl
 
+from gitops.rows import label_text
 from gitops.scaffold import infer as guess
 from gitops.scaffold.infer import Facts
 from gitops.scaffold.roles import Roles
@@ -174,7 +175,7 @@ def _top(values: pl.Series, most: int) -> tuple[tuple[str, int], ...]:
     """The most frequent values as canonical texts; equal counts in the order of the texts."""
     counted = values.drop_nulls().alias("value").value_counts(name="rows")
     ordered = counted.sort(["rows", "value"], descending=[True, False]).head(most)
-    return tuple((guess.canonical(value), rows) for value, rows in ordered.iter_rows())
+    return tuple((label_text(value), rows) for value, rows in ordered.iter_rows())
 
 
 def _percent(share: float) -> str:

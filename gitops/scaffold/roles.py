@@ -15,8 +15,8 @@ from gitops.scaffold import leaks, refusals
 from gitops.scaffold.choices import Choices
 from gitops.scaffold.infer import MAX_CATEGORIES, Facts
 from gitops.scaffold.table import Table
+from gitops.signature import Task as Task
 
-Task = Literal["binary", "multiclass", "regression"]
 Split = Literal["random", "time", "group"]
 Type = Literal["number", "boolean", "categorical", "datetime"]
 

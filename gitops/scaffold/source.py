@@ -38,7 +38,7 @@ def add(
         AnswerNo: the repository isn't in sync.
         ConfigError: what would be declared can't be; gitops.yaml is as it was.
     """
-    known, model = declared.model(name)
+    known, model = declared.model(name, "--model")
     there = model.source is not None and model.source.kind == kind
     file = yamlfile.read(root / "gitops.yaml")
     before = file.data["models"][known].get("source") if there else {}

@@ -26,7 +26,6 @@ from gitops.errors import ToolError
 if TYPE_CHECKING:
     from gitops.scaffold.render import Rendered
 
-FOLDER = ".gitops/tool"
 
 _DISTRIBUTION = "gitops-ml"
 # What installers add to `.dist-info` (PyPA, "Recording installed projects"; uv adds uv_*).
@@ -49,10 +48,10 @@ def vendored(requirements: Path | None = None) -> list[Rendered]:
 
     name, data = wheel()
     lines = _dependencies(requirements or content.folder("requirements") / "tool.txt")
-    own = f"./{FOLDER}/{name} --hash=sha256:{hashlib.sha256(data).hexdigest()}"
+    own = f"./{content.TOOL}/{name} --hash=sha256:{hashlib.sha256(data).hexdigest()}"
     return [
-        tool_file(f"{FOLDER}/{name}", data),
-        tool_file(f"{FOLDER}/requirements.txt", f"{lines}{own}\n".encode()),
+        tool_file(f"{content.TOOL}/{name}", data),
+        tool_file(f"{content.TOOL}/requirements.txt", f"{lines}{own}\n".encode()),
     ]
 
 

@@ -11,9 +11,10 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitops import dvc, git, names, uv, yamlfile
+from gitops.config import FILE
 from gitops.errors import AnswerNo, ConfigError, UsageError, Where
 from gitops.scaffold import apply, generator, lock
 from gitops.scaffold.plan import Entry, Plan, State, plan
@@ -68,8 +69,11 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
     apply.recover(root, work)  # of a run that was killed: plan from the state before it
     _require_project(root)
     base = root / model.path
-    stages = _stages(base, config, known, model, model.wrap)
-    if in_git := [out for out in _outputs(stages) if git.is_tracked(base, out)]:
+    described = model.wrap
+    model, moved = _own_metrics(base, known, model)
+    stages = _stages(base, config, known, model, described)
+    outs = [(PurePosixPath(model.path) / out).as_posix() for out in _outputs(stages)]
+    if in_git := [out for out in outs if git.is_tracked(root, out)]:
         raise UsageError(
             f"git tracks what DVC is to keep: {', '.join(in_git)}",
             fix=f"git rm -r --cached {' '.join(in_git)} && git commit -m 'Leave outputs to DVC'",
@@ -80,6 +84,9 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
         say(f"adding {', '.join(packages)} to the project's environment")
         uv.add(root, list(packages))
     apply.apply(proposed, root, work)
+    if moved:
+        say(f"gitops.yaml says metrics: {model.metrics} now, since a stage of yours writes {moved}")
+        yamlfile.edit(root / FILE, {("models", known, "metrics"): model.metrics})
     _add_stages(base, stages)
     _ignore(root, base, _outputs(stages))
     written = tuple(str(entry.file.path) for entry in proposed.changes)
@@ -87,11 +94,12 @@ def wrap(root: Path, config: Config, name: str | None, say: Callable[[str], None
 
 
 def _require_project(root: Path) -> None:
-    if not (root / "pyproject.toml").is_file():
+    file = root / "pyproject.toml"
+    if not file.is_file() or "project" not in _described(file):
         raise UsageError(
-            "there's no pyproject.toml: the training's environment isn't described",
-            fix="uv init --bare, then uv add with the packages that the training imports",
-            where=Where(root / "pyproject.toml"),
+            "no [project] in pyproject.toml describes the training's environment",
+            fix=uv.to_lock(root),
+            where=Where(file),
         )
     if not (root / ".dvc" / "config").is_file():
         raise UsageError(
@@ -102,13 +110,16 @@ def _require_project(root: Path) -> None:
 
 
 def _missing_packages(root: Path) -> tuple[str, ...]:
-    file = root / "pyproject.toml"
-    try:
-        project = tomllib.loads(file.read_text("utf-8")).get("project", {})
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"not TOML: {error}", fix="mend the file", where=Where(file)) from error
+    project = _described(root / "pyproject.toml")["project"]
     named = {_bare(text) for text in project.get("dependencies", [])}
     return tuple(package for package in _NEEDED if package not in named)
+
+
+def _described(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text("utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"not TOML: {error}", fix="mend the file", where=Where(file)) from error
 
 
 def _bare(requirement: str) -> str:
@@ -156,6 +167,22 @@ def _planned(root: Path, config: Config) -> Plan:
     return Plan((*(e for e in proposed.entries if e.file.path not in there), changed))
 
 
+def _own_metrics(base: Path, name: str, model: Model) -> tuple[Model, str]:
+    """The model with a file of metrics that only the packaging writes, and the file before, if any.
+
+    Training code often writes `metrics.json` itself, and two stages can't write one file.
+    """
+    file = base / "dvc.yaml"
+    taken = dvc.read_yaml(file).get("stages") or {} if file.is_file() else {}
+    packaging = (f"package-{name}", "package")
+    others = _written({stage: body for stage, body in taken.items() if stage not in packaging})
+    if model.metrics not in others:
+        return model, ""
+    tried = (f"metrics/{name}.json", f"metrics/{name}-package.json")
+    free = next(path for path in tried if path not in others)
+    return model.model_copy(update={"metrics": free}), model.metrics
+
+
 def _stages(
     base: Path, config: Config, name: str, model: Model, described: Wrap
 ) -> dict[str, dict[str, object]]:
@@ -197,14 +224,7 @@ def _stages(
                 fix=f"rename it; if it trains the model, leave `command:` out of `wrap:` of {name}",
                 where=Where(file),
             )
-    new = {stage: found[stage] for stage in found if stage not in taken}
-    if model.metrics in _written(taken) and new:
-        raise ConfigError(
-            f"models.{name}.metrics: {model.metrics} is written by another stage of dvc.yaml",
-            fix=f"name a file of its own, for example metrics: metrics/{name}-package.json",
-            where=Where(file),
-        )
-    return new
+    return {stage: found[stage] for stage in found if stage not in taken}
 
 
 def _written(stages: dict[str, dict[str, object]]) -> set[str]:

@@ -12,14 +12,13 @@ import msgspec
 import numpy as np
 import polars as pl
 
-from gitops import package
+from gitops import loopback, package
 from gitops.errors import ToolError, UsageError
 from gitops.package import Package
 from gitops.serve import background
 from gitops.serve.load import Taken, load, request
 
 _ROWS = 1000  # distinct ones
-HOSTS = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -96,8 +95,8 @@ def measure(
         UsageError: the server isn't on this machine.
         ToolError: it doesn't answer these rows.
     """
-    if host not in HOSTS:
-        fix = f"measure a server on {' or '.join(HOSTS)}"
+    if host not in loopback.HOSTS:
+        fix = f"measure a server on {' or '.join(loopback.HOSTS)}"
         raise UsageError(f"{host} is another machine: it is never sent load", fix=fix)
     path = f"/models/{found.signature.model}/predict"
     requests = [request(f"{host}:{port}", path, body) for body in sent]

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from gitops import whole
+
 LONGEST = 8_000_000  # bytes of a line
 MOST = 4_096  # segments of a folder: a server that starts over and over leaves many small ones
 _NAME = re.compile(r"\d{8}T\d{6}Z-\d+-(\d{6,18})\.jsonl")
@@ -54,7 +56,7 @@ def create(folder: Path, after: int) -> tuple[int, str, int]:
     file = os.open(folder / name, flags, 0o600)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        sync_folder(folder)
+        whole.sync(folder)
     except OSError:
         os.close(file)
         (folder / name).unlink(missing_ok=True)
@@ -78,15 +80,6 @@ def write(folder: Path, lines: Iterable[bytes]) -> None:
         with suppress(OSError):
             (folder / name).unlink()
         raise
-
-
-def sync_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power."""
-    opened = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def prune(folder: Path, keep: int, below: int) -> None:

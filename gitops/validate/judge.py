@@ -108,6 +108,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             findings=tuple(signs.findings),
             costs=tuple(signs.costs),
             waivers=policy.waivers,
+            waivers_by=policy.waivers_by,
             curves=tuple(stats.curves(evidence.table)),
             changes=evidence.changes,
             date=today.isoformat() if policy.waivers else "",
@@ -139,8 +140,10 @@ def seed_of(evidence: Evidence, policy: Policy) -> int:
 
 
 def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int, int | None]:
-    """The slices that are large enough to be judged, the largest first, and how many aren't; and
-    how many test rows the first one would be large enough of, where that is known."""
+    """The slices that are large enough to be judged, the largest first, and how many aren't.
+
+    Then the number of test rows with which the first of these would be.
+    """
     columns = policy.slices.columns
     if columns is None:
         columns = tuple(evidence.table.columns)
@@ -155,8 +158,8 @@ def _slices(evidence: Evidence, policy: Policy) -> tuple[tuple[Slice, ...], int,
     )
     large = sorted((one for one in found if not one.why), key=lambda one: -one.rows)
     each = tuple(one.slice for one in large[:MOST_SLICES])
-    short = min((one.short for one in found), default=math.inf)
-    enough = math.ceil(evidence.table.rows * short) if math.isfinite(short) else None
+    times = min((one.times for one in found if one.why), default=math.inf)
+    enough = math.ceil(evidence.table.rows * times) if math.isfinite(times) else None
     return each, len(found) - len(each), enough
 
 

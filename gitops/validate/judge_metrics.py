@@ -43,9 +43,9 @@ _ALONE: Mapping[State, str] = {
 class Numbers:
     """What was estimated, by metric and slice; `each` are the slices that are large enough.
 
-    `small` counts slices that aren't; where none is, `enough` test rows would make one so (None: no
-    number would). `compared`: there's a champion; `same`: its package is the
-    candidate's, byte for byte.
+    `small` counts slices that aren't, and with `enough` test rows the first of them would be (None:
+    with no number). `compared`: there's a champion; `same`: its package is the candidate's, byte
+    for byte.
     """
 
     found: Mapping[Key, Estimated]
@@ -249,17 +249,22 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
     if not broken and any(end is None for end in (value.estimate, value.lower, value.upper)):
         state = "INCONCLUSIVE"
     left = numbers.small + len(numbers.each) - len(judged)
-    names = "; ".join(_short(found) for found in broken[:5])
-    more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-    text = (
-        f"{len(broken)} of {len(judged)} slices are shown to break it: {names}{more}"
-        if broken
-        else f"none of {len(judged)} slices is shown to break it"
-    )
-    sure = f"Holm's correction, {100 * one.confidence:.4g}% confidence over all"
+    sure = f"(Holm's correction, {100 * one.confidence:.4g}% confidence over all)"
+    text = f"none of {len(judged)} slices is shown to break it {sure}"
+    if broken:
+        are = "is" if len(broken) == 1 else "are"
+        names = "; ".join(
+            f"{_short(each)}{_by(_value(one, each), one, bound)}" for each in broken[:5]
+        )
+        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        text = (
+            f"{len(broken)} of {len(judged)} slices {are} shown to break it {sure}: {names}{more}"
+        )
     small = f"; too small or undefined: {left}" if left else ""
-    nearest = "the worst" if broken else "the nearest to it"
-    alone = "" if broken else _ALONE[decided(value, bound, sense)]
+    shown = f"; the worst: {_short(chosen)}" if len(broken) > 1 else ""
+    if not broken:
+        alone = _ALONE[decided(value, bound, sense)]
+        shown = f"; the nearest to it: {_short(chosen)}{alone}"
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
@@ -270,13 +275,21 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         bound=bound,
         sense=sense,
         rows=chosen.measure.rows,
-        why=f"{text} ({sure}){small}; {nearest}: {_short(chosen)}{alone}",
+        why=f"{text}{small}{shown}",
         measure=chosen.measure,
     )
 
 
 def _short(found: Estimated) -> str:
     return logtext.shortened(found.measure.slice.text, _NAME)
+
+
+def _by(value: Interval, one: Asked, bound: float) -> str:
+    """How far a slice is off, as estimated."""
+    if value.estimate is None:
+        return ""
+    compares = one.rule.compares
+    return f" ({_told(value.estimate, bound) if compares else beside(value.estimate, bound)})"
 
 
 def _nearest(value: Interval, sense: Sense) -> float:
@@ -295,12 +308,12 @@ def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Chec
     if same:
         why = "the package is the champion's, byte for byte, so no slice can be worse"
     elif some:
-        rows = f"about {about(numbers.enough)}" if numbers.enough else "more"
         why = (
             "every slice has fewer rows than the policy's minimum_rows or minimum_per_class, or is"
-            f" undefined; {rows} test rows would be enough for the first one, or `slices:` of fewer"
-            " values"
+            " undefined; "
         )
+        least = f"about {about(numbers.enough)} test rows" if numbers.enough else "more test rows"
+        why += f"{least}, or `slices:` of fewer values, would be enough for the first"
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
@@ -312,6 +325,7 @@ def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Chec
         sense=sense,
         rows=0,
         why=why,
+        needed_rows=numbers.enough if some and not same else None,
     )
 
 

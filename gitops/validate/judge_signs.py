@@ -23,6 +23,7 @@ from gitops.validate.model import (
 from gitops.validate.policy import Asked
 from gitops.validate.stats import decided, needed_rows
 
+OVERLAP = "leakage-train-test-overlap"
 # Keys of a check and the kinds of findings that break it.
 _LEAKAGE = {
     "single_feature": ("leakage-single-feature", "no column predicts the label alone"),
@@ -202,6 +203,9 @@ def _breaks(found: Finding, bound: float | None) -> bool:
 
 def _overlap(one: Asked, bound: float, signs: Signs) -> Check:
     """Judged on what was counted: doubles of rows aren't drawn by chance."""
+    hits = (each for each in signs.findings if each.kind == OVERLAP and each.level == "alarm")
+    found = next(hits, None)
+    why = found.text if found else "none of the rows was in the candidate's training"
     state: State = "PASS" if signs.overlap <= bound else "FAIL"
     if not signs.looked_at or not math.isfinite(signs.overlap):
         state = "INCONCLUSIVE"
@@ -215,10 +219,7 @@ def _overlap(one: Asked, bound: float, signs: Signs) -> Check:
         bound=bound,
         sense="below",
         rows=signs.looked_at,
-        why=f"{signs.overlap:.2%} of {signs.looked_at:,} rows are among those that the candidate"
-        " was trained on"
-        if signs.looked_at
-        else "no row could be looked up",
+        why=why if signs.looked_at else "no row could be looked up",
     )
 
 

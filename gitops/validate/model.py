@@ -11,8 +11,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from gitops.signature import Task as Task
+
 State = Literal["PASS", "FAIL", "INCONCLUSIVE"]
-Task = Literal["binary", "multiclass", "regression"]
 Array = np.ndarray[Any, Any]
 
 
@@ -254,7 +255,8 @@ class Verdict:
     """What the gate found about one model: everything that a report shows.
 
     `passed` is the answer of the exit code: a check that fails and blocks makes it False, and so
-    does an inconclusive one where the policy says so. `notes` come first in a report: what the pull
+    does an inconclusive one where the policy says so. `waivers_by` are the only ones whose waivers
+    the policy takes; None: anyone's. `notes` come first in a report: what the pull
     request changes about its own judgement. `digest` is over everything but measured numbers.
     `date` (UTC, YYYY-MM-DD) is there where waivers are: it decides which of them hold.
     """
@@ -283,5 +285,6 @@ class Verdict:
     waivers: tuple[Waiver, ...]
     curves: tuple[Curve, ...]
     changes: tuple[str, ...]
+    waivers_by: tuple[str, ...] | None = None
     digest: str = ""
     date: str = ""

@@ -54,7 +54,8 @@ class Asked:
 class Policy:
     """All that a model is judged by. `source` says where it was read; `digest` is over its values.
 
-    `notes` are what a reviewer must know about it.
+    `waivers_by`: the only ones whose waivers count; None: anyone's. `notes` are what a reviewer
+    must know about it.
     """
 
     name: str
@@ -64,6 +65,7 @@ class Policy:
     slices: Slices
     on_inconclusive: OnInconclusive
     waivers: tuple[Waiver, ...]
+    waivers_by: tuple[str, ...] | None
     where_slices: Where
     notes: tuple[Finding, ...] = ()
 
@@ -249,7 +251,9 @@ def _merged(
             checks.insert(before[0] if before else len(checks), asked)
     slices = _last(chain, "slices", Slices())
     names = list(dict.fromkeys(one.name for one in checks))
-    waivers = tuple(_waivers(chain, names, environment, today))
+    approved = _last(chain, "waivers_by", "anyone") == "approvers"
+    waivers_by = tuple(environment.approvers) if approved else None
+    waivers = tuple(_waivers(chain, names, environment, waivers_by, today))
     content_of = {
         "checks": [
             {"name": one.name, "confidence": one.confidence, "on": one.on_inconclusive}
@@ -271,6 +275,7 @@ def _merged(
         slices=slices,
         on_inconclusive=on_inconclusive,
         waivers=waivers,
+        waivers_by=waivers_by,
         where_slices=next(
             (one for one in chain[::-1] if one.pack.slices is not None), chain[-1]
         ).document.where(("slices", "columns")),
@@ -296,11 +301,12 @@ def _last(chain: list[_File], key: str, default: _T) -> _T:
 
 
 def _waivers(
-    chain: list[_File], checks: list[str], environment: Environment, today: date
+    chain: list[_File],
+    checks: list[str],
+    environment: Environment,
+    approvers: tuple[str, ...] | None,
+    today: date,
 ) -> Iterator[Waiver]:
-    approvers = (
-        environment.approvers if _last(chain, "waivers_by", "anyone") == "approvers" else None
-    )
     for file in chain:
         for at, one in enumerate(file.pack.waivers):
             if (whole := one.check.partition(":")[0]) not in checks and one.check not in checks:

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from gitops.config import values
-from gitops.config.base import Several
+from gitops.config.base import Frozen, Several
 from gitops.validate import expression
 from gitops.validate.model import Task
 from gitops.validate.policy_kinds import (
@@ -20,7 +20,6 @@ from gitops.validate.policy_kinds import (
     Cost,
     Data,
     Fairness,
-    Frozen,
     Gain,
     Importance,
     Leakage,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal, Self, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, Field, model_validator
 
 from gitops.config import values
-from gitops.config.base import Several
+from gitops.config.base import Frozen, Several
 from gitops.validate.model import Task
 
 Criterion = Literal[
@@ -36,12 +36,6 @@ GAPS: Mapping[str, str] = {
 }
 Share = Annotated[float, Field(ge=0, le=1)]
 _M = TypeVar("_M", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """What all parts of a policy share: nothing unknown, nothing converted, nothing changed."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class Margin(Frozen):

@@ -65,6 +65,7 @@ def verdict(found: Json, where: Where) -> Verdict:
         waivers=tuple(Waiver(**one) for one in found["waivers"]),
         curves=(),
         changes=tuple(found["changes"]),
+        waivers_by=tuple(by) if (by := found["policy"].get("waivers_by")) is not None else None,
         digest=found["digest"],
         date=found.get("date", ""),
     )

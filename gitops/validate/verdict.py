@@ -75,6 +75,7 @@ def _parts(verdict: Verdict) -> Json:
             "name": verdict.policy,
             "digest": verdict.policy_digest,
             "source": verdict.policy_source,
+            **({} if verdict.waivers_by is None else {"waivers_by": list(verdict.waivers_by)}),
         },
         "base": {"commit": verdict.base[0], "tree": verdict.base[1]},
         "candidate": _judged(verdict.candidate),

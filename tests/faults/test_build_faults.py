@@ -22,12 +22,11 @@ pytestmark = pytest.mark.functional
 
 
 def wait(condition: Callable[[], object], what: str) -> None:
-    """Until `condition` holds; half a minute without it fails the test."""
-    for _ in range(300):
-        if condition():
-            return
+    """Until `condition` holds; a minute without it fails the test."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, f"still not: {what}"
         time.sleep(0.1)
-    pytest.fail(f"still not: {what}")
 
 
 def change(light: Repository, git: Command, **settings: object) -> None:

@@ -414,7 +414,7 @@ def test_who_does_not_read_the_answers_is_sent_away(tmp_path: Path) -> None:
         one = HEAD % len(body) + body
         greedy = raw(server)
         greedy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-        greedy.settimeout(30)
+        greedy.settimeout(60)
         sent = 0
         with suppress(OSError):
             while sent < 2000:  # asks, and never looks at what comes
@@ -508,7 +508,7 @@ def test_what_is_under_way_is_answered_before_the_server_ends(tmp_path: Path) ->
         found = reply(connection)
         assert found.startswith(b"HTTP/1.1 200 OK")
         assert found.count(b'"true"') == 10_000
-        assert server.process.wait(40) == 0
+        assert server.process.wait(60) == 0
 
 
 def test_large_requests_wait_in_a_bounded_queue_and_small_ones_pass_by(tmp_path: Path) -> None:

@@ -97,6 +97,26 @@ def test_a_clean_tree_is_committed_and_a_dirty_one_is_not(
     assert git(light.root, "diff", "--cached", "--name-only") == ""
 
 
+def test_outputs_that_git_keeps_are_committed_and_others_named(
+    light: Repository, gitops: Gitops, git: Command
+) -> None:
+    pipeline = light.root / "dvc.yaml"
+    stage = "  count:\n    cmd: cp settings.json count.json{}\n    deps: [settings.json]\n"
+    stage += "    metrics: [count.json: {{cache: false}}]\n"
+    start = pipeline.read_text()
+    pipeline.write_text(start + stage.format(""))
+    settle(light, note="second")
+    git(light.root, "commit", "--quiet", "-am", "Count")
+    assert built(gitops, light.root)["commit"]
+    assert git(light.root, "show", "--name-only", "--format=", "HEAD") == "count.json\ndvc.lock"
+
+    pipeline.write_text(start + stage.format(" && cp settings.json left.json"))
+    git(light.root, "commit", "--quiet", "-am", "Leave something")
+    answer = built(gitops, light.root)
+    assert answer["commit"] is None
+    assert "the build changed left.json, which no stage has as output" in answer["note"]
+
+
 @pytest.mark.parametrize(
     ("options", "env", "note"),
     [

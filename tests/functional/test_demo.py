@@ -25,7 +25,7 @@ def test_ctrl_c_in_the_middle_of_it_leaves_nothing_running(
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert terminal.exitstatus == 130
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while (left := running(folder)) and time.monotonic() < deadline:
         time.sleep(0.1)
     assert not left

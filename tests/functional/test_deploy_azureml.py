@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests import programs
 from tests.unit.deploy.azure import AZ, PLACES, Cloud, files, used
 from tests.unit.deploy.conftest import better, good, plain, worse
 from tests.unit.deploy.machine import LAX
@@ -55,7 +55,7 @@ def cloud(
     """An empty cloud, and a machine that never deployed anything."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "az"
-    program.write_text(f"#!{sys.executable}\n" + AZ.read_text().replace("__file__", repr(str(AZ))))
+    program.write_text(programs.head() + AZ.read_text().replace("__file__", repr(str(AZ))))
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("AZ_STANDIN", str(tmp_path / "cloud"))

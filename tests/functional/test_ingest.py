@@ -304,7 +304,7 @@ def test_killed_in_the_middle_nothing_has_changed(
     while not top.execute(asleep.encode()).fetchone():
         assert running.poll() is None
     os.kill(running.pid, number)
-    assert running.wait(30) == (130 if number == signal.SIGTERM else -number)
+    assert running.wait(60) == (130 if number == signal.SIGTERM else -number)
     running.stderr.close()
     if number == signal.SIGTERM:
         assert state(light, git) == before

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import shutil
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ from gitops.errors import ToolError, Where
 from gitops.scaffold import targets, vendor
 from tests.cluster import Cluster, install
 from tests.unit.deploy.conftest import better, good, placed, plain, worse
-from tests.unit.deploy.machine import Machine, people
+from tests.unit.deploy.machine import Machine, meanwhile, people
 from tests.unit.validate import conftest as tables
 from tests.unit.validate.gate_repo import Made
 
@@ -108,28 +107,21 @@ def in_use(place: Place, *, seed: int = 11) -> Iterator[list[int]]:
     frame = tables.people(count=4000, seed=seed)
     rows, labels = people(4000, seed), frame["label"].to_list()
     seen: list[int] = []
-    ended = threading.Event()
+    users = itertools.count()
 
     def use() -> None:
-        for at in itertools.count():
-            if ended.is_set():
-                return
-            row, label = rows[at % len(rows)], labels[at % len(rows)]
-            pods = place.cluster.pods()
-            endpoint = place.endpoint(pods[at % len(pods)])
-            answer = endpoint.post("/models/demo/predict", {"rows": [row]})
-            seen.append(answer.status)
-            if answer.status == 200:
-                told = {"labels": [{"id": answer.body["id"], "label": label}]}
-                seen.append(endpoint.post("/labels", told).status)
+        at = next(users)
+        row, label = rows[at % len(rows)], labels[at % len(rows)]
+        pods = place.cluster.pods()
+        endpoint = place.endpoint(pods[at % len(pods)])
+        answer = endpoint.post("/models/demo/predict", {"rows": [row]})
+        seen.append(answer.status)
+        if answer.status == 200:
+            told = {"labels": [{"id": answer.body["id"], "label": label}]}
+            seen.append(endpoint.post("/labels", told).status)
 
-    user = threading.Thread(target=use)
-    user.start()
-    try:
+    with meanwhile(use):
         yield seen
-    finally:
-        ended.set()
-        user.join()
 
 
 def live(place: Place) -> dict[str, Any]:

@@ -297,12 +297,10 @@ def stopped(
             stderr=subprocess.STDOUT,
             text=True,
         )
-        for _ in range(600):
-            if (slow_git / "reached").exists():
-                break
+        deadline = time.monotonic() + 60
+        while not (slow_git / "reached").exists():
+            assert time.monotonic() < deadline, "git was never started"
             time.sleep(0.1)
-        else:
-            pytest.fail("git was never started")
         process.send_signal(number)
         (slow_git / "go").touch()
         said, _ = process.communicate(timeout=60)

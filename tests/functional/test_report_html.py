@@ -223,6 +223,17 @@ def test_light_and_dark_follow_the_reader(browser: Browser, tmp_path: Path) -> N
     assert browser.value(ground) == "rgb(17, 21, 26)"
 
 
+def test_paper_has_tables_and_all_of_them(browser: Browser, tmp_path: Path) -> None:
+    paper = 717  # A4 and its usual edges
+    browser.open(written(tmp_path, verdicts.rich()), paper)
+    browser.call("Emulation.setEmulatedMedia", media="print")
+    assert browser.value("document.documentElement.scrollWidth") <= paper
+    row = """[...document.querySelectorAll(".checks tr:first-child > *")]
+        .map((cell) => cell.getBoundingClientRect().top)"""
+    tops = browser.value(row)
+    assert len(tops) == 14 and len(set(tops)) == 2  # the head, and a check beside its numbers
+
+
 def test_the_overview_leads_to_the_pages(browser: Browser, tmp_path: Path) -> None:
     other = replace(verdicts.failing(), model="fare")
     browser.open(written(tmp_path, verdicts.rich(), other), PHONE)

@@ -40,6 +40,7 @@ import pandas as pd
 scores = joblib.load("model.joblib").predict_proba(pd.read_parquet(sys.argv[1]))[:, 1]
 pd.DataFrame({"score": scores}).to_parquet(sys.argv[2])
 """
+SCORES = "    metrics: [metrics/churn.json: {cache: false}]\n"
 CONFIG = """\
 version: 1
 project: churn  # ours
@@ -165,6 +166,11 @@ def test_what_stands_in_the_way_is_named(existing: Path, gitops: Gitops, git: Co
     assert done.code == 3 and "has a stage 'package' already" in done.err
     assert (existing / "dvc.yaml").read_text() == pipeline
     assert not (existing / "src").exists()
+    (existing / "dvc.yaml").write_text(pipeline.replace("package", "ours") + SCORES)
+    done = gitops(existing, "add", "packaging")
+    assert done.code == 0 and "metrics: metrics/churn-package.json now" in done.err
+    assert "    metrics: metrics/churn-package.json\n" in (existing / "gitops.yaml").read_text()
+    assert "never built\n      fix: gitops build" in gitops(existing, "doctor").out
     (existing / "pyproject.toml").unlink()
     done = gitops(existing, "add", "packaging")
     assert done.code == 2 and "uv init --bare" in done.err

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from gitops import config, git, pipelines
+from gitops import config, doctor, git, pipelines
 from gitops.errors import AnswerNo, ConfigError, ToolError, UsageError
 from gitops.scaffold import adopt, desired, usable, vendor
 from gitops.scaffold import lock as locks
@@ -116,6 +116,8 @@ def test_a_workflow_by_hand_stays_and_the_lock_knows(root: Path) -> None:
     assert path not in dict(done.left_out)
     assert locks.read(root / locks.PATH).files[PurePosixPath(path)].kept
     assert drift(root) == []
+    said = [one for one in doctor.examine(root) if one.check == "workflows"]
+    assert f"git mv {path} .github/workflows/own-pull-request.yml" in said[0].fix
 
 
 def test_the_workflow_comes_once_it_would_work_and_then_stays(root: Path) -> None:
@@ -161,6 +163,7 @@ def test_dvc_that_is_set_up_stays(root: Path) -> None:
 
 
 def test_answers_override_what_was_found(root: Path) -> None:
+    git.create_branches(root, ["qa"])
     adopted(
         root,
         name="flights",
@@ -177,6 +180,8 @@ def test_answers_override_what_was_found(root: Path) -> None:
     assert (declared.project, declared.ci) == ("flights", ("azure",))
     assert declared.storage.remote == "s3://bucket/x"
     assert declared.environment("staging").branch == "qa"
+    text = (root / "gitops.yaml").read_text()
+    assert "no such branch yet: check its name, or git branch qa" not in text
     assert {name: (one.task, one.path) for name, one in declared.models.items()} == {
         "churn": ("multiclass", "."),
         "price": ("regression", "price"),

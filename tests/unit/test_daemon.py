@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
@@ -39,6 +40,16 @@ def test_a_process_that_doesn_t_listen_is_ended_even_so(tmp_path: Path) -> None:
         assert daemon.is_alive(started)
     daemon.end(started, seconds=0.1)
     assert not daemon.is_alive(started)
+
+
+def test_processes_are_found_by_words_and_by_text_in_any_of_them(tmp_path: Path) -> None:
+    words = [sys.executable, "-c", "input()", "found-by", f'{{"state": "{tmp_path}"}}']
+    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+        for text in ("", f'"{tmp_path}"'):
+            assert [one.pid for one in daemon.find("found-by", text=text)] == [process.pid]
+        assert daemon.find("found-by", text=f'"{tmp_path}/other"') == []
+        assert daemon.find("found", text=f'"{tmp_path}"') == []
+        process.communicate()
 
 
 def test_our_own_dead_child_is_not_alive(tmp_path: Path) -> None:

@@ -309,6 +309,17 @@ def test_model_files_of_git_and_dvc_but_not_their_helpers(tmp_path: Path) -> Non
     }
 
 
+def test_a_script_that_runs_at_the_top_has_its_model_there(tmp_path: Path) -> None:
+    script = CHURN.replace("models/churn", "churn/out/churn").replace("data/", "churn/")
+    script += 'rows.to_csv("churn/a_test.csv")\n'
+    tables = dict.fromkeys(("churn/a_test.csv", "churn/customers.csv"), "")
+    files = {"churn/out/churn.joblib": "", "scripts/train.py": script, "load/model.onnx": ""}
+    proposal = found(tmp_path, files | tables)
+    churn = values(proposal)["churn"]
+    assert (churn["path"], churn["data"]) == (".", "churn/customers.csv")
+    assert values(proposal)["load"]["path"] == "load"
+
+
 def test_one_name_twice_gets_the_folders(tmp_path: Path) -> None:
     proposal = found(
         tmp_path, {"eu/churn.onnx": "", "us/churn.onnx": "", "us/north/churn.onnx": ""}

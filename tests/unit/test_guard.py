@@ -42,7 +42,7 @@ def test_the_second_waits_and_says_for_whom(tmp_path: Path) -> None:
     assert first.stdout.readline() == "held\n"
     said: list[str] = []
     with only_one(tmp_path, let_go(first, said)):
-        assert first.wait(10) == 0
+        assert first.wait(60) == 0
     assert said == [f"another build is running here (process {first.pid}): waiting for it"]
 
 
@@ -63,5 +63,5 @@ def test_what_a_killed_build_left_running_keeps_the_lock(tmp_path: Path) -> None
         child = waits("import sys; sys.stdin.read()", pass_fds=(descriptor,))
     said: list[str] = []
     with only_one(tmp_path, let_go(child, said)):
-        assert child.wait(10) == 0
+        assert child.wait(60) == 0
     assert said

@@ -21,7 +21,7 @@ ABOVE = {"cli", "__main__", "doctor", "demo", "demo_acts", "replay"}
 # stages is a core value, which may know the edges.
 EDGES = {
     *("proc", "daemon", "git", "dvc", "dvcremote", "dvcstore", "uv", "az", "forge"),
-    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile"),
+    *("content", "hidden", "whole", "sha256", "utc", "jsontext", "yamlfile", "loopback"),
 }
 HEAVY = (
     "dvc",
@@ -281,3 +281,14 @@ finally:
     loaded = done.stderr.split()
     assert "typer" in loaded
     assert set(loaded) & set(HEAVY) == set()
+
+
+def test_a_server_s_processes_read_no_settings() -> None:
+    """What each of them loads, each of them loads for every start."""
+    for module in ("gitops.serve.start", "gitops.serve.worker"):
+        code = f"import sys, {module}; print(*{{name.split('.')[0] for name in sys.modules}})"
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        loaded = done.stdout.split()
+        assert "msgspec" in loaded
+        assert set(loaded) & {"pydantic", "dvc", "jsonschema", "ruamel", "requests"} == set()

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import subprocess
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from gitops.errors import ConfigError, GitopsError, ToolError
 from gitops.infra import stacks
 from gitops.scaffold import infrastructure
 from gitops.scaffold.diagram import mermaid
+from tests.programs import head
 
 CONFIG = """\
 version: 1
@@ -36,8 +36,7 @@ infrastructure: {provider: azure, generator: bicep-azure, id: k7q2m9xd}
 PROJECT = Path(__file__).resolve().parents[2]
 COMMANDS = PROJECT / "tests" / "contracts" / "az" / "commands.json"
 FAKE = """\
-#!{python}
-import json, os, sys
+{head}import json, os, sys
 words = []
 for one in sys.argv[1:]:
     if one.startswith("-"):
@@ -164,7 +163,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     url = "git@github.com:OWNER/flights.git"
     subprocess.run(["git", "-C", root, "remote", "add", "origin", url], check=True)
     az = programs / "az"
-    az.write_text(FAKE.format(python=sys.executable, subscription=SUBSCRIPTION))
+    az.write_text(FAKE.format(head=head(), subscription=SUBSCRIPTION))
     az.chmod(0o755)
     for name in list(os.environ):
         if name.startswith(("ARM_", "AZURE_", "ACTIONS_", "GITOPS_", "GITHUB_", "GH_")):

@@ -473,7 +473,7 @@ def test_the_bootstrap_makes_a_container_for_each_state(name: str, tmp_path: Pat
     fake = tmp_path / "bin" / "az"
     fake.parent.mkdir()
     fake.write_text(
-        f'#!/bin/sh\necho "$*" >> {log}\ncase "$*" in *"--query id"*) echo an-id ;; esac\n'
+        f'#!/bin/sh\necho "$*" >> "{log}"\ncase "$*" in *"--query id"*) echo an-id ;; esac\n'
     )
     fake.chmod(0o755)
     env = {"PATH": f"{fake.parent}:/usr/bin:/bin"}

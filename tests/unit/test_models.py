@@ -240,9 +240,9 @@ def test_a_missing_lock_is_named(repository: Path) -> None:
 
 def test_missing_code_is_named(repository: Path) -> None:
     (repository / "src/shop/train.py").unlink()
-    with pytest.raises(ConfigError, match="no training code") as caught:
+    with pytest.raises(ConfigError, match="shares the training code") as caught:
         models.preflight(repository, "rent")
-    assert "gitops new" in caught.value.fix
+    assert "gitops add packaging rent" in caught.value.fix
 
 
 def test_a_commands_folder_sees_the_shared_code(

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import getpass
+import os
 import signal
 import sys
 from pathlib import Path
@@ -64,7 +66,7 @@ import sys
 from pathlib import Path
 from gitops import proc
 
-proc.GRACE_SECONDS = 3.0
+proc.GRACE_SECONDS = 60.0
 proc.attached([sys.executable, "-c", {CLEANS!r}, sys.argv[1]], cwd=Path(sys.argv[1]))
 """
 
@@ -78,6 +80,19 @@ def test_what_is_watched_may_clean_up_when_we_are_interrupted(tmp_path: Path, ho
     terminal.expect(pexpect.EOF)
     terminal.close()
     assert (tmp_path / "cleaned").exists()
+
+
+def test_a_user_without_a_name_is_called_by_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    proc.name_user()
+    assert "LOGNAME" not in os.environ or getpass.getuser() == str(os.getuid())
+    monkeypatch.setattr(os, "getuid", lambda: 2_000_000_001)
+    proc.name_user()
+    assert getpass.getuser() == os.environ["LOGNAME"] == "2000000001"
+    monkeypatch.setenv("LOGNAME", "ada")
+    proc.name_user()
+    assert getpass.getuser() == "ada"
 
 
 def test_the_tools_environment_is_not_the_projects(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,6 +24,25 @@ def test_no_build_env_fixes_nothing(tmp_path: Path) -> None:
     assert uv.fixed_environment(tmp_path) == {}
 
 
+@pytest.mark.parametrize(
+    ("files", "fix"),
+    [
+        ({}, "uv init --bare && uv add PACKAGE..."),
+        ({"requirements.txt": "x"}, "uv init --bare && uv add -r requirements.txt"),
+        ({"pyproject.toml": "[tool.poetry]\nname = 'x'\n"}, "uvx migrate-to-uv"),
+        ({"pyproject.toml": "[tool.black]\n"}, "write [project] with name"),
+        ({"pyproject.toml": "[project]\n", "requirements.txt": "x"}, "uv add -r requirements.txt"),
+        ({"pyproject.toml": "[project]\ndependencies = []\n"}, "uv lock"),
+        ({"pyproject.toml": "[project]\ndynamic = ['dependencies']\n"}, "uv lock"),
+        ({"pyproject.toml": "[project\n"}, "mend pyproject.toml"),
+    ],
+)
+def test_how_a_project_comes_to_a_lock(tmp_path: Path, files: dict[str, str], fix: str) -> None:
+    for path, text in files.items():
+        (tmp_path / path).write_text(text)
+    assert uv.to_lock(tmp_path).startswith(fix)
+
+
 @pytest.mark.parametrize("line", ["A", "=1", "A B=1", "1A=2"])
 def test_a_line_that_is_no_setting_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "build.env").write_text(f"A=1\n{line}\n")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from gitops.logtext import Platform as Platform
 from gitops.yamlfile import Document, Place
 
-Platform = Literal["github", "azure"]
 BOTH: tuple[Platform, ...] = ("github", "azure")
 Json = dict[str, Any]
 _OF_PIPELINES = {"trigger", "pr", "schedules", "pool", "name", "resources"}

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitops import __version__, dvc, dvcremote, git, mailbox, sha256, storage, utc
+from gitops.content import TOOL
 from gitops.errors import AnswerNo, ConfigError, EvidenceError, GitopsError, ToolError, UsageError
 from gitops.git import pack, program
 from gitops.mailbox import Job, Mailbox
@@ -28,9 +29,8 @@ from gitops.storefiles import Files
 if TYPE_CHECKING:
     from gitops.config import Config
 
-_TOOL = ".gitops/tool"
 _MOST_ATTEMPTS = 1000
-_NO_LIST = f"# {_TOOL}/requirements.txt of the commit\n".encode()
+_NO_LIST = f"# {TOOL}/requirements.txt of the commit\n".encode()
 
 
 @dataclass(frozen=True)
@@ -249,7 +249,7 @@ def _job(request: Request, name: str, digest: str, size: int) -> Job:
 
 def _order(request: Request, job: Job, raw: bytes) -> Order:
     at = git.snapshot(request.root, job.commit)
-    pinned, version = f"{_TOOL}/requirements.txt", ".python-version"
+    pinned, version = f"{TOOL}/requirements.txt", ".python-version"
     read = at.read([pinned, version])
     return Order(
         job=job,
@@ -282,9 +282,9 @@ def _refuse_what_cannot_go(request: Request) -> None:
             f"the storage is a folder of this machine, which {request.name} can't reach",
             fix="write storage.remote: s3://... or azure://... in gitops.yaml",
         )
-    wheels = [path for path in at.files if re.match(rf"{_TOOL}/gitops_ml-.*\.whl$", path)]
+    wheels = [path for path in at.files if re.match(rf"{TOOL}/gitops_ml-.*\.whl$", path)]
     version = wheels[0].split("-")[1] if wheels else ""
-    if f"{_TOOL}/requirements.txt" not in at.files or (wheels and version != __version__):
+    if f"{TOOL}/requirements.txt" not in at.files or (wheels and version != __version__):
         raise ConfigError(
             f"this is gitops {__version__}, and the commit brings {version or 'none'} for the job",
             fix="gitops upgrade, and commit",

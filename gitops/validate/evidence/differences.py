@@ -109,8 +109,18 @@ def _cuts(both: _Both) -> Iterator[str]:
             continue
         if name not in new:
             yield f"{name} is gone"
-        elif other := both.differing(*(pl.col(name),) * 2):
+            continue
+        if other := both.differing(*(pl.col(name),) * 2):
             yield f"{name} is another on {_count(other)}"
+        if name.startswith("slice_") and (gone := _gone(both, name)):
+            yield f"{name} has no rows any more of {listed(gone)}"
+
+
+def _gone(both: _Both, name: str) -> list[str]:
+    """Values that no row has any more."""
+    old, new = (one.predictions.select(pl.col(name).unique()) for one in (both.old, both.new))
+    left = old.join(new, on=name, how="anti").collect().to_series().drop_nulls()
+    return sorted(left.cast(pl.String).to_list())
 
 
 def _names(table: pl.LazyFrame) -> set[str]:

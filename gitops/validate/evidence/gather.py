@@ -28,6 +28,8 @@ from gitops.validate.evidence.sides import Brought, Commands, Say
 from gitops.validate.evidence.tables import Judging
 from gitops.validate.model import Array, Finding, Judged, Predictions, Table, Task, TestSet
 
+_DOUBLES = 0.01  # share of test rows that training has by chance: as the shipped policies allow
+
 
 @dataclass(frozen=True)
 class Evidence:
@@ -115,6 +117,9 @@ def gather(
             sensitive = (pair.old or pair.candidate.side).declared.sensitive
             table, crowded = tables.table(judging, *predictions, sensitive)
         shown = [*_shown(root, pair, judging, table), *(notes.crowded(one) for one in crowded)]
+        shown += [one for one in notes.never_predicted(table) if one.level == "note"]
+        if not pair.changed:  # else such rows are left out
+            shown += [one for one in notes.overlap(looked) if _makes_it_look_better(one)]
         if head == "HEAD":
             shown += notes.of_work_tree(root)
         return _evidence(pair, judging, looked, table, sensitive, tuple(shown), home)
@@ -293,7 +298,10 @@ def _evidence(
         champion=champion.judged if champion else None,
         test_set=TestSet(judging.of.test_set, table.rows, excluded, pair.changed),
         notes=shown,
-        findings=tuple(notes.overlap(looked)),
+        findings=(
+            *(one for one in notes.overlap(looked) if one not in shown),
+            *(one for one in notes.never_predicted(table) if one.level == "alarm"),
+        ),
         changes=changes.lines(pair.old, candidate.side, pair.paths, older, candidate.package),
         sensitive=sensitive,
         table=table,
@@ -305,6 +313,11 @@ def _evidence(
         looked_at=int((looked["candidate"] >= 0).sum()),
         _home=home,
     )
+
+
+def _makes_it_look_better(overlap: Finding) -> bool:
+    """Whether the champion has seen so many of the rows that a reviewer must know it first."""
+    return overlap.level == "note" and (overlap.value or 0) > _DOUBLES
 
 
 def _inputs(judging: Judging) -> RawRows:

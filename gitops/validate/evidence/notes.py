@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+import numpy as np
 from pydantic import BaseModel
 
 from gitops import config as configuration
@@ -14,7 +15,7 @@ from gitops.config import Config
 from gitops.evaluation import Evaluation
 from gitops.validate.evidence.revisions import Side, Target
 from gitops.validate.evidence.tables import MOST_VALUES
-from gitops.validate.model import Array, Finding
+from gitops.validate.model import Array, Finding, Table
 
 _TOOL = (".github/", ".azure-pipelines/", ".gitops/", "CODEOWNERS", "docs/CODEOWNERS")
 _POLICIES = ".gitops/policies/"
@@ -81,8 +82,33 @@ def overlap(looked: Mapping[str, Array]) -> Iterator[Finding]:
         if hits:
             of = "the test set" if seen == len(one) else f"a sample of {seen:,} test rows"
             text = f"the {name} was trained on {hits:,} rows of {of} ({hits / seen:.2%})"
-            level: Literal["alarm", "note"] = "alarm" if name == "candidate" else "note"
+            text += ", or on rows with the same inputs and label"
+            level: Literal["alarm", "note"] = "alarm"
+            if name != "candidate":
+                level = "note"
+                text += ", so it may look better here than on new rows"
             yield Finding("leakage-train-test-overlap", level, text, None, hits / seen)
+
+
+def never_predicted(table: Table) -> Iterator[Finding]:
+    """Classes that there are in the labels, but in no prediction of the candidate."""
+    if table.task == "regression":
+        return
+    counts = [_counts(one, table) for one in (table.label, table.candidate.prediction)]
+    champion = _counts(table.champion.prediction, table) if table.champion else None
+    for code, name in enumerate(table.classes):
+        rows, predicted = (int(one[code]) for one in counts)
+        if not rows or predicted:
+            continue
+        text = f"no row is predicted {name!r}, though {rows:,} have this label"
+        lost = champion is not None and bool(champion[code])
+        if champion is not None:
+            text += "; the champion predicts it" if lost else "; nor does the champion predict it"
+        yield Finding("class-never-predicted", "alarm" if lost else "note", text)
+
+
+def _counts(codes: Array, table: Table) -> Array:
+    return np.bincount(codes[codes >= 0], minlength=len(table.classes))
 
 
 def crowded(name: str) -> Finding:

@@ -40,7 +40,13 @@ class Brought:
 
 def champion(root: Path, side: Side | None, folder: Path, say: Say) -> Brought | None:
     """The base's model; None where there's none, or it was never built. Raises as `_bring`."""
-    return _bring(root, side, folder, say) if side is not None and side.built else None
+    if side is None or not side.built:
+        return None
+    try:
+        return _bring(root, side, folder, say)
+    except GitopsError as error:
+        error.message = f"the champion, {side.name} at {side.at.commit[:12]}: {error.message}"
+        raise
 
 
 def candidate(root: Path, side: Side, folder: Path, rival: Brought | None, say: Say) -> Brought:

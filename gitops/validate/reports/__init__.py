@@ -34,18 +34,22 @@ def no_verdicts(reasons: Mapping[str, str]) -> str:
     )
 
 
-def annotations(verdicts: Sequence[Verdict], platform: Platform) -> list[str]:
-    """Log lines that GitHub or Azure turns into annotations."""
-    return annotate.render(verdicts, platform)
+def annotations(
+    verdicts: Sequence[Verdict], platform: Platform, reasons: Mapping[str, str] | None = None
+) -> list[str]:
+    """Log lines that GitHub or Azure turns into annotations; `reasons` as of `no_verdicts`."""
+    return annotate.render(verdicts, platform, reasons or {})
 
 
 def files(
     verdicts: Sequence[Verdict], package_cards: Mapping[str, str] | None = None
 ) -> dict[str, str]:
-    """Every report by its path below the report folder.
+    """Every report by its path below the report folder; of no verdicts there is none.
 
     `package_cards`: the static MODEL_CARD.md of the candidates' packages, by model.
     """
+    if not verdicts:
+        return {}
     cards = package_cards or {}
     found = {
         "report.md": markdown(verdicts),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from gitops.logtext import Level, Platform, annotation
 from gitops.validate.model import Verdict
@@ -13,11 +13,20 @@ OF_A_LEVEL = 10
 _FILE = "gitops.yaml"
 
 
-def render(verdicts: Sequence[Verdict], platform: Platform) -> list[str]:
-    """Commands for the log, at most ten of a level; what is left out is counted in the tenth."""
-    found = [one for verdict in verdicts for one in _annotations(verdict)]
-    lines = []
+def render(
+    verdicts: Sequence[Verdict], platform: Platform, reasons: Mapping[str, str]
+) -> list[str]:
+    """Commands for the log, at most ten of a level; what is left out is counted in the tenth.
+
+    `reasons`: why there is no verdict, by model.
+    """
     levels: tuple[Level, ...] = ("error", "warning", "notice")
+    found = [
+        (levels[0], f"No verdict: {clean(model)}", clean(reason, SENTENCE))
+        for model, reason in reasons.items()
+    ]
+    found += [one for verdict in verdicts for one in _annotations(verdict)]
+    lines = []
     for level in levels:
         some = [one for one in found if one[0] == level]
         if len(some) > OF_A_LEVEL:

@@ -34,8 +34,8 @@ _NAME = 46  # cells of a name beside a drawing
 _PLAIN = 20  # checks that pass without an interval, by their names
 _READ = (
     "Judged: of a comparison the candidate's lead over the champion (+ is better, also where less "
-    "of the metric is); else what was measured. All of its interval must be as needed. "
-    "<code>gitops gate --explain NAME</code> says what a check or a metric means."
+    "of the metric is); else what was measured. All of its interval must be as needed: each end "
+    "is sure to {end}. <code>gitops gate --explain NAME</code> says what a check or a metric means."
 )
 _SPACE = "\u00a0"  # where a line must not break
 _JOINER = "\u2060"  # has no width, and keeps what follows from becoming a mention or a link
@@ -228,7 +228,8 @@ def _checks(verdict: Verdict, usual: float) -> _Rows:
         row = [f"{_MARKS[words.status(check)]}{_SPACE}{words.state(check)}", name, pair]
         row += [whole(words.judged(check, usual)), prose(words.needs(check)).replace(" ", _SPACE)]
         rows.append(f"| {' | '.join([*row, words.rows(check)])} |")
-    after = ["", f"<sub>{_READ}</sub>", ""] if rows else []
+    read = _READ.format(end=numbers.percent((1 + usual) / 2))
+    after = ["", f"<sub>{read}</sub>", ""] if rows else []
     if plain:
         more = f"; {numbers.count(len(plain) - _PLAIN)} more" if len(plain) > _PLAIN else ""
         names = "; ".join(plain[:_PLAIN])

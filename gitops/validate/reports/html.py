@@ -60,6 +60,7 @@ def page(verdict: Verdict) -> str:
         model=clean(verdict.model),
         environment=clean(verdict.environment),
         level=numbers.percent(usual),
+        end=numbers.percent((1 + usual) / 2),
         compared=words.compared(verdict),
         tally=_tally(verdict),
         notes=_part(verdict.notes, LINES, _finding),

@@ -69,6 +69,11 @@ def strip(ends: tuple[float, float, float], scale: Scale, marks: Mapping[float, 
     parts.append(f'<rect x="{low:.1f}%" y="7" width="{max(high - low, 0.5):.1f}%" height="2"/>')
     if 0 <= scale.share(ends[1]) <= 1:
         parts.append(f'<circle cx="{middle:.1f}%" cy="8" r="3.5"/>')
+    # It goes on outside: an arrow, as in the drawing of characters.
+    if scale.share(ends[0]) < 0:
+        parts.append('<text class="beyond" x="0" y="13">◂</text>')
+    if scale.share(ends[2]) > 1:
+        parts.append('<text class="beyond" x="100%" y="13" text-anchor="end">▸</text>')
     return f'<svg class="iv" aria-hidden="true">{"".join(parts)}</svg>'
 
 

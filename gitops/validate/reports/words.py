@@ -42,6 +42,7 @@ WORST = "Where the candidate is weakest: found by a search, not asked by the pol
 _ORDER = list(STATUS)
 _TITLE = 200  # characters
 _NAMED = 2  # open checks in the headline
+_NAMES = 5  # of approvers
 
 
 @dataclass(frozen=True)
@@ -114,16 +115,16 @@ def todo(verdict: Verdict) -> str:
     status = headline(verdict).status
     if status == "fail":
         return (
-            "send it back. It goes on when what fails is mended, or waived in a pull request of "
-            "its own; running it again gives the same answer."
+            f"send it back. It goes on when what fails is mended, or {_waived(verdict)}; running "
+            "it again gives the same answer."
         )
     if status == "undecided":
         return (
-            "don't let it through as it is. More test rows, another metric, or a larger margin or "
-            "a waiver in a pull request of its own; running it again gives the same answer."
+            "don't let it through as it is. More test rows, another metric or a larger margin "
+            f"would decide it; or it is {_waived(verdict)}. Running it again gives the same answer."
         )
     where = clean(verdict.environment)
-    text = f"nothing in the policy of {where} is against it."
+    text = f"it may go on: nothing in the policy of {where} is against it."
     if status == "advice":
         text = f"decide whether what is open below is acceptable in {where}; nothing blocks it."
     if verdict.notes:
@@ -131,9 +132,19 @@ def todo(verdict: Verdict) -> str:
     return text
 
 
+def _waived(verdict: Verdict) -> str:
+    """Who can overrule the answer, and how."""
+    by, where = "someone who answers for it", clean(verdict.environment)
+    if verdict.waivers_by is not None:
+        names = ", ".join(map(clean, verdict.waivers_by[:_NAMES]))
+        more = ", …" if len(verdict.waivers_by) > _NAMES else ""
+        by = f"an approver of {where} ({names or 'gitops.yaml names none'}{more})"
+    return f"waived in the policy by {by}, in a pull request of its own"
+
+
 def alarms(verdict: Verdict) -> list[Finding]:
-    """Alarms that no check has told already."""
-    told = [check.why for check in verdict.checks if check.state != "PASS"]
+    """Alarms that no check has told already, be it that the policy allows for as much."""
+    told = [check.why for check in verdict.checks]
     found = (one for one in verdict.findings if one.level == "alarm")
     return [one for one in found if not any(why.startswith(one.text) for why in told)]
 
@@ -185,7 +196,7 @@ def _in_favour(verdict: Verdict) -> str:
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
     if _unmeasured(verdict):
-        parts.append("no check asks how good it is, as at_least and at_most would")
+        parts.append("no check of the policy asks how good it is (at_least or at_most would)")
     return "; ".join(parts) + "."
 
 

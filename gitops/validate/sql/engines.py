@@ -13,12 +13,12 @@ from typing import Any, Protocol
 import polars as pl
 
 from gitops.errors import EvidenceError, ToolError, Where
+from gitops.evaluation import FIX
 
 Frame = Any  # of an engine: only it looks inside
 Session = Any  # pyspark is an extra
 Source = Path | str
 Kind = str  # text, number or time; else the engine's own name of the type
-_FIX = "mend the stage that writes the evaluation, and build again"
 
 
 class Engine(Protocol):
@@ -92,7 +92,7 @@ def _polars_errors(source: Source | None) -> Iterator[None]:
 def _unreadable(error: BaseException, source: Source | None) -> EvidenceError:
     return EvidenceError(
         f"a table can't be read: {_first_line(error)}",
-        fix=_FIX,
+        fix=FIX,
         where=Where(source) if source else None,
     )
 

@@ -10,12 +10,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from gitops.errors import EvidenceError, Where
-from gitops.evaluation import RANGE_TOLERANCE
+from gitops.evaluation import FIX, RANGE_TOLERANCE
 from gitops.validate.model import Task
 from gitops.validate.sql.engines import Engine, Frame, Kind, Source
 from gitops.validate.sql.expressions import loss, number, one_if, own_score
 
-_FIX = "mend the stage that writes the evaluation, and build again"
 _LARGEST = sys.float_info.max
 
 
@@ -139,7 +138,7 @@ def _require(needed: Mapping[str, Kind], kinds: Mapping[str, Kind], source: Sour
         if kinds.get(name) != kind:
             wanted = {"time": "datetime[us, UTC]", "number": "float64", "text": "string"}[kind]
             has = f"is {kinds[name]}, not {wanted}" if name in kinds else "is missing"
-            raise EvidenceError(f"column {name!r} {has}", fix=_FIX, where=Where(source))
+            raise EvidenceError(f"column {name!r} {has}", fix=FIX, where=Where(source))
 
 
 # ---------------------------------------------------------------- checks
@@ -164,13 +163,13 @@ def _check(engine: Engine, of: Evaluations, side: _Side, frame: Frame, weighted:
     (found,) = _records(engine.query(sql, {"rows": frame}))
     n = int(found["n"])
     if not n:
-        raise EvidenceError("there are no rows", fix=_FIX, where=side.where)
+        raise EvidenceError("there are no rows", fix=FIX, where=side.where)
     for at, text in enumerate(rules):
         if bad := n - int(found[f"r{at}"]):
-            raise EvidenceError(f"{bad:,} rows {text}", fix=_FIX, where=side.where)
+            raise EvidenceError(f"{bad:,} rows {text}", fix=FIX, where=side.where)
     if n != found["ids"]:
         message = f"{n - found['ids']:,} rows have an id that another row has"
-        raise EvidenceError(message, fix=_FIX, where=side.where)
+        raise EvidenceError(message, fix=FIX, where=side.where)
     return n
 
 
@@ -201,7 +200,7 @@ def _check_joined(
         if bad := int(found.get(f"strange_{side.of}") or 0):
             shown = ", ".join(of.classes[:10])
             message = f"{bad:,} rows have a prediction that is none of the classes ({shown})"
-            raise EvidenceError(message, fix=_FIX, where=side.where)
+            raise EvidenceError(message, fix=FIX, where=side.where)
     return timed and not found["timeless"]
 
 

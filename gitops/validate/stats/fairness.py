@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from gitops.validate.figures import about
 from gitops.validate.model import Array, Fairness, GroupRate, Interval, Table
 from gitops.validate.stats.moments import CANDIDATE, Moments, of_contributions
 from gitops.validate.stats.resampled import inverted
@@ -133,7 +134,7 @@ class _Asked:
             why = "all rows belong together (`group`), so nothing is known of the noise"
             return Fairness(column, criterion, Interval(None, level=self.level), (), out, why)
         if len(usable) < (len(rates) if len(rates) <= 2 else 1) or left.sum() < 2:
-            why = f"fewer than two groups have {self.minimum_rows} rows, and enough of each class"
+            why = self._too_few(rows, rates, [one.rows for one, _ in found])
             return Fairness(column, criterion, Interval(None, level=self.level), (), out, why)
         kept = [enough[at] & left for at in usable]
         rng = np.random.default_rng([self.seed, *map(ord, f"{column} {criterion}")])
@@ -146,6 +147,20 @@ class _Asked:
         shown = tuple(self._shown(*found[usable[largest]], rates[usable[largest]], kept[largest]))
         gap = self._gap(np.concatenate(centre), np.concatenate(noise), _Widest(spans), shown)
         return Fairness(column, criterion, gap, shown, out)
+
+    def _too_few(self, rows: Array, rates: list[_Rate], counts: list[Array]) -> str:
+        """Why nothing is assessed, and with how many test rows a second group would be enough."""
+        every = [
+            np.maximum(self.minimum_rows / rows, rate.needed / count)
+            for rate, count in zip(rates, counts, strict=True)
+        ]
+        times = np.max(every, axis=0) if len(rates) <= 2 else np.min(every, axis=0)
+        text = f"fewer than two groups have {self.minimum_rows} rows"
+        if (needed := rates[0].needed) != self.minimum_rows:
+            text += f", and {needed} of the class that it is about"
+        if len(times) > 1 and np.isfinite(second := float(np.sort(times)[1])):
+            text += f"; about {about(math.ceil(self.table.rows * second))} test rows would do"
+        return text
 
     def _rate(self, rate: _Rate) -> tuple[Cut, Moments]:
         many = len(self.names)

@@ -22,13 +22,13 @@ _SHOWN = 10
 class Sized:
     """A slice, its rows, and why it is too small to be judged; else "".
 
-    `short`: of how many times the rows it would be large enough.
+    `times` as many rows of the same kind would be enough (infinite: a class isn't there).
     """
 
     slice: Slice
     rows: int
     why: str = ""
-    short: float = 1.0
+    times: float = 1.0
 
 
 def slices_of(
@@ -60,16 +60,17 @@ def slices_of(
             for column, place in zip(some, places, strict=True)
         ]
         for number, value in enumerate(zip(*values, strict=True)):
-            why, short = "", minimum_rows / rows[number]
-            if table.task == "binary":
-                few = int(least[number])
-                short = max(short, minimum_per_class / few if few else math.inf)
+            why = ""
             if rows[number] < minimum_rows:
                 why = f"{rows[number]} rows, fewer than {minimum_rows}"
             elif table.task == "binary" and least[number] < minimum_per_class:
                 why = f"{least[number]} rows of one class, fewer than {minimum_per_class}"
+            times = minimum_rows / rows[number]
+            if table.task == "binary":
+                rare = int(least[number])
+                times = max(times, minimum_per_class / rare if rare else math.inf)
             cut = tuple(zip(names, value, strict=True))
-            found.append(Sized(Slice(cut), int(rows[number]), why, max(float(short), 1.0)))
+            found.append(Sized(Slice(cut), int(rows[number]), why, max(float(times), 1.0)))
     return found
 
 

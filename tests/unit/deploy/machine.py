@@ -25,6 +25,7 @@ from tests.unit.promote.line import Line
 from tests.unit.validate import conftest as tables
 
 SECONDS = 90  # until something that must happen has happened
+PACE = 0.005  # seconds between two requests of a client: more of them would only take the processor
 PLACES = """\
 environments:
   - {{name: dev, branch: main, listen: "127.0.0.1:{0}"}}
@@ -172,7 +173,7 @@ def until(condition: Callable[[], Any], what: str, seconds: float = SECONDS) -> 
 
 
 @contextmanager
-def meanwhile(step: Callable[[], None], pause: float = 0.0) -> Iterator[None]:
+def meanwhile(step: Callable[[], None], pause: float = PACE) -> Iterator[None]:
     """Do `step` again and again beside the test, with so many seconds between two of them."""
     ended = threading.Event()
 

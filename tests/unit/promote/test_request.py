@@ -80,7 +80,8 @@ def test_the_reviewer_sees_it_all_and_approves(asked: Line, server: Server) -> N
     assert (again.commit, again.url, again.created) == (first.commit, first.url, False)
     (pull,) = server.simulator.seen()
     assert pull.title == "Promote demo from dev to staging"
-    for text in ("| demo | – |", "merge commit", asked.git("rev-parse", "HEAD"), "roc_auc"):
+    who = "What now: one of `@lea`, `@acme/leads`, who isn't the promoter, approves it; then merge"
+    for text in ("| demo | – |", who, "merge commit", asked.git("rev-parse", "HEAD"), "roc_auc"):
         assert text in pull.body
     server.simulator.review(pull.number, "lea", "approved")
     server.simulator.merge(first.branch, "release/staging", "merge")

@@ -72,6 +72,13 @@ def runs(tmp_path: Path) -> list[str]:
     return (tmp_path / "project" / "runs.txt").read_text().splitlines()
 
 
+async def begun(tmp_path: Path) -> None:
+    """Until a run has told of itself."""
+    async with asyncio.timeout(60):
+        while not (tmp_path / "project" / "runs.txt").exists():
+            await asyncio.sleep(0.01)
+
+
 async def ask(runner: Command, made: Model, *distances: float) -> Answers:
     return await runner.answer(made.decode(body(*({**ROW, "distance": d} for d in distances))))
 
@@ -79,8 +86,7 @@ async def ask(runner: Command, made: Model, *distances: float) -> Answers:
 def test_requests_that_wait_are_answered_by_one_run(tmp_path: Path) -> None:
     async def use(runner: Command, made: Model) -> None:
         first = asyncio.create_task(ask(runner, made, 1024))
-        while not (tmp_path / "project" / "runs.txt").exists():
-            await asyncio.sleep(0.01)
+        await begun(tmp_path)
         several = await asyncio.gather(*(ask(runner, made, n, 2 * n) for n in range(2000, 2010)))
         assert (await first).scores == [0.125]
         assert [one.scores for one in several] == [
@@ -147,8 +153,7 @@ def test_a_command_that_fails_fails_its_requests_alone(
 def test_one_request_does_not_fail_those_that_waited_with_it(tmp_path: Path) -> None:
     async def use(runner: Command, made: Model) -> None:
         first = asyncio.create_task(ask(runner, made, 1024))
-        while not (tmp_path / "project" / "runs.txt").exists():
-            await asyncio.sleep(0.01)
+        await begun(tmp_path)
         several = await asyncio.gather(
             *(ask(runner, made, distance) for distance in (2048, 667, 4096)), return_exceptions=True
         )
@@ -176,8 +181,7 @@ def test_a_run_that_takes_too_long_is_ended(tmp_path: Path) -> None:
 def test_the_queue_is_bounded_and_who_gave_up_is_not_run(tmp_path: Path) -> None:
     async def use(runner: Command, made: Model) -> None:
         first = asyncio.create_task(ask(runner, made, 666))
-        while not (tmp_path / "project" / "runs.txt").exists():
-            await asyncio.sleep(0.01)
+        await begun(tmp_path)
         second, third = (asyncio.create_task(ask(runner, made, n)) for n in (1024, 2048))
         await asyncio.sleep(0)
         with pytest.raises(Refusal, match="too many") as caught:
@@ -188,7 +192,7 @@ def test_the_queue_is_bounded_and_who_gave_up_is_not_run(tmp_path: Path) -> None
             await first
         assert (await third).scores == [0.25]
 
-    with_command(tmp_path, use, limits=Limits(run=3, requests=2))
+    with_command(tmp_path, use, limits=Limits(run=10, requests=2))
     assert [line.split()[0] for line in runs(tmp_path)] == ["1", "1"]
 
 

@@ -37,7 +37,7 @@ def line(id: str = "r1", **changes: Any) -> bytes:
     return log.line(**{**given, **changes})
 
 
-def until(condition: Callable[[], bool], seconds: float = 20) -> None:
+def until(condition: Callable[[], bool], seconds: float = 60) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, "it didn't come true"

@@ -219,7 +219,7 @@ def before(rows):
         several = await asyncio.gather(*(ask(made, slow) for _ in range(4)), return_exceptions=True)
         statuses = sorted(one.status for one in several if isinstance(one, Refusal))
         assert statuses == [503, 504, 504, 504]
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 assert (await ask(made)).predictions

@@ -376,11 +376,66 @@ def test_training_rows_in_an_unchanged_test_set_are_found(tmp_path: Path) -> Non
         Finding(
             "leakage-train-test-overlap",
             "alarm",
-            "the candidate was trained on 20 rows of the test set (10.00%)",
+            "the candidate was trained on 20 rows of the test set (10.00%), or on rows with the"
+            " same inputs and label",
             value=0.1,
         ),
     )
     assert found.table.rows == 200
+
+
+def test_a_champion_that_has_seen_the_test_rows_is_said_first(tmp_path: Path) -> None:
+    repo, _ = start(tmp_path, ruin=0.0)
+    repo.git("switch", "-q", "main")
+    leaked = model(tmp_path / "leaked", pl.concat([train(), test().head(20)]), test())
+    propose(repo, leaked)
+    repo.git("switch", "-qC", "feature", "main")
+    propose(repo, model(tmp_path / "b", train(), test()))
+    found = gather(repo)
+    said = text(found, "leakage-train-test-overlap")
+    assert said.startswith("the champion was trained on 20 rows of the test set (10.00%)")
+    assert "it may look better here" in said
+    assert found.findings == ()
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_class_that_is_never_predicted_is_said(tmp_path: Path, known: bool) -> None:
+    """An alarm where the champion does predict it."""
+    repo = GateRepo(tmp_path / "repo", "multiclass").start()
+    rare = "2" if known else "rare"
+    odd = test("multiclass").with_row_index("n")
+    odd = odd.with_columns(
+        label=pl.when(pl.col("n") < 5).then(pl.lit(rare)).otherwise(pl.col("label"))
+    ).drop("n")
+    rows = train("multiclass").with_row_index("n")
+    few = rows.with_columns(
+        label=pl.when(pl.col("n") < 2)
+        .then(pl.lit(rare))
+        .when(pl.col("label") == rare)
+        .then(pl.lit("0"))
+        .otherwise(pl.col("label"))
+    ).drop("n")
+    first = train("multiclass") if known else few
+    old = model(tmp_path / "a", first, odd, task="multiclass")
+    repo.built(old.folder / "package", old.evaluation)
+    repo.git("switch", "-qc", "feature")
+    propose(repo, model(tmp_path / "b", few, odd, task="multiclass", ruin=0.001))
+    found = gather(repo)
+    (said,) = [o for o in (*found.notes, *found.findings) if o.kind == "class-never-predicted"]
+    assert said.text.startswith(f"no row is predicted {rare!r}, though ")
+    if known:
+        assert (said.level, said in found.findings) == ("alarm", True)
+        assert said.text.endswith("; the champion predicts it")
+    else:
+        assert (said.level, said in found.notes) == ("note", True)
+        assert said.text.endswith("though 5 have this label; nor does the champion predict it")
+
+
+def test_slices_that_are_gone_are_named(tmp_path: Path) -> None:
+    repo, _ = start(tmp_path)
+    propose(repo, model(tmp_path / "b", train(), test().filter(pl.col("region") != "east")))
+    said = text(gather(repo), "evaluation-columns-changed")
+    assert "slice_region has no rows any more of east" in said
 
 
 # ---------------------------------------------------------------- models that don't match
@@ -660,6 +715,7 @@ def test_an_object_that_is_nowhere_is_named(tmp_path: Path) -> None:
     error = refusal(repo)
     assert "models/package" in error.message
     assert "missing in the remote" in error.message
+    assert error.message.startswith("the champion, demo at ")
 
 
 @pytest.mark.parametrize("name", ["../../../evil", "/etc/evil", "a/../../evil", ""])

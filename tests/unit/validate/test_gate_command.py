@@ -96,13 +96,19 @@ def test_a_failure_exits_with_1_and_json_is_one_document(run: Run) -> None:
     assert json.loads(Path("out/gate/demo/verdict.json").read_text()) == verdict
 
 
-def test_missing_evidence_exits_with_3_and_the_fix(run: Run) -> None:
+def test_missing_evidence_exits_with_3_and_the_fix(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
     Path("dvc.lock").write_text("{}")
     GateRepo(Path.cwd()).git("commit", "-qam", "Lose it")
-    code, out, err = run("same", "--json")
+    code, out, err = run("same", "--json", "--report", "out/gate")
     assert code == 3
     assert json.loads(out)["error"]["code"] == 3
     assert "fix:" in err
+    assert "::error file=gitops.yaml,title=No verdict%3A demo::" in err
+    (report,) = Path("out/gate").iterdir()
+    assert report.read_text().startswith("## ❌ No verdict: `demo`\n")
 
 
 def test_a_summary_begins_with_models_that_have_no_verdict(

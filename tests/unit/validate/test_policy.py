@@ -157,7 +157,9 @@ def test_a_waiver_may_name_one_answer_of_a_check_and_is_inherited() -> None:
 
 def test_regulated_takes_waivers_of_approvers_only() -> None:
     own = text(f"extends: regulated\nwaivers: [{WAIVER}]", CHECK)
-    assert load({"ours": own}, approvers=("@org/leads",)).waivers
+    taken = load({"ours": own}, approvers=("@org/leads",))
+    assert taken.waivers
+    assert taken.waivers_by == ("@org/leads",)
     with pytest.raises(ConfigError, match="@org/leads is no approver of production") as caught:
         load({"ours": own}, approvers=("@org/others",))
     assert caught.value.fix == "it takes one of @org/others"

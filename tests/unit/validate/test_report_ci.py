@@ -18,7 +18,7 @@ from gitops.errors import ToolError
 from gitops.logtext import Platform
 from gitops.validate import reports
 from gitops.validate.model import Verdict
-from gitops.validate.reports import annotate, card, junit, sarif
+from gitops.validate.reports import card, junit, sarif
 from gitops.validate.reports.text import clean, width
 from tests.unit.validate import verdicts
 
@@ -223,7 +223,7 @@ def test_annotations_of_azure() -> None:
     odd = replace(
         verdicts.failing(), checks=(replace(verdicts.failing().checks[0], why="50% off"),)
     )
-    assert "50%AZP25 off" in annotate.render([odd], "azure")[0]
+    assert "50%AZP25 off" in reports.annotations([odd], "azure")[0]
 
 
 @pytest.mark.parametrize("platform", ["github", "azure"])

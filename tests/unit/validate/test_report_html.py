@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitops.validate.model import Curve, Verdict
-from gitops.validate.reports import html, svg
+from gitops.validate.reports import drawing, html, svg
 from gitops.validate.reports.text import clean
 from tests.unit.validate import verdicts
 
@@ -215,3 +215,11 @@ def test_text_has_the_contrast_of_wcag_aa() -> None:
             assert contrast(tokens[tone], tokens[f"{tone}-soft"]) >= 4.5, tone
             assert contrast(tokens["text"], tokens[f"{tone}-soft"]) >= 4.5, tone
             assert contrast(tokens["muted"], tokens[f"{tone}-soft"]) >= 4.5, tone
+
+
+def test_a_line_that_goes_on_outside_ends_in_an_arrow() -> None:
+    scale = drawing.Scale(-1, 1)
+    assert not {"◂", "▸"} & set(svg.strip((-0.5, 0, 0.5), scale, {}))
+    far = svg.strip((-9, -8, -7), scale, {})
+    assert "◂" in far and "▸" not in far and "circle" not in far
+    assert "▸" in svg.strip((0.5, 0.9, 2), scale, {})

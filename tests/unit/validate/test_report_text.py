@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitops.validate import figures, reports
-from gitops.validate.model import Finding, Interval
+from gitops.validate.model import Finding, Interval, State, Verdict
 from gitops.validate.reports import drawing, html, numbers, words
 from gitops.validate.reports.text import LONG, clean, fit, width
 from tests.unit.validate import verdicts
@@ -182,12 +183,30 @@ def test_nothing_open_is_hidden_behind_a_go() -> None:
     ):
         assert words.headline(some).answer == "Go, with open questions"
         assert words.todo(some).startswith("decide whether what is open below is acceptable")
-    assert words.todo(good).startswith("nothing in the policy of production is against it.")
+    assert words.todo(good).startswith("it may go on: nothing in the policy of production is")
     noted = replace(good, notes=(Finding("work-tree-dirty", "note", "not committed"),))
     assert words.headline(noted).answer == "Go"
     assert words.todo(noted).endswith("what is noted below about this judgement.")
     assert words.todo(verdicts.failing()).startswith("send it back.")
     assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
+
+
+@pytest.mark.parametrize("state", ["PASS", "FAIL"])
+def test_an_alarm_that_a_check_tells_is_told_once(state: State) -> None:
+    good, text = verdicts.better(), "the candidate was trained on 3 rows"
+    told = replace(good.checks[0], state=state, why=text, stops=False)
+    alarm = Finding("leakage-train-test-overlap", "alarm", text)
+    assert words.alarms(replace(good, findings=(alarm,))) == [alarm]
+    assert words.alarms(replace(good, findings=(alarm,), checks=(told, *good.checks))) == []
+
+
+@pytest.mark.parametrize("make", [verdicts.failing, verdicts.undecided])
+def test_a_no_says_who_may_overrule_it(make: Callable[[], Verdict]) -> None:
+    no = make()
+    assert "waived in the policy by someone who answers for it, in a" in words.todo(no)
+    leads = words.todo(replace(no, waivers_by=("@ana", "@acme/ml-leads")))
+    assert f"by an approver of {no.environment} (@ana, @acme/ml-leads), in a" in leads
+    assert "(gitops.yaml names none)" in words.todo(replace(no, waivers_by=()))
 
 
 def test_a_pass_that_its_interval_does_not_show_is_explained_and_not_drawn() -> None:

@@ -45,12 +45,12 @@ def test_each_value_is_a_slice_and_small_ones_say_why() -> None:
 def test_of_how_many_times_the_rows_a_small_slice_is_large_enough() -> None:
     table = scored(330)
     found = stats.slices_of(table, ["origin"], minimum_rows=220, minimum_per_class=1)
-    assert {one.short for one in found} == {2.0}
+    assert {one.times for one in found} == {2.0}
     rare = replace(table, label=np.where(np.arange(330) % 33 == 0, 1, 0))
-    (most, *_) = sorted(stats.slices_of(rare, ["origin"]), key=lambda one: one.short)
-    assert most.short == 3  # 10 of the 30 positive rows that it takes
+    (most, *_) = sorted(stats.slices_of(rare, ["origin"]), key=lambda one: one.times)
+    assert most.times == 3  # 10 of the 30 positive rows that it takes
     never = replace(table, label=np.zeros(330, int))
-    assert {one.short for one in stats.slices_of(never, ["origin"])} == {np.inf}
+    assert {one.times for one in stats.slices_of(never, ["origin"])} == {np.inf}
 
 
 @pytest.mark.parametrize("rows", [3_000, 450_000])
