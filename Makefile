@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 TESTS := $(BIN)/python -m pytest --numprocesses 3 --dist worksteal --hypothesis-profile quick
 
-.PHONY: help demo test test-all check bench docs picture fuzz audit lock wheel clean
+.PHONY: help demo test test-all checked compiled check bench docs picture fuzz audit lock wheel clean
 .DEFAULT_GOAL := help
 
 help:
@@ -41,11 +41,18 @@ demo: .venv/ready
 	@$(BIN)/python -m compileall -q gitops
 	@dir='$(DIR)'; [ -n "$$dir" ] || dir="$$(mktemp -d)/demo"; $(BIN)/gitops demo "$$dir"
 
-test: wheel check
+test: checked
 	$(TESTS) -m 'not extended'
 
-test-all: wheel check
+test-all: checked
 	$(TESTS)
+
+# The types are one processor's work; beside it the tests' modules are compiled, once for all workers.
+checked: wheel
+	@$(MAKE) --no-print-directory --jobs 2 check compiled
+
+compiled: .venv/ready
+	@$(BIN)/python -m pytest --collect-only --quiet >/dev/null
 
 check: .venv/ready
 	$(BIN)/ruff check .

@@ -27,6 +27,7 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -86,20 +87,17 @@ def scores(loss: str) -> Callable[[Random, int, float], Pair]:
             value = -((1 - there) ** 2) if loss == "brier" else np.log(there)
             low = -1.0 if loss == "brier" else math.log(0.001)
             # Worse by a chance to be all wrong, whose size gives the mean exactly.
-            chance = more / float(_MEAN[loss] - low)
+            chance = more / (_mean(loss) - low) if more else 0.0
             found.append(np.where(rng.random(n) < chance, low, value))
         return found[0], found[1]
 
     return draw
 
 
-_MEAN: dict[str, float] = {}
-
-
-def _means() -> None:
-    for loss in ("brier", "log_loss"):
-        _MEAN[loss] = 0.0
-        _MEAN[loss] = float(scores(loss)(np.random.default_rng(0), 4_000_000, 0.0)[0].mean())
+@cache
+def _mean(loss: str) -> float:
+    """The mean of a model that is no worse."""
+    return float(scores(loss)(np.random.default_rng(0), 4_000_000, 0.0)[0].mean())
 
 
 def amounts(power: int) -> Callable[[Random, int, float], Pair]:
@@ -351,8 +349,6 @@ def _line(one: Rates) -> str:
     ]  # fmt: skip
     return f"| {' | '.join(cells)} |"
 
-
-_means()
 
 if __name__ == "__main__":
     main()

@@ -17,6 +17,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -74,16 +75,28 @@ EXTENDED = {
 }
 
 
+MEANWHILE = 200  # unit tests that take as long as it takes to make what is `installed` and `made`
+
+
+@cache
+def why_extended(module: Path) -> tuple[str, ...]:
+    """What the table above says of the tests of a module."""
+    above = {module, *module.parents}
+    return tuple(why for path, why in EXTENDED.items() if PROJECT / "tests" / path in above)
+
+
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Mark what is in the table above."""
-    for path, why in EXTENDED.items():
-        if (PROJECT / "tests" / path) in (item.path, *item.path.parents):
-            item.add_marker(pytest.mark.extended(why))
+    for why in why_extended(item.path):
+        item.add_marker(pytest.mark.extended(why))
 
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes long comes first, for every worker: xdist deals the list out in equal parts."""
+    """What takes long comes first, for every worker: xdist deals the list out in equal parts.
+
+    But the first worker makes what all others' functional tests need; they begin with others.
+    """
     assert not [path for path in EXTENDED if not (PROJECT / "tests" / path).exists()]
     for item in items:
         for mark in item.iter_markers("extended"):
@@ -99,8 +112,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             min(parts, key=len).extend(of_module)
     for number, part in enumerate(parts, start=1):
         room = max(0, len(items) * number // workers - len(items) * (number - 1) // workers)
-        while light and len(part) < room:
-            part.append(light.pop(0))
+        fill = light[: max(0, room - len(part))]
+        del light[: len(fill)]
+        first = fill[:MEANWHILE] if number > 1 else []
+        part[:] = first + part + fill[len(first) :]
     items[:] = [item for part in parts for item in part] + light
 
 

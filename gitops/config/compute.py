@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
@@ -12,7 +12,8 @@ from gitops.config import values
 from gitops.config.base import Frozen
 from gitops.config.infrastructure import Size
 
-Kind = Literal["azureml", "databricks", "kubernetes", "process"]
+Kind = Literal["azureml", "databricks", "kubernetes", "process"]  # each a field of `Compute`
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-label-names
 DnsLabel = Annotated[
@@ -189,20 +190,18 @@ class Compute(Frozen):
     @classmethod
     def _given(cls, data: Any) -> Any:  # noqa: ANN401
         """`process:` alone would be nothing at all, and look like a kind."""
-        kinds = ("azureml", "databricks", "kubernetes", "process")
         for name, value in data.items() if isinstance(data, dict) else ():
-            if name in kinds and value is None:
+            if name in KINDS and value is None:
                 raise values.wrong("has no value", f"write {name}: {{}}, or remove it", at=name)
         return data
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        kinds: tuple[Kind, ...] = ("azureml", "databricks", "kubernetes", "process")
-        given = [name for name in kinds if getattr(self, name) is not None]
+        given = [name for name in KINDS if getattr(self, name) is not None]
         if len(given) != 1:
             raise values.wrong(
                 f"has {'no kind' if not given else ' and '.join(given)}",
-                f"write exactly one of {', '.join(kinds)}",
+                f"write exactly one of {', '.join(KINDS)}",
             )
         for name, value in self.env.items():
             if _SECRET.search(name) and not (self.databricks and _REFERENCE.fullmatch(value)):
@@ -219,8 +218,4 @@ class Compute(Frozen):
     @property
     def kind(self) -> Kind:
         """Which kind it is."""
-        if self.azureml:
-            return "azureml"
-        if self.databricks:
-            return "databricks"
-        return "kubernetes" if self.kubernetes else "process"
+        return next(name for name in KINDS if getattr(self, name) is not None)

@@ -14,6 +14,7 @@ from gitops.config.kubernetes import Kubernetes
 
 Kind = Literal["local", "kubernetes", "azureml", "iotedge"]  # cli/places.py makes a target of each
 KINDS: tuple[Kind, ...] = get_args(Kind)
+ON_AZURE: frozenset[Kind] = frozenset(("azureml", "iotedge"))  # to deploy there is to log in to it
 # https://github.com/opencontainers/distribution-spec/blob/main/spec.md#pulling-manifests
 Registry = Annotated[
     str,

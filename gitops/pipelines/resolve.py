@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, cast
 
 from gitops.config import Config, Environment
+from gitops.config.deploy import ON_AZURE
 from gitops.config.source import Source
 from gitops.pipelines.definition import Definition, environments
 from gitops.pipelines.model import (
@@ -351,9 +352,7 @@ def _logins(context: _Context, wanted: Iterable[str]) -> tuple[Cloud, ...]:
     azure = context.provider == "azure"
     if "registry" in wanted and azure and context.config.targets.registry is None:
         clouds.append("azure")
-    if "target" in wanted and (
-        targets & {"azureml", "iotedge"} or ("kubernetes" in targets and azure)
-    ):
+    if "target" in wanted and (targets & ON_AZURE or ("kubernetes" in targets and azure)):
         clouds.append("azure")
     return tuple(dict.fromkeys(clouds))
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from gitops import trust
+from gitops.config.deploy import ON_AZURE
 from gitops.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def trusts(config: Config) -> tuple[Trust, ...]:
 def needs_azure(config: Config) -> bool:
     """Whether a workflow logs in to Azure: for the storage, a model's target, infrastructure."""
     targets = {model.deploy.target for model in config.models.values()}
-    azure = config.storage.kind == "azure" or bool(targets & {"azureml", "iotedge"})
+    azure = config.storage.kind == "azure" or bool(targets & ON_AZURE)
     return azure or provisioned(config, "azure")
 
 

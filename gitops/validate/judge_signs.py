@@ -174,10 +174,10 @@ def _signs(
     signs: Signs,
     table: Table,
 ) -> Iterator[Check]:
-    for key, (kind, absent) in kinds.items():
-        bound = given[key]
+    for key, bound in given.items():
         if bound is None or bound is False:
             continue
+        kind, absent = kinds[key]
         number_ = None if isinstance(bound, bool) else float(bound)
         alarms = [f for f in signs.findings if f.kind == kind and _breaks(f, number_)]
         found = max(alarms, key=lambda f: -math.inf if f.value is None else f.value, default=None)

@@ -12,16 +12,9 @@ import pytest
 from gitops import git
 from gitops.scaffold import adopt, vendor
 from gitops.scaffold.render import tool_file
+from tests.unit.scaffolds import contents
 
 _CHANGES = {"os.rename", "os.mkdir", "os.remove", "os.rmdir"}
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and ".git" not in path.relative_to(root).parts
-    }
 
 
 def killed(planned: adopt.Adoption, at: int) -> bool:

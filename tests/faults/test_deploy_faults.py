@@ -261,6 +261,12 @@ def test_a_package_that_the_storage_lacks_leaves_the_old_one(ahead: Machine, bet
     assert ahead.happened("staging")[-1] == ("demo@v1.1.0", "running")
 
 
+def deploy_by(machine: Machine, code: str) -> subprocess.CompletedProcess[str]:
+    """`deploy staging` by Python code that ends in the command line's `main`."""
+    command = [sys.executable, "-c", code, "deploy", "staging"]
+    return subprocess.run(command, cwd=machine.line.root, capture_output=True, text=True)
+
+
 def test_a_version_that_answers_otherwise_than_its_package_gets_no_traffic(
     ahead: Machine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -274,12 +280,7 @@ def test_a_version_that_answers_otherwise_than_its_package_gets_no_traffic(
         "main()\n"
     )
     with asking(ahead, "staging") as seen:
-        done = subprocess.run(
-            [sys.executable, "-c", code, "deploy", "staging"],
-            cwd=ahead.line.root,
-            capture_output=True,
-            text=True,
-        )
+        done = deploy_by(ahead, code)
     assert done.returncode == 3
     assert "contract tests" in done.stderr
     assert set(seen) == {(200, "demo@v1.0.0")}
@@ -295,12 +296,7 @@ def test_a_full_disk_leaves_the_old_one(ahead: Machine) -> None:
         "import signal; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "main()\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code, "deploy", "staging"],
-        cwd=ahead.line.root,
-        capture_output=True,
-        text=True,
-    )
+    done = deploy_by(ahead, code)
     assert done.returncode == 4, done.stderr
     assert "File too large" in done.stderr
     assert ahead.release("staging") == "demo@v1.0.0"

@@ -64,6 +64,20 @@ def declare(repository: Repository, git: Command, source: str = SOURCE) -> None:
     git(repository.root, "commit", "--quiet", "--all", "-m", "Declare the source")
 
 
+@pytest.fixture
+def env(
+    light: Repository,
+    git: Command,
+    churn: Table,
+    database: postgres.Server,
+    top: psycopg.Connection,
+) -> dict[str, str]:
+    """The light repository's model has a source of 340 rows, which is where this says."""
+    declare(light, git)
+    fill(top, churn(rows=340, seed=11))
+    return {"FLIGHTS_DB": database.url()}
+
+
 def pointer(repository: Repository) -> dict[str, Any]:
     found: dict[str, Any] = yaml.safe_load(
         (repository.root / "data" / "customers.csv.dvc").read_text()
@@ -98,14 +112,12 @@ def test_a_dirty_tree_is_refused_before_the_source_is_read(
 def test_a_snapshot_is_taken_noted_and_not_taken_twice(
     light: Repository,
     gitops: Gitops,
+    env: dict[str, str],
     git: Command,
     churn: Table,
     database: postgres.Server,
     top: psycopg.Connection,
 ) -> None:
-    declare(light, git)
-    fill(top, churn(rows=340, seed=11))
-    env = {"FLIGHTS_DB": database.url()}
     done = gitops(light.root, "data", "ingest", "--branch", "data/october", "--json", env=env)
     assert done.code == 0, done.err
     (answer,) = json.loads(done.out)["models"]
@@ -160,15 +172,10 @@ def test_a_snapshot_is_taken_noted_and_not_taken_twice(
 def test_a_file_of_ones_own_leaves_no_false_note(
     light: Repository,
     gitops: Gitops,
-    git: Command,
+    env: dict[str, str],
     churn: Table,
-    database: postgres.Server,
-    top: psycopg.Connection,
     tmp_path: Path,
 ) -> None:
-    declare(light, git)
-    fill(top, churn(rows=340, seed=11))
-    env = {"FLIGHTS_DB": database.url()}
     file = light.root / "data" / "customers.csv.dvc"
     file.write_text(file.read_text() + "meta:\n  owner: Ada  # hers\n")
     assert gitops(light.root, "data", "ingest", env=env).code == 0
@@ -183,16 +190,13 @@ def test_a_file_of_ones_own_leaves_no_false_note(
 def test_what_would_break_the_training_is_refused(
     light: Repository,
     gitops: Gitops,
+    env: dict[str, str],
     git: Command,
-    churn: Table,
-    database: postgres.Server,
     top: psycopg.Connection,
 ) -> None:
-    declare(light, git)
-    fill(top, churn(rows=340, seed=11))
     top.execute("alter table customers drop column months")
     before = state(light, git)
-    done = gitops(light.root, "data", "ingest", env={"FLIGHTS_DB": database.url()})
+    done = gitops(light.root, "data", "ingest", env=env)
     assert done.code == 1, done.err
     assert "months" in done.err
     assert state(light, git) == before
@@ -319,6 +323,7 @@ def test_killed_in_the_middle_nothing_has_changed(
 def test_in_ci_each_new_table_becomes_one_pull_request(
     light: Repository,
     gitops: Gitops,
+    env: dict[str, str],
     git: Command,
     churn: Table,
     database: postgres.Server,
@@ -329,13 +334,11 @@ def test_in_ci_each_new_table_becomes_one_pull_request(
     from tests.forge_server import serve
     from tests.forge_simulator import Simulator
 
-    declare(light, git)
-    fill(top, churn(rows=340, seed=11))
     with serve(Simulator(tmp_path / "forge")) as server:
         git(light.root, "push", "--quiet", str(server.simulator.path), "main")
         git(light.root, "remote", "add", "origin", server.github_url)
         git(light.root, "switch", "--quiet", "--detach")
-        env = {**server.github_env, "GITHUB_ACTIONS": "true", "FLIGHTS_DB": database.url()}
+        env |= {**server.github_env, "GITHUB_ACTIONS": "true"}
         before = (
             git(light.root, "status", "--porcelain"),
             git(light.root, "branch"),

@@ -150,3 +150,12 @@ def tree(top: Path) -> dict[str, object]:
         else:
             found[name] = (path.read_bytes(), bool(path.stat().st_mode & 0o100))
     return found
+
+
+def contents(root: Path) -> dict[str, bytes]:
+    """All files of a work tree by their paths, but for git's own."""
+    return {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.rglob("*")
+        if path.is_file() and ".git" not in path.relative_to(root).parts
+    }

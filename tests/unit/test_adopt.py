@@ -16,6 +16,7 @@ from gitops.scaffold import adopt, desired, usable, vendor
 from gitops.scaffold import lock as locks
 from gitops.scaffold.reconcile import reconcile
 from gitops.scaffold.render import tool_file
+from tests.unit.scaffolds import contents
 
 TRAIN = "from sklearn.svm import SVC\nSVC().fit(1, 2)\n"
 BY_HAND = "on: push\njobs: {}\n"
@@ -48,14 +49,6 @@ def put(root: Path, files: Mapping[str, str]) -> None:
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-
-
-def contents(root: Path) -> dict[str, bytes]:
-    return {
-        path.relative_to(root).as_posix(): path.read_bytes()
-        for path in root.rglob("*")
-        if path.is_file() and ".git" not in path.relative_to(root).parts
-    }
 
 
 def adopted(root: Path, **given: object) -> adopt.Adoption:

@@ -28,11 +28,7 @@ environments: [{name: staging, branch: main}, {name: production, branch: release
 models: {late: {task: binary, path: a}, fares: {task: regression, path: b}}
 """
 EVERY: list[Callable[[], Verdict]] = [
-    verdicts.rich,
-    verdicts.failing,
-    verdicts.undecided,
-    verdicts.first_model,
-    verdicts.regression,
+    *verdicts.PLAIN,
     lambda: hostile(),
 ]
 

@@ -23,11 +23,7 @@ from gitops.validate.reports.text import clean, width
 from tests.unit.validate import verdicts
 
 EVERY: list[Callable[[], Verdict]] = [
-    verdicts.rich,
-    verdicts.failing,
-    verdicts.undecided,
-    verdicts.first_model,
-    verdicts.regression,
+    *verdicts.PLAIN,
     verdicts.hostile,
     verdicts.broken_numbers,
 ]

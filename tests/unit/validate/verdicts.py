@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal
 
@@ -374,3 +375,6 @@ def broken_numbers() -> Verdict:
             Curve("residuals", "candidate", "", (1.0, 1.0), (0.0, 0.0)),
         ),
     )
+
+
+PLAIN: list[Callable[[], Verdict]] = [rich, failing, undecided, first_model, regression]
