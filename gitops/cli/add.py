@@ -39,7 +39,7 @@ def add() -> None:
 @group.command()
 def packaging(
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml with `wrap:`.")
+        str | None, typer.Argument(metavar="MODEL", help="A model of gitops.yaml with `wrap:`.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
@@ -69,7 +69,9 @@ def packaging(
 
 @group.command()
 def model(
-    name: Annotated[str, typer.Argument(help="The model's name: its folder is models/NAME.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The model's name: its folder is models/NAME.")
+    ],
     data: Annotated[Path | None, typer.Option("--data", help="A table: .csv or .parquet.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="The column to predict.")] = None,
     settings: SettingsOption = None,
@@ -136,7 +138,8 @@ def generator_(
     source: Annotated[
         str,
         typer.Argument(
-            help="A folder, a git URL (or URL//FOLDER below its top), or a name of gitops' own."
+            metavar="SOURCE",
+            help="A folder, a git URL (or URL//FOLDER below its top), or a name of gitops' own.",
         ),
     ],
     revision: Annotated[

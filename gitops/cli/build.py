@@ -27,7 +27,7 @@ def build(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Models of gitops.yaml; all if left out.",
             envvar=MODELS,
             show_default=False,

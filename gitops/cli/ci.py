@@ -23,7 +23,10 @@ def register(app: typer.Typer) -> None:
 
 def ci(
     workflow: Annotated[
-        str, typer.Argument(help="pull-request, build, promote, ... or one of your own.")
+        str,
+        typer.Argument(
+            metavar="WORKFLOW", help="pull-request, build, promote, ... or one of your own."
+        ),
     ],
     job: Annotated[
         str | None,

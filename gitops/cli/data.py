@@ -29,9 +29,9 @@ def register(app: typer.Typer) -> None:
 
 @group.command()
 def update(
-    file: Annotated[Path, typer.Argument(help="The new table: .csv or .parquet.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The new table: .csv or .parquet.")],
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml.")
+        str | None, typer.Argument(metavar="MODEL", help="A model of gitops.yaml.")
     ] = None,
     branch: BranchOption = None,
     commit: CommitOption = False,
@@ -65,7 +65,7 @@ def ingest(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="A model of gitops.yaml; by default all that have a `source:`."
+            metavar="MODEL", help="A model of gitops.yaml; by default all that have a `source:`."
         ),
     ] = None,
     branch: BranchOption = None,
@@ -132,7 +132,10 @@ def ingest(
 @group.command()
 def labels(
     file: Annotated[
-        Path, typer.Argument(help="A table with id, label, row, value: .csv, .parquet or .jsonl.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A table with id, label, row, value: .csv, .parquet or .jsonl."
+        ),
     ],
     environment: Annotated[
         str, typer.Option("--env", help="The environment whose server gave the predictions.")

@@ -15,7 +15,7 @@ def register(app: typer.Typer) -> None:
 
 
 def demo(
-    directory: Annotated[Path, typer.Argument(metavar="[DIR]", help="A new folder for it.")] = Path(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for it.")] = Path(
         "gitops-demo"
     ),
 ) -> None:

@@ -18,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def fetch(
-    model: Annotated[str, typer.Argument(help="The model.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="The model.")],
     environment: Annotated[
         str | None,
         typer.Option(

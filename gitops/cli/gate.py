@@ -28,7 +28,7 @@ def gate(
     models: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[MODEL]...",
+            metavar="MODEL",
             help="Models; those that the commits touch if left out.",
             envvar=MODELS,
             show_default=False,

@@ -26,7 +26,7 @@ def image(
     model: Annotated[
         str | None,
         typer.Argument(
-            metavar="[MODEL]", help="The model. [default: all that go to their place as an image]"
+            metavar="MODEL", help="The model. [default: all that go to their place as an image]"
         ),
     ] = None,
     environment: Annotated[

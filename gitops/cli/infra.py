@@ -93,7 +93,7 @@ def _show(done: tuple[Check, ...], root: Path) -> None:
 @group.command()
 def diagram(
     environment: Annotated[
-        str | None, typer.Argument(metavar="[ENV]", help="An environment. [default: all]")
+        str | None, typer.Argument(metavar="ENV", help="An environment. [default: all]")
     ] = None,
 ) -> None:
     """Print a picture of what is declared, as Mermaid; forges draw it in Markdown.
@@ -117,7 +117,7 @@ def cost(
     environment: Annotated[
         str | None,
         typer.Argument(
-            metavar="[ENV]",
+            metavar="ENV",
             help="An environment, or `shared`. [default: all of them]",
             show_default=False,
         ),

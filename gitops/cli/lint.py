@@ -34,7 +34,7 @@ def register(app: typer.Typer) -> None:
 def lint(
     paths: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="[PATH]...", help="Workflow files or folders; all if left out."),
+        typer.Argument(metavar="PATH", help="Workflow files or folders; all if left out."),
     ] = None,
     tags: Annotated[
         bool, typer.Option("--tags", help="Ask the actions' repositories for their tags.")

@@ -40,7 +40,7 @@ def register(app: typer.Typer) -> None:
 
 def log(
     about: Annotated[
-        str | None, typer.Argument(metavar="[MODEL|ENV]", help="Only this model or environment.")
+        str | None, typer.Argument(metavar="MODEL|ENV", help="Only this model or environment.")
     ] = None,
     verify: Annotated[
         bool, typer.Option("--verify", help="Prove it: signatures, chain, trees, verdicts.")

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # Answers about the repository; all others are about the table and go to the inference.
 _OWN = (
     *("name", "model", "data", "target", "storage", "endpoint", "account", "ci"),
-    *("infrastructure", "region"),
+    *("infrastructure", "region", "policy"),
 )
 
 
@@ -37,7 +37,7 @@ def register(app: typer.Typer) -> None:
 def new(
     directory: Annotated[
         Path,
-        typer.Argument(metavar="[DIR]", help="A new or an empty folder; or a repository to adopt."),
+        typer.Argument(metavar="DIR", help="A new or an empty folder; or a repository to adopt."),
     ] = Path(),
     data: Annotated[
         Path | None,
@@ -73,7 +73,8 @@ def new(
 
     Answers (--set, --answers): name, model, storage (a folder, s3://bucket/path,
     azure://container/path), endpoint, account, ci, infrastructure (azure, bicep-azure, aws or
-    local), region, task, id, time, group, positive, drop, slices, sensitive, split, type.COLUMN.
+    local), region, policy (production's: strict or project), task, id, time, group, positive,
+    drop, slices, sensitive, split, type.COLUMN.
 
     In a git repository that is there: looks at its pipelines, branches, storage, models and code
     (nothing of it is run), proposes gitops.yaml, and writes new files only; whatever is there is
@@ -121,17 +122,45 @@ def new(
         overrides = {key: value for key, value in given.items() if key not in _OWN}
         roles, profile = questions.agree(table, goal, overrides, asking, quiet=as_json)
         request = scaffold.request(directory, project, table, roles, platforms, given)
+        if (short := _too_few(request)) and not as_json:
+            screen.say(short)
         made, kept = scaffold.Made("", (), request.storage.remote), dict[str, str]()
         if root is not None and not dry_run:
             made, kept = furnish.create(request, screen.say)
         elif not dry_run:
             made = scaffold.create(request, screen.say)
     if as_json:
-        screen.document(_json(request, made, roles, profile) | {"kept": sorted(kept)})
+        warnings = [short] if short else []
+        more = {"kept": sorted(kept), "warnings": warnings}
+        screen.document(_json(request, made, roles, profile) | more)
     elif dry_run:
         screen.out(f"{directory} was not made: it was a dry run")
     else:
         _show(request, made, kept)
+
+
+def _too_few(request: Request) -> str:
+    """What production's policy won't be able to decide, and what to do now; else ""."""
+    from datetime import UTC, datetime
+
+    from gitops.config import Environment
+    from gitops.scaffold import enough, new
+    from gitops.validate import policy
+
+    if request.policy == new.PROJECT:
+        return ""
+    production = Environment(name="production", branch="production", policy=request.policy)
+    asked = policy.load(production, lambda _: None, "", first=False, today=datetime.now(UTC).date())
+    if asked.on_inconclusive != "block":
+        return ""
+    rows, each = asked.slices.minimum_rows, asked.slices.minimum_per_class
+    lacking = enough.too_few(request.table, request.roles, rows, each)
+    of_class = f", {each} of each class" if request.roles.task == "binary" else ""
+    return lacking and (
+        f"{lacking} (it takes {rows} rows{of_class}), and production's policy, {request.policy},"
+        " lets nothing through that it can't decide: bring more rows, count on waivers, or have it"
+        " judged as staging is: --set policy=project, or `policy: project` in gitops.yaml"
+    )
 
 
 def _project(given: dict[str, object], directory: Path, asking: bool) -> str:

@@ -11,15 +11,17 @@ from gitops.cli import screen
 from gitops.cli.common import JsonOption, open_repository
 from gitops.errors import UsageError
 
+WARNED = 10  # columns that are told about on a terminal
+
 
 def register(app: typer.Typer) -> None:
     app.command()(predict)
 
 
 def predict(
-    file: Annotated[Path, typer.Argument(help="Rows: .csv, .parquet or .jsonl.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Rows: .csv, .parquet or .jsonl.")],
     model: Annotated[
-        str | None, typer.Argument(metavar="[MODEL]", help="A model of gitops.yaml.")
+        str | None, typer.Argument(metavar="MODEL", help="A model of gitops.yaml.")
     ] = None,
     revision: Annotated[
         str | None,
@@ -61,8 +63,11 @@ def predict(
     else:
         root, config = open_repository()
         scored, warnings = scoring.predict(root, config, file, model, revision, screen.say)
-    for warning in warnings:
+    for warning in warnings[:WARNED]:
         screen.say(warning)
+    if len(warnings) > WARNED:
+        more = len(warnings) - WARNED
+        screen.say(f"and {more} more column{'s' * (more > 1)}; --json has them all")
     if out is not None:
         scoring.write(scored, out)
         screen.say(f"{scored.height:,} predictions in {out}")

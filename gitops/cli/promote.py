@@ -97,10 +97,14 @@ def promote(
 
 
 def approve(
-    source: Annotated[str, typer.Argument(help="The environment that is promoted from.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="The environment that is promoted from.")
+    ],
     target: Annotated[
         str | None,
-        typer.Argument(help="The environment after it; left out, a hotfix on SOURCE itself."),
+        typer.Argument(
+            metavar="TARGET", help="The environment after it; left out, a hotfix on SOURCE itself."
+        ),
     ] = None,
     reason: ReasonOption = None,
     remote: RemoteOption = None,

@@ -17,7 +17,7 @@ def register(app: typer.Typer) -> None:
 def schema(
     name: Annotated[
         str,
-        typer.Argument(metavar="[NAME]", help="`config`, `policy`, `pipeline`, or a contract."),
+        typer.Argument(metavar="NAME", help="`config`, `policy`, `pipeline`, or a contract."),
     ] = "config",
     names: Annotated[bool, typer.Option("--list", help="List the names.")] = False,
 ) -> None:

@@ -22,9 +22,14 @@ def register(app: typer.Typer) -> None:
     app.command()(serve)
 
 
+def _no_port(port: str | None) -> None:
+    if port is not None:
+        raise UsageError("there is no --port", fix=f"--listen 127.0.0.1:{port}")
+
+
 def serve(
     packages: Annotated[
-        list[Path] | None, typer.Argument(metavar="[PACKAGE]...", help="Folders of packages.")
+        list[Path] | None, typer.Argument(metavar="PACKAGE", help="Folders of packages.")
     ] = None,
     plan: Annotated[
         Path | None, typer.Option("--plan", help="Follow this serving plan instead.")
@@ -36,6 +41,9 @@ def serve(
     listen: Annotated[
         str, typer.Option("--listen", help="HOST:PORT; port 0 is any free one.")
     ] = "127.0.0.1:8080",
+    port: Annotated[  # not there, and the first that many type
+        str | None, typer.Option("--port", hidden=True, callback=_no_port, help="It is --listen.")
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes.")] = 1,
     max_rows: Annotated[
         int, typer.Option("--max-rows", min=1, help="Rows in one request.")

@@ -174,6 +174,8 @@ def _show_live(running: list[Live]) -> None:
     for one in running:
         health = screen.style("ready", "green") if one.healthy else screen.style("down", "red")
         where = f"{one.endpoint} {health}" if one.runs or not one.healthy else one.endpoint
+        if not one.deployed:
+            where = f"not deployed (gitops deploy {one.environment})"
         generation = str(one.generation) if one.generation is not None else "-"
         package = one.package[:12] if one.package else "-"
         rows.append([one.environment, one.model, one.assigned or "-", one.runs or "-", package])

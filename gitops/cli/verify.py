@@ -23,7 +23,7 @@ def verify(
     revisions: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[REV]...",
+            metavar="REV",
             show_default=False,
             help="A commit, branch or tag [default: HEAD]; with --objects several.",
         ),

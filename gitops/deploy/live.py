@@ -16,7 +16,8 @@ class Live:
     """A model of an environment at its place; None and "": nothing of it runs there.
 
     `assigned` and `runs` are releases, `package` the digest of what runs, `rollout` where one under
-    way is. `drift` says in what it isn't as declared: `gitops deploy ENV` heals that.
+    way is. `drift` says in what it isn't as declared: `gitops deploy ENV` heals that. `deployed`:
+    whether this place ever was; what is merely assigned to it hasn't drifted.
     """
 
     environment: str
@@ -30,6 +31,7 @@ class Live:
     healthy: bool
     rollout: str
     drift: tuple[str, ...]
+    deployed: bool
 
 
 def look(environment: str, desired: Desired | None, state: State, target: Target) -> list[Live]:
@@ -47,7 +49,7 @@ def look(environment: str, desired: Desired | None, state: State, target: Target
         drift = [*_down(observed, healthy, plan.generation if plan else None)] if here else []
         if here and target.listening() != endpoint:
             drift.append(f"it is declared to answer at {target.listening()}")
-        if desired is not None:
+        if desired is not None and plan is not None:
             drift += _apart(assigned.package if assigned else "", here, under)
         if here is not None:
             drift += _altered(state, here, target.kind)
@@ -64,6 +66,7 @@ def look(environment: str, desired: Desired | None, state: State, target: Target
                 healthy=healthy,
                 rollout=f"{under.release.name}: {decide.shown(under)}" if under else "",
                 drift=tuple(drift),
+                deployed=plan is not None,
             )
         )
     return found

@@ -102,9 +102,12 @@ def update(
     if _same(file, target, ours=origin is not None):
         return Updated(known, path, diff, False, None, None)
     if diff.breaks and not force:
+        fix = "mend the file, or change params.yaml with it and say --force"
+        if refusals.is_local(new):
+            fix = refusals.advice(new)
         raise AnswerNo(
             f"the training of {known} would break on {file}:\n  " + "\n  ".join(diff.breaks),
-            fix="mend the file, or change params.yaml with it and say --force",
+            fix=fix,
         )
     if branch:
         git.switch_new(root, branch)

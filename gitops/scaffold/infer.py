@@ -177,6 +177,13 @@ def values(column: pl.Series) -> tuple[str, ...]:
     return tuple(label_text(value) for value in column.drop_nulls().unique().sort().to_list())
 
 
+def texts(column: pl.Series) -> pl.Series:
+    """Labels as canonical texts."""
+    distinct = column.drop_nulls().unique()
+    texts = [label_text(value) for value in distinct.to_list()]
+    return column.replace_strict(distinct, texts, return_dtype=pl.String)
+
+
 def words(name: str) -> str:
     """The words of a column's name: `CustomerID` and `customer_id` are `customer id`."""
     split = re.sub(r"(?<=[a-zäöüß0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])", " ", name)

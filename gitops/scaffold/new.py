@@ -15,7 +15,18 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from gitops import __version__, cloudnames, config, dvc, git, names, uv, yamlfile
+from gitops import (
+    __version__,
+    cloudnames,
+    config,
+    content,
+    dvc,
+    git,
+    names,
+    problem,
+    uv,
+    yamlfile,
+)
 from gitops.config.infrastructure import REGIONS, new_id
 from gitops.errors import ConfigError, ToolError, UsageError
 from gitops.git import program
@@ -29,11 +40,15 @@ from gitops.scaffold.table import Table, read
 Say = Callable[[str], None]
 
 GENERATORS = ("sklearn",)
+STRICT, PROJECT = "strict", "project"
 
 
 @dataclass(frozen=True)
 class Request:
-    """All answers: where, under which names, from which table, with which roles."""
+    """All answers: where, under which names, from which table, with which roles.
+
+    `policy`: production's.
+    """
 
     target: Path
     project: str
@@ -43,6 +58,7 @@ class Request:
     ci: tuple[str, ...]
     storage: config.Storage
     infrastructure: Mapping[str, object] | None = None
+    policy: str = STRICT
 
 
 @dataclass(frozen=True)
@@ -85,7 +101,21 @@ def request(
     names.check("model", model)
     provisioned = infrastructure(project, answers)
     stored = storage(project, answers, provisioned)
-    return Request(target, project, model, table, roles, ci, stored, provisioned)
+    return Request(target, project, model, table, roles, ci, stored, provisioned, policy(answers))
+
+
+def policy(answers: Mapping[str, object]) -> str:
+    """By which policy production is judged.
+
+    Raises:
+        ConfigError: it is none of a new repository's.
+    """
+    known = [PROJECT, *sorted(one.stem for one in content.folder("policies").glob("*.yaml"))]
+    wanted = str(answers.get("policy", STRICT))
+    if wanted not in known:
+        fix = problem.meant(wanted, known, f"one of {', '.join(known)}")
+        raise ConfigError(f"policy: {wanted!r} isn't known", fix=fix)
+    return wanted
 
 
 def storage(
@@ -199,6 +229,7 @@ def context(request: Request, storage: str) -> dict[str, object]:
         "python": platform.python_version(),
         "wrapped": False,
         "infrastructure": request.infrastructure,
+        "policy": request.policy,
     }
 
 

@@ -86,7 +86,7 @@ def check_comma(table: Table, fact: Facts, *, target: bool = False) -> None:
     if written is None:
         return
     row = written.arg_max()
-    fix = f"rewrite the numbers: {_rewriting(table)}"
+    fix = advice(table)
     if not target:
         fix += f"\n  or keep it as words: --set {shlex.quote(f'type.{fact.name}=categorical')}"
     value = table.frame[fact.name].str.strip_chars()[row or 0]
@@ -103,22 +103,52 @@ def _with_comma(table: Table, name: str) -> pl.Series | None:
     return None if not written.sum() or others > 0.1 * present else written
 
 
-def _rewriting(table: Table) -> str:
-    """A command that writes the table anew with numbers as Python and SQL write them."""
-    columns = [
+def advice(table: Table) -> str:
+    """What to do about a table that is `is_local`."""
+    return f"rewrite the table, and take {rewritten(table)}: {rewriting(table)}"
+
+
+def is_local(table: Table) -> bool:
+    """Whether it has numbers or dates as a country writes them, which `rewriting` makes plain."""
+    return bool(table.formats or _comma_columns(table))
+
+
+def _comma_columns(table: Table) -> list[str]:
+    return [
         name
         for name, dtype in table.frame.schema.items()
         if dtype == pl.String and _with_comma(table, name) is not None
     ]
+
+
+def rewritten(table: Table) -> str:
+    """The file that `rewriting` makes."""
+    return f"{table.path.stem}-plain.csv"
+
+
+def rewriting(table: Table) -> str:
+    """A command that writes the table anew: numbers as SQL writes them, dates as ISO 8601.
+
+    It needs nothing but Python: pandas may not be where the user's shell is.
+    """
+    columns = _comma_columns(table)
     decimal = any(table.frame[name].str.contains(_DECIMAL).any() for name in columns)
-    change = ".str.replace('.', '').str.replace(',', '.')" if decimal else ".str.replace(',', '')"
-    new = f"{table.path.stem}-numbers.csv"
+    plain = ".replace('.', '').replace(',', '.')" if decimal else ".replace(',', '')"
     code = (
-        f"import pandas as pd; t = pd.read_csv({str(table.path)!r}, sep={table.separator!r},"
-        f" encoding={table.encoding!r}, dtype=str, keep_default_na=False);"
-        f" c = {columns!r}; t[c] = t[c].apply(lambda s: s{change}); t.to_csv({new!r}, index=False)"
+        f"import csv; from datetime import datetime as d;"
+        f" i = open({str(table.path)!r}, encoding={table.encoding!r}, newline='');"
+        f" t = list(csv.DictReader(i, delimiter={table.separator!r}));"
     )
-    return 'python -c "' + re.sub(r'(["$`\\])', r"\\\1", code) + '"'
+    if columns:
+        code += f" [r.update({{c: r[c]{plain} for c in {columns!r}}}) for r in t];"
+    if table.formats:
+        iso = "d.strptime(r[c].strip(), f).isoformat(' ') if r[c].strip()[:1].isdigit() else r[c]"
+        code += f" [r.update({{c: {iso} for c, f in {dict(table.formats)!r}.items()}}) for r in t];"
+    code += (
+        f" o = csv.DictWriter(open({rewritten(table)!r}, 'w', encoding='utf-8', newline=''), t[0]);"
+        " o.writeheader(); o.writerows(t)"
+    )
+    return 'python3 -c "' + re.sub(r'(["$`\\])', r"\\\1", code) + '"'
 
 
 def check_id(table: Table, fact: Facts) -> None:

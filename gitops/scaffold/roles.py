@@ -9,7 +9,6 @@ from typing import Literal, cast
 import polars as pl
 
 from gitops.errors import ConfigError
-from gitops.rows import label_text
 from gitops.scaffold import choices as answers
 from gitops.scaffold import infer as guess
 from gitops.scaffold import leaks, refusals
@@ -27,6 +26,7 @@ _OTHER_DATE = (
     r"|[A-Za-z]{3,9}\.? \d{1,2},? \d{4}"
     r"|\d{1,2}[ -][A-Za-z]{3,9}[ -]\d{2,4})"
 )
+_NOT_ISO = "dates, but not written as 2013-01-31 (ISO 8601)"
 _UNCLEAR_DATE = r"^\d{1,2}[/.-]\d{1,2}[/.-]\d{2,4}( .*)?$"
 
 
@@ -105,6 +105,14 @@ def infer(table: Table, target: str, *, overrides: Mapping[str, object]) -> Role
     group = _group(seen, identity)
     split = _split(seen, time, group)
     features, dropped = _features(seen, task, identity, group)
+    if local := [
+        one.name for one in dropped if one.reason == _NOT_ISO and one.name in table.formats
+    ]:
+        some = table.frame[local[0]].drop_nulls()[0].strftime(table.formats[local[0]])
+        seen.notes.append(
+            f"{', '.join(local)}: dates such as {some} aren't used; to have them,"
+            f" {refusals.advice(table)}"
+        )
     sensitive = chosen.sensitive
     if sensitive is None:
         sensitive = tuple(one.name for one in features if guess.is_sensitive(one.name))
@@ -156,7 +164,7 @@ def _task(seen: _Seen) -> tuple[Task, tuple[str, ...]]:
         seen.notes.append(f"one row only is {names}: it is trained on, but cannot be tested")
     if task == "multiclass":
         return "multiclass", classes
-    counts = [int((_texts(column) == name).sum()) for name in classes]
+    counts = [int((guess.texts(column) == name).sum()) for name in classes]
     positive, why = guess.positive(classes, counts)
     if seen.chosen.positive is not None:
         positive, why = seen.chosen.positive, "as asked"
@@ -230,9 +238,6 @@ def _split(seen: _Seen, time: str | None, group: str | None) -> Split:
         seen.notes.append(f"split: by group, no {group} is both in training and test")
         return "group"
     seen.notes.append("split: random, no column orders or groups the rows")
-    for name, written in seen.table.formats.items():
-        hint = "write them as 2013-01-31 for a split by time"
-        seen.notes.append(f"the dates of {name} are written as {written} and not used: {hint}")
     return "random"
 
 
@@ -277,8 +282,7 @@ def _useless(seen: _Seen, name: str) -> str:
     if guess.id_rank(fact, column) is not None:
         return "it identifies the row"
     if name in seen.table.formats:
-        written = seen.table.formats[name]
-        return f"its dates are written as {written}; only ISO 8601 (2013-01-31) is read as a date"
+        return _NOT_ISO
     if fact.kind == "datetime" and guess.is_birth(name):
         return "a date of birth; an age can be learned from"
     if guess.column_type(fact) == "categorical":
@@ -291,9 +295,8 @@ def _useless_text(seen: _Seen, fact: Facts, column: pl.Series) -> str:
         refusals.check_comma(seen.table, fact)
     if fact.kind == "text" and fact.distinct > 20:
         if column.drop_nulls().str.contains(_OTHER_DATE).all():
-            reason = "dates, but not written as 2013-01-31 (ISO 8601)"
-            seen.notes.append(f"{column.name}: {reason}; rewrite them for a split by time")
-            return reason
+            seen.notes.append(f"{column.name}: {_NOT_ISO}; rewrite them for a split by time")
+            return _NOT_ISO
         if column.drop_nulls().str.contains(_UNCLEAR_DATE).all():
             return "dates whose day and month cannot be told apart; write them as 2013-01-31"
         if 0.9 < (numbers := guess.share_of_numbers(column)) < 1:  # 1: codes with leading zeros
@@ -326,10 +329,3 @@ def _slices(
         return name not in sensitive, float(counts[1]) < 0.05 * float(counts.sum())
 
     return tuple(sorted(fitting, key=rank)[:_MOST_SLICES])
-
-
-def _texts(column: pl.Series) -> pl.Series:
-    """Labels as canonical texts."""
-    distinct = column.drop_nulls().unique()
-    texts = [label_text(value) for value in distinct.to_list()]
-    return column.replace_strict(distinct, texts, return_dtype=pl.String)

@@ -13,6 +13,7 @@ from gitops.scaffold.table import Table
 
 _SHOWN = 8
 _MISSING_CHANGE = 0.01
+_SHRUNK = 0.5  # of the rows: most likely a part was meant to be added
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,8 @@ class SchemaDiff:
         """For people, a line per difference."""
         old, new = self.rows
         lines = [f"rows: {old:,} -> {new:,}, {self.known:,} of them in the old table too"]
+        if new < _SHRUNK * old:
+            lines.append(f"less than half of the rows: the file replaces all {old:,}, adds nothing")
         lines += [f"added: {_listed(self.added)}"] if self.added else []
         lines += [f"removed: {_listed(self.removed)}"] if self.removed else []
         lines += [f"{one.name}: was {one.old}, is {one.new}" for one in self.retyped]

@@ -20,7 +20,17 @@ from gitops.validate.analyses.leakage import BOUND
 from gitops.validate.evidence import Evidence
 from gitops.validate.judge_metrics import Numbers
 from gitops.validate.judge_signs import Signs
-from gitops.validate.model import Check, Fairness, Finding, Measure, Slice, Task, Verdict, Waiver
+from gitops.validate.model import (
+    Check,
+    Fairness,
+    Finding,
+    Measure,
+    Slice,
+    Table,
+    Task,
+    Verdict,
+    Waiver,
+)
 from gitops.validate.policy import Asked, Policy
 from gitops.validate.policy_kinds import CRITERIA
 from gitops.validate.verdict import answer, sealed
@@ -55,6 +65,8 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
     if any(one.rule.fairness for one in asked) and not any(c.kind == "fairness" for c in answers):
         text = "gitops.yaml declares no sensitive columns at the base: fairness is not judged"
         notes.append(Finding("fairness-not-judged", "note", text))
+    if never := never_predicted(evidence.table):
+        notes.append(Finding("class-never-predicted", "note", never))
     if not answers:
         raise ConfigError(
             f"policy {policy.name} asks nothing of model {evidence.model}, so it could not fail",
@@ -102,6 +114,19 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             date=today.isoformat() if policy.waivers else "",
         )
     )
+
+
+def never_predicted(table: Table) -> str:
+    """That no row is predicted as a class which rows have: accuracy looks good all the same."""
+    if table.task == "regression":
+        return ""
+    names = table.classes
+    codes = [1] if table.task == "binary" else list(range(len(names)))
+    rows = {code: int((table.label == code).sum()) for code in codes}
+    lost = [one for one in codes if rows[one] and not (table.candidate.prediction == one).any()]
+    told = [f"{names[one]!r} ({rows[one]:,} have it)" for one in lost[:5]]
+    more = f" and {len(lost) - 5} more classes" if len(lost) > 5 else ""
+    return f"no test row is predicted {', '.join(told)}{more}" if lost else ""
 
 
 def seed_of(evidence: Evidence, policy: Policy) -> int:

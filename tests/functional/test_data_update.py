@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 import yaml
 
@@ -63,6 +65,22 @@ def test_on_a_branch_the_commit_holds_the_data_alone(
     assert shown == ["Update the data of left: 340 rows", "data/customers.csv.dvc"]
     assert git(light.root, "rev-parse", "main") == main
     assert git(light.root, "status", "--porcelain") == ""
+
+
+def test_a_table_as_a_country_writes_it_is_refused_with_the_command_that_mends_it(
+    light: Repository, gitops: Gitops, fresh: Path
+) -> None:
+    plain = pl.read_csv(fresh)
+    number = plain.select(pl.selectors.float()).columns[0]
+    comma = pl.col(number).cast(pl.String).str.replace(".", ",", literal=True)
+    plain.with_columns(comma).write_csv(fresh, separator=";")
+    done = gitops(light.root, "data", "update", str(fresh))
+    assert done.code == 1
+    command = done.err.partition("take october-plain.csv: ")[2].strip()
+    subprocess.run(["sh", "-c", command], cwd=fresh.parent, check=True)
+    mended = fresh.with_name("october-plain.csv")
+    assert pl.read_csv(mended).equals(plain)
+    assert gitops(light.root, "data", "update", str(mended)).code == 0
 
 
 def test_a_new_category_is_told_and_taken(light: Repository, gitops: Gitops, fresh: Path) -> None:

@@ -133,10 +133,13 @@ def test_status_says_what_runs_and_what_drifted(machine: Machine) -> None:
         (one,) = [each for each in done.document["live"] if each["environment"] == "staging"]
         return dict(one)
 
-    assert live()["drift"] == ["it is assigned, and was never deployed here"]
+    never = live()
+    assert (never["assigned"], never["deployed"], never["drift"]) == ("demo@v1.0.0", False, [])
+    assert "not deployed (gitops deploy staging)" in machine.gitops("status", "--live").out
     assert machine.deploy("staging").code == 0
     running = live()
     assert (running["runs"], running["healthy"], running["drift"]) == ("demo@v1.0.0", True, [])
+    assert running["deployed"] is True
     package = machine.state("staging").package(str(running["package"]))
     (package / "MODEL_CARD.md").write_text("altered")
     assert "altered" in str(live()["drift"])

@@ -67,6 +67,21 @@ def test_the_answer_is_one_document_and_the_tree_is_clean(
     ]
 
 
+def test_a_table_too_small_for_productions_policy_is_told_so_with_what_to_say(
+    here: Path, gitops: Gitops
+) -> None:
+    tried = gitops(here, "new", "churn", *WORDS, "--dry-run", "--json")
+    (warning,) = json.loads(tried.out)["warnings"]
+    assert "about 24 test rows" in warning and "--set policy=project" in warning
+    assert warning in gitops(here, "new", "churn", *WORDS, "--dry-run").err
+    done = gitops(here, "new", "churn", *WORDS, "--set", "policy=project", "--json")
+    assert json.loads(done.out)["warnings"] == []
+    declared = (here / "churn" / "gitops.yaml").read_text()
+    assert "{name: production, branch: release/production, policy: project}" in declared
+    refused = gitops(here, "new", "other", *WORDS, "--set", "policy=strikt")
+    assert refused.code == 3 and "did you mean strict?" in refused.err
+
+
 def test_without_data_a_real_data_set(here: Path, gitops: Gitops) -> None:
     done = gitops(here, "new", "first", "--no-input")
     assert done.code == 0, done.err

@@ -5,9 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
+from typer.main import get_command
+
+from gitops.cli import predict
+from gitops.cli.app import make
 
 PACKAGES = Path(__file__).parents[1] / "contracts" / "packages"
 # `gitops`, where only what an image holds can be imported.
@@ -53,3 +58,18 @@ def test_what_is_no_package_is_said_so(tmp_path: Path) -> None:
     done = gitops(tmp_path, "predict", "rows.csv", "--package", ".")
     assert done.returncode == 3
     assert "signature.json" in done.stderr
+
+
+def test_on_a_terminal_ten_columns_at_most_are_told_about(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = PACKAGES / "binary"
+    odd = pl.read_csv(folder / "test.csv").with_columns(distance=10**6, carrier=pl.lit("none"))
+    odd.write_csv(tmp_path / "rows.csv")
+    monkeypatch.setattr(predict, "WARNED", 1)
+    command: Any = get_command(make(["predict"]))
+    words = ["predict", str(tmp_path / "rows.csv"), "--package", str(folder / "package")]
+    command.main(words, standalone_mode=False)
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 2
+    assert said[1].startswith("· and ") and said[1].endswith("; --json has them all")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import polars as pl
 import pytest
 
 from gitops.errors import ConfigError
+from gitops.scaffold.infer import facts
 from gitops.scaffold.roles import infer
 from gitops.scaffold.table import read
 
@@ -120,10 +122,36 @@ def test_the_fix_rewrites_numbers_with_a_comma_and_nothing_else(
     with pytest.raises(ConfigError) as raised:
         infer(read(path), "y", overrides={})
     command = shlex.split((raised.value.fix or "").splitlines()[0].partition(": ")[2])
-    subprocess.run([sys.executable, *command[1:]], cwd=tmp_path, check=True)
-    got = pl.read_csv(tmp_path / "t-numbers.csv", infer_schema=False).fill_null("")
+    subprocess.run([sys.executable, "-I", *command[1:]], cwd=tmp_path, check=True)
+    got = pl.read_csv(tmp_path / "t-plain.csv", infer_schema=False).fill_null("")
     assert got["price"].to_list() == [*meant * 13, ""]
-    assert got.drop("price").equals(text.drop("price").cast(pl.String))
+    assert set(got["day"]) == {"2024-01-31 00:00:00"}
+    assert got.drop("price", "day").equals(text.drop("price", "day").cast(pl.String))
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("{:02d}/31/2024", "2024-{:02d}-31"),
+        ("31.{:d}.2024 7:05", "2024-{:02d}-31T07:05:00Z"),
+    ],
+)
+def test_dates_of_a_country_are_left_out_with_a_command_that_makes_them_a_time(
+    tmp_path: Path, written: str, meant: str
+) -> None:
+    folder = tmp_path / "a folder of O'Hara"
+    folder.mkdir()
+    months = [(1, 3, 5, 7, 8, 10, 12)[n % 7] for n in range(40)]
+    days = [written.format(month) for month in months]
+    pl.DataFrame(columns(day=[*days[:-1], "N/A"]), strict=False).write_csv(folder / "t.csv")
+    (note,) = [one for one in infer(read(folder / "t.csv"), "y", overrides={}).notes if "-c" in one]
+    assert re.match(r"day: dates such as [\d/.]+2024( 07:05)? aren't used; to have them, ", note)
+    subprocess.run(["sh", "-c", note.partition("-plain.csv: ")[2]], cwd=tmp_path, check=True)
+    made = read(tmp_path / "t-plain.csv")
+    assert made.formats == {}
+    assert facts(made)["day"].kind == "datetime"
+    assert facts(made)["day"].span == (meant.format(1), meant.format(12))
+    assert facts(made)["day"].missing == 1
 
 
 @pytest.mark.parametrize("text", ["1,a", "a,1", "1, 5", "x"])

@@ -49,6 +49,13 @@ def test_the_same_table(tmp_path: Path) -> None:
     assert found.text() == "rows: 60 -> 60, 60 of them in the old table too"
 
 
+def test_a_table_of_less_than_half_the_rows_is_said_to_replace_all(tmp_path: Path) -> None:
+    text = diff(tmp_path, {name: values[:29] for name, values in old().items()}).text()
+    assert "less than half of the rows: the file replaces all 60, adds nothing" in text
+    half = diff(tmp_path, {name: values[:30] for name, values in old().items()}).text()
+    assert "replaces" not in half
+
+
 def test_more_rows_in_another_order_and_with_other_columns(tmp_path: Path) -> None:
     more = {name: values[30:] + values[:30] + values[:5] for name, values in old().items()}
     more["distance"] = [*more["distance"][:-5], 20, 21, 22, 23, 24]

@@ -9,12 +9,14 @@ from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from gitops.errors import ConfigError, Where
 from gitops.validate import gate, judge_metrics, verdict
-from gitops.validate.model import Check, Interval, Task, Verdict
+from gitops.validate.judge import never_predicted
+from gitops.validate.model import Check, Interval, Predictions, Table, Task, Verdict
 from gitops.validate.stats import Sense, decided, needed_rows
 from tests.unit.validate.conftest import people
 from tests.unit.validate.gate_repo import GateRepo, Made, model
@@ -121,6 +123,27 @@ def test_an_equal_model_passes_and_a_worse_one_fails(tmp_path: Path, task: Task)
     assert {one.metric for one in worse.measures} >= {
         one.measure.metric for one in failing if one.measure
     }
+
+
+@pytest.mark.parametrize(
+    ("task", "predicted", "said"),
+    [
+        ("binary", [0, 0, 0, 0], "no test row is predicted 'b' (1 have it)"),
+        ("binary", [0, 0, 1, 0], ""),
+        ("binary", [1, 1, 1, 1], ""),  # of two classes the positive one is what is looked for
+        ("multiclass", [0, 0, 0, 0], "no test row is predicted 'b' (1 have it), 'c' (1 have it)"),
+        ("multiclass", [1, 2, 0, 0], ""),
+        ("regression", [0.0, 0.0, 0.0, 0.0], ""),
+    ],
+)
+def test_a_class_that_is_never_predicted_is_named(
+    task: Task, predicted: list[float], said: str
+) -> None:
+    kind = float if task == "regression" else np.int64
+    label = np.array([0, 1, 2, -1] if task == "multiclass" else [0, 1, 0, 0], kind)
+    names = {"binary": ("a", "b"), "multiclass": ("a", "b", "c", "d"), "regression": ()}[task]
+    side = Predictions(np.array(predicted, kind), None)
+    assert never_predicted(Table(task, names, label, side, None)) == said
 
 
 def test_the_same_evidence_gives_the_same_bytes(tmp_path: Path) -> None:

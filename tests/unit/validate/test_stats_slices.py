@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from sklearn.metrics import auc, average_precision_score, roc_auc_score
@@ -38,6 +40,17 @@ def test_each_value_is_a_slice_and_small_ones_say_why() -> None:
     assert sum(one.rows for one in pairs if len(one.slice.cut) == 2) == 330
     few = stats.slices_of(table, ["kind"], minimum_rows=1, minimum_per_class=80)
     assert all("of one class" in one.why for one in few)
+
+
+def test_of_how_many_times_the_rows_a_small_slice_is_large_enough() -> None:
+    table = scored(330)
+    found = stats.slices_of(table, ["origin"], minimum_rows=220, minimum_per_class=1)
+    assert {one.times for one in found} == {2.0}
+    rare = replace(table, label=np.where(np.arange(330) % 33 == 0, 1, 0))
+    (most, *_) = sorted(stats.slices_of(rare, ["origin"]), key=lambda one: one.times)
+    assert most.times == 3  # 10 of the 30 positive rows that it takes
+    never = replace(table, label=np.zeros(330, int))
+    assert {one.times for one in stats.slices_of(never, ["origin"])} == {np.inf}
 
 
 @pytest.mark.parametrize("rows", [3_000, 450_000])
