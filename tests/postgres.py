@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from tests.programs import has_name
+
 PASSWORD = "t0p-s3cret:p@ss/word"
 _PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
 
