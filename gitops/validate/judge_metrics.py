@@ -243,6 +243,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
     if not judged:
         return _no_slices(one, numbers, bound, sense)
     sign = 1 if sense == "above" else -1
+    broken.sort(key=lambda found: sign * _nearest(_value(one, found), sense))
     chosen = min(broken or judged, key=lambda found: sign * _nearest(_value(one, found), sense))
     value = _value(one, chosen)
     state: State = "FAIL" if broken else "PASS"
@@ -250,21 +251,15 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         state = "INCONCLUSIVE"
     left = numbers.small + len(numbers.each) - len(judged)
     sure = f"(Holm's correction, {100 * one.confidence:.4g}% confidence over all)"
+    alone = _ALONE[decided(value, bound, sense)]
     text = f"none of {len(judged)} slices is shown to break it {sure}"
+    nearest = f"; the nearest to it: {_short(chosen)}{alone}"
     if broken:
-        are = "is" if len(broken) == 1 else "are"
-        names = "; ".join(
-            f"{_short(each)}{_by(_value(one, each), one, bound)}" for each in broken[:5]
-        )
-        more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
-        text = (
-            f"{len(broken)} of {len(judged)} slices {are} shown to break it {sure}: {names}{more}"
-        )
+        are, nearest = "is" if len(broken) == 1 else "are", ""
+        names = "; ".join(_short(each) + _off(one, each, bound) for each in broken[:5])
+        names += f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+        text = f"{len(broken)} of {len(judged)} slices {are} shown to break it {sure}: {names}"
     small = f"; too small or undefined: {left}" if left else ""
-    shown = f"; the worst: {_short(chosen)}" if len(broken) > 1 else ""
-    if not broken:
-        alone = _ALONE[decided(value, bound, sense)]
-        shown = f"; the nearest to it: {_short(chosen)}{alone}"
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],
@@ -275,7 +270,7 @@ def _on_each(one: Asked, numbers: Numbers) -> Check:
         bound=bound,
         sense=sense,
         rows=chosen.measure.rows,
-        why=f"{text}{small}{shown}",
+        why=f"{text}{small}{nearest}",
         measure=chosen.measure,
     )
 
@@ -284,12 +279,10 @@ def _short(found: Estimated) -> str:
     return logtext.shortened(found.measure.slice.text, _NAME)
 
 
-def _by(value: Interval, one: Asked, bound: float) -> str:
+def _off(one: Asked, found: Estimated, bound: float) -> str:
     """How far a slice is off, as estimated."""
-    if value.estimate is None:
-        return ""
-    compares = one.rule.compares
-    return f" ({_told(value.estimate, bound) if compares else beside(value.estimate, bound)})"
+    end = _value(one, found).estimate
+    return f" ({_told(end, bound) if one.rule.compares else beside(end, bound)})"
 
 
 def _nearest(value: Interval, sense: Sense) -> float:
@@ -308,12 +301,11 @@ def _no_slices(one: Asked, numbers: Numbers, bound: float, sense: Sense) -> Chec
     if same:
         why = "the package is the champion's, byte for byte, so no slice can be worse"
     elif some:
+        rows = f"about {about(numbers.enough)}" if numbers.enough else "more"
         why = (
             "every slice has fewer rows than the policy's minimum_rows or minimum_per_class, or is"
-            " undefined; "
+            f" undefined; {rows} test rows, or `slices:` of fewer values, would do for the first"
         )
-        least = f"about {about(numbers.enough)} test rows" if numbers.enough else "more test rows"
-        why += f"{least}, or `slices:` of fewer values, would be enough for the first"
     return Check(
         id=one.name,
         kind=_KINDS[one.rule.bound],

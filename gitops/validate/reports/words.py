@@ -193,6 +193,8 @@ def _in_favour(verdict: Verdict) -> str:
         parts.append(f"{numbers.count(found)} alarm{'s' * (found > 1)}")
     if _rejudges(verdict):
         parts.append("this change also alters how models are judged from then on")
+    if verdict.champion and verdict.champion.package == verdict.candidate.package:
+        parts.append("the package is the champion's, byte for byte")
     if verdict.champion is None:
         parts.append("the first model here: there is no champion to compare it with")
     if _unmeasured(verdict):

@@ -191,6 +191,13 @@ def test_nothing_open_is_hidden_behind_a_go() -> None:
     assert words.todo(verdicts.undecided()).startswith("don't let it through as it is.")
 
 
+def test_a_change_that_leaves_the_model_as_it_is_says_so() -> None:
+    good = verdicts.better()
+    same = replace(good, candidate=replace(good.candidate, package="9" * 64))
+    assert "the package is the champion's, byte for byte" in words.headline(same).why
+    assert "byte for byte" not in words.headline(good).why
+
+
 @pytest.mark.parametrize("state", ["PASS", "FAIL"])
 def test_an_alarm_that_a_check_tells_is_told_once(state: State) -> None:
     good, text = verdicts.better(), "the candidate was trained on 3 rows"
