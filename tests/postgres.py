@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import socket
 import subprocess
@@ -16,6 +15,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+
+from tests.programs import has_name
 
 PASSWORD = "t0p-s3cret:p@ss/word"
 _PLACES = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -43,7 +44,7 @@ def server() -> Iterator[Server]:
     if not all(programs.values()):
         pytest.skip("no PostgreSQL here: apt-get install postgresql")
     who = _who()
-    if not who and not _has_name():
+    if not has_name():
         pytest.skip("PostgreSQL takes no user whose id has no name (/etc/passwd)")
     with TemporaryDirectory(prefix="gitops-pg-", dir="/tmp") as folder:
         if who:
@@ -95,14 +96,6 @@ def _prepare(found: Server, folder: str, running: subprocess.Popen[bytes]) -> No
 
 def _program(name: str) -> str | None:
     return shutil.which(name, path=os.pathsep.join([os.environ["PATH"], *map(str, _PLACES)]))
-
-
-def _has_name() -> bool:
-    try:
-        pwd.getpwuid(os.geteuid())
-    except KeyError:
-        return False
-    return True
 
 
 def _who() -> Sequence[str]:

@@ -87,6 +87,7 @@ def test_a_user_without_a_name_is_called_by_number(monkeypatch: pytest.MonkeyPat
         monkeypatch.delenv(name, raising=False)
     proc.name_user()
     assert "LOGNAME" not in os.environ or getpass.getuser() == str(os.getuid())
+    monkeypatch.delenv("LOGNAME", raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 2_000_000_001)
     proc.name_user()
     assert getpass.getuser() == os.environ["LOGNAME"] == "2000000001"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from tests.programs import ssh_key
 from tests.unit.promote.line import BRANCHES, Line
 from tests.unit.validate import conftest as tables
 from tests.unit.validate.gate_repo import ENV, GateRepo, Made, model
@@ -97,7 +97,7 @@ def made_past(tmp_path_factory: pytest.TempPathFactory, good: Made, better: Made
     """Signed: v1.0.0 to production, v1.1.0 after it, production rolled back and so held."""
     folder = tmp_path_factory.mktemp("past")
     key = folder / "key"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    ssh_key(key)
     with pytest.MonkeyPatch.context() as patch:
         settle(patch, folder)
         line = Line(GateRepo(folder / "repo")).start()

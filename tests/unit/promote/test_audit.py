@@ -13,6 +13,7 @@ from gitops.errors import UsageError
 from gitops.promote import audit, proof
 from gitops.promote.proof import Fault
 from gitops.validate import verdict
+from tests.programs import ssh_key
 from tests.unit.promote.line import Line, remote_git
 
 STORY = [
@@ -160,7 +161,7 @@ def test_an_unsigned_tag_where_signatures_are_required(past: Line) -> None:
 
 def test_a_tag_signed_by_somebody_else(past: Line, tmp_path: Path) -> None:
     key = tmp_path / "other"
-    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
+    ssh_key(key)
     past.git("config", "user.signingKey", str(key))
     commit = remote_git(past.origin, "rev-parse", "demo#staging#3^{commit}")
     text = message(past, "demo#staging#3").replace('"counter":3', '"counter":6')

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
-import subprocess
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,10 +13,9 @@ from gitops.cli.hands import hands
 from gitops.errors import AnswerNo, ConfigError
 from gitops.promote import finish, marks, register, signatures
 from gitops.promote.world import SIGNERS
+from tests.programs import ssh_key
 from tests.unit.promote.line import Line, remote_git
 from tests.unit.validate.gate_repo import Made
-
-pytestmark = pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen isn't here")
 
 
 @dataclass(frozen=True)
@@ -48,8 +45,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Person]:
     folder = tmp_path_factory.mktemp("keys")
     found = {name: Person(name, folder / name) for name in ("ada", "bob", "eve")}
     for one in found.values():
-        words = ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(one.key)]
-        subprocess.run(words, check=True)
+        ssh_key(one.key)
     return found
 
 
