@@ -10,7 +10,7 @@ from pathlib import Path
 
 from gitops import content, yamlfile
 from gitops.errors import UsageError, Where
-from gitops.validate.judge_metrics import title
+from gitops.validate.judge_words import title
 from gitops.validate.policy import Asked, Policy, read_pack
 from gitops.validate.policy_checks import Rule
 from gitops.validate.policy_kinds import GAPS

@@ -61,12 +61,6 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
         _closed(one, found, policy.waivers)
         for one, found in _answers(evidence, asked, numbers, signs)
     )
-    notes = [*evidence.notes, *policy.notes]
-    if any(one.rule.fairness for one in asked) and not any(c.kind == "fairness" for c in answers):
-        text = "gitops.yaml declares no sensitive columns at the base: fairness is not judged"
-        notes.append(Finding("fairness-not-judged", "note", text))
-    if never := never_predicted(evidence.table):
-        notes.append(Finding("class-never-predicted", "note", never))
     if not answers:
         raise ConfigError(
             f"policy {policy.name} asks nothing of model {evidence.model}, so it could not fail",
@@ -90,7 +84,7 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             candidate=evidence.candidate,
             champion=evidence.champion,
             test_set=evidence.test_set,
-            notes=tuple(notes),
+            notes=(*evidence.notes, *policy.notes, *_notes(evidence, asked, answers)),
             checks=answers,
             measures=overall,
             slices=sliced,
@@ -114,6 +108,16 @@ def judge(evidence: Evidence, policy: Policy, today: date, say: Say) -> Verdict:
             date=today.isoformat() if policy.waivers else "",
         )
     )
+
+
+def _notes(
+    evidence: Evidence, asked: Sequence[Asked], answers: Sequence[Check]
+) -> Iterator[Finding]:
+    if any(one.rule.fairness for one in asked) and not any(c.kind == "fairness" for c in answers):
+        text = "gitops.yaml declares no sensitive columns at the base: fairness is not judged"
+        yield Finding("fairness-not-judged", "note", text)
+    if never := never_predicted(evidence.table):
+        yield Finding("class-never-predicted", "note", never)
 
 
 def never_predicted(table: Table) -> str:

@@ -16,7 +16,8 @@ from typing import Literal
 from gitops import logtext
 from gitops.errors import ConfigError
 from gitops.validate import expression
-from gitops.validate.figures import about, beside, plain
+from gitops.validate.figures import about, beside
+from gitops.validate.judge_words import aim, title, told, why
 from gitops.validate.model import Check, Interval, Measure, Slice, State, Table
 from gitops.validate.policy import Asked
 from gitops.validate.stats import Estimated, Sense, decided, holm, needed_rows
@@ -29,7 +30,6 @@ _KINDS: Mapping[str, Literal["no_worse", "better", "bound"]] = {
     "at_most": "bound",
 }
 
-_FAR = 100  # times the rows: nobody has as many
 _NAME = 60  # characters of a slice in a sentence
 # What the interval that is shown would say if its slice were the only one.
 _ALONE: Mapping[State, str] = {
@@ -103,18 +103,6 @@ def check(one: Asked, numbers: Numbers, table: Table) -> Check:
     return _answered(one, cut, value, bound, sense, found.measure.rows, found.measure)
 
 
-def aim(one: Asked) -> tuple[float, Sense]:
-    """The bound, and the side of it that passes; of comparisons on the oriented difference."""
-    rule = one.rule
-    if rule.no_worse_than_champion is not None:
-        return 0.0 - rule.no_worse_than_champion.margin, "above"
-    if rule.better_than_champion is not None:
-        return rule.better_than_champion.by, "above"
-    if rule.at_least is not None:
-        return rule.at_least, "above"
-    return float(rule.at_most or 0), "below"
-
-
 def level_of(one: Asked) -> float:
     """Of the two-sided interval whose ends are one-sided bounds at the check's confidence."""
     return round(2 * one.confidence - 1, 12)
@@ -156,73 +144,10 @@ def _answered(
         bound=bound,
         sense=sense,
         rows=rows,
-        why=_why(one, state, value, bound, rows, undefined, needed),
+        why=why(one, state, value, bound, rows, undefined, needed),
         measure=measure,
         needed_rows=needed,
     )
-
-
-def title(one: Asked) -> str:
-    """What is asked, in words."""
-    rule = one.rule
-    what = rule.metric or f"{one.name} = {rule.expression}"
-    if rule.no_worse_than_champion is not None:
-        return f"{what} no worse (margin {plain(rule.no_worse_than_champion.margin)})"
-    if rule.better_than_champion is not None:
-        return f"{what} better (by more than {plain(rule.better_than_champion.by)})"
-    return f"{what} {'at least' if rule.at_least is not None else 'at most'} {plain(aim(one)[0])}"
-
-
-def _why(
-    one: Asked,
-    state: State,
-    value: Interval,
-    bound: float,
-    rows: int,
-    undefined: str,
-    needed: int | None,
-) -> str:
-    if undefined or value.estimate is None:
-        return f"not defined: {undefined or 'no number'} ({rows:,} rows)"
-    sure = confidence(one)
-    if state == "INCONCLUSIVE":
-        text = f"it is between {_told(value.lower, bound)} and {_told(value.upper, bound)}"
-        text += " than the champion"
-        if not one.rule.compares:
-            text = f"it is between {beside(value.lower, bound)} and {beside(value.upper, bound)}"
-        return f"{text} {sure}: {too_few(value, bound, aim(one)[1], rows, needed)}"
-    least = (state == "PASS") == (aim(one)[1] == "above")
-    end = value.lower if least else value.upper
-    edge = "at least" if least else "at most"
-    if not one.rule.compares or end is None:
-        return f"it is {edge} {beside(end, bound)} {sure}"
-    if end >= 0:
-        return f"it is better by {edge} {beside(end, bound)} {sure}"
-    return f"it is worse by {'at most' if least else 'at least'} {beside(-end, -bound)} {sure}"
-
-
-def confidence(one: Asked) -> str:
-    """How sure a one-sided bound is."""
-    return f"({100 * one.confidence:.4g}% confidence)"
-
-
-def too_few(value: Interval, bound: float, sense: Sense, rows: int, needed: int | None) -> str:
-    """That it can't be decided, how many rows it takes, and which answer they would give."""
-    text = f"{rows:,} rows are too few to decide"
-    if needed is None or value.estimate is None:
-        return text
-    if needed > _FAR * rows:
-        return f"{text}; it is so near to the bound that about {about(needed)} would be needed"
-    good = (value.estimate > bound) == (sense == "above")
-    probably = "in its favour" if good else "against it"
-    return f"{text}; about {about(needed)} would, probably {probably}"
-
-
-def _told(end: float | None, bound: float) -> str:
-    """An end of a difference of which up is better."""
-    if end is None or end >= 0:
-        return f"{beside(end, bound)} better"
-    return f"{beside(-end, -bound)} worse"
 
 
 # ---------------------------------------------------------------- each slice
@@ -282,7 +207,7 @@ def _short(found: Estimated) -> str:
 def _off(one: Asked, found: Estimated, bound: float) -> str:
     """How far a slice is off, as estimated."""
     end = _value(one, found).estimate
-    return f" ({_told(end, bound) if one.rule.compares else beside(end, bound)})"
+    return f" ({told(end, bound) if one.rule.compares else beside(end, bound)})"
 
 
 def _nearest(value: Interval, sense: Sense) -> float:

@@ -9,7 +9,7 @@ from difflib import get_close_matches
 
 from gitops.errors import ConfigError
 from gitops.validate.figures import beside, plain
-from gitops.validate.judge_metrics import confidence, too_few
+from gitops.validate.judge_words import confidence, too_few
 from gitops.validate.model import (
     Check,
     Cost,

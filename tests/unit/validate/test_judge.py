@@ -14,7 +14,7 @@ import polars as pl
 import pytest
 
 from gitops.errors import ConfigError, Where
-from gitops.validate import gate, judge_metrics, verdict
+from gitops.validate import gate, judge_words, verdict
 from gitops.validate.judge import never_predicted
 from gitops.validate.model import Check, Interval, Predictions, Table, Task, Verdict
 from gitops.validate.stats import Sense, decided, needed_rows
@@ -381,7 +381,7 @@ def test_the_rows_that_would_decide() -> None:
 def test_too_few_rows_say_how_many_and_which_way() -> None:
     def said(estimate: float, needed: int | None) -> str:
         value = Interval(estimate, estimate - 0.02, estimate + 0.02)
-        return judge_metrics.too_few(value, -0.01, "above", 400, needed)
+        return judge_words.too_few(value, -0.01, "above", 400, needed)
 
     few = "400 rows are too few to decide"
     assert said(-0.004, 1234) == f"{few}; about 1,300 would, probably in its favour"
