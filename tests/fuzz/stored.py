@@ -210,8 +210,9 @@ def gate(folder: Path) -> Load:
     def load(data: bytes) -> object:
         try:
             found = json.loads(data)
-            found["digest"] = verdict.digest_of(found)
-            data = json.dumps(found).encode()
+            if isinstance(found, dict):
+                found["digest"] = verdict.digest_of(found)
+                data = json.dumps(found).encode()
         except (ValueError, TypeError, RecursionError):
             pass
         (folder / post.FILE).write_bytes(data)

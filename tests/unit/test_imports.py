@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
 
@@ -58,11 +58,13 @@ def parsed(path: Path) -> ast.Module:
     return ast.parse(path.read_text("utf-8"))
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> frozenset[str]:
     """Dotted names that a file imports, at once or later; not those that only types need.
 
     Of `from a import b` both `a` and `a.b`: either may be the module.
     """
+    found: set[str] = set()
     todo: list[ast.AST] = [parsed(path)]
     while todo:
         node = todo.pop()
@@ -70,12 +72,12 @@ def imports(path: Path) -> Iterator[str]:
             todo += node.orelse
             continue
         if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
+            found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports are absolute here"
-            yield str(node.module)
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+            found |= {str(node.module), *(f"{node.module}.{alias.name}" for alias in node.names)}
         todo += ast.iter_child_nodes(node)
+    return frozenset(found)
 
 
 def ours(path: Path, among: Modules) -> set[str]:
