@@ -62,7 +62,7 @@ def add(root: Path, path: str, *, push: bool = False) -> None:
     """Track `path` (relative to the repository), and `push` it if so wanted."""
     if push:
         dvcremote.preflight(root)
-    _run(root, ["add", "--quiet", path], *([_push(f"{path}.dvc")] if push else []))
+    _run(root, ["add", path], *([_push(f"{path}.dvc")] if push else []))
 
 
 def note(root: Path, path: str, origin: Mapping[str, object] | None) -> None:
@@ -93,12 +93,12 @@ def push(root: Path, targets: Sequence[str] = ()) -> None:
 
 
 def _push(*targets: str) -> list[str]:
-    return ["push", "--quiet", *(["--with-deps", *targets] if targets else [])]
+    return ["push", *(["--with-deps", *targets] if targets else [])]
 
 
 def checkout(root: Path, targets: Sequence[str]) -> str:
     """Bring `targets` from the local cache, as far as it has them whole; what DVC said to it."""
-    line = ["checkout", "--quiet", "--allow-missing", "--force", *targets]
+    line = ["checkout", "--allow-missing", "--force", *targets]
     return proc.run(_command(line), cwd=root, env=_QUIET, check=False).err.strip()
 
 
@@ -190,7 +190,8 @@ def stale(root: Path, targets: Sequence[str], *, push: Sequence[str] = ()) -> di
     if push:
         dvcremote.preflight(root)
     done = _run(root, *([_push(*push)] if push else []), ["status", "--json", *targets])
-    answer: dict[str, object] = json.loads(done.out or "{}")
+    # On the last line, after what the push tells; with `--quiet` it would hide why it failed, too.
+    answer: dict[str, object] = json.loads((done.out.splitlines() or ["{}"])[-1])
     return answer
 
 

@@ -113,6 +113,19 @@ def is_ignored(root: Path, path: str) -> bool:
     return proc.run(["git", "check-ignore", "-q", path], cwd=root, check=False).code == 0
 
 
+def ignoring(root: Path, paths: Iterable[str]) -> list[tuple[str, str]]:
+    """Those of `paths` that git would not add, each with the rule (`FILE:LINE:PATTERN`)."""
+    command = ["git", "check-ignore", "--verbose", "--no-index", "-z", "--stdin"]
+    given = "\0".join(paths)
+    said = proc.run(command, cwd=root, input=given, check=False).out.split("\0")
+    found = zip(said[0::4], said[1::4], said[2::4], said[3::4], strict=False)
+    return [
+        (path, f"{file}:{line}:{pattern}")
+        for file, line, pattern, path in found
+        if not pattern.startswith("!")
+    ]
+
+
 def is_tracked(root: Path, path: str) -> bool:
     """Whether git has `path` in its index."""
     done = proc.run(["git", "ls-files", "--error-unmatch", path], cwd=root, check=False)

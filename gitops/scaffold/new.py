@@ -207,7 +207,7 @@ def create(request: Request, say: Say) -> Made:
         say("rendering")
         made = write_files(request, storage, staging)
         say("tracking the data")
-        commit = _version(request, staging)
+        commit = _version(request, staging, made)
         provide_storage(storage, staging, say)
         shutil.rmtree(staging / ".dvc" / "tmp", ignore_errors=True)
         apply.install(staging, target)
@@ -249,11 +249,17 @@ def write_files(request: Request, storage: str, staging: Path) -> desired.Desire
     return made
 
 
-def _version(request: Request, staging: Path) -> str:
+def _version(request: Request, staging: Path, made: desired.Desired) -> str:
     declared = config.load(staging)
     first, *others = [one.branch for one in declared.environments]
     git.init(staging, first)
-    dvc.add(staging, models.data_path(request.table))
+    data = models.data_path(request.table)
+    for path, rule in git.ignoring(staging, [*map(str, made.lock.files), f"{data}.dvc"]):
+        raise ConfigError(
+            f"git would ignore {path}, which the repository needs: {rule}",
+            fix="take that pattern out of your own settings of git (core.excludesFile)",
+        )
+    dvc.add(staging, data)
     commit = git.commit(staging, f"Start {request.project}, scaffolded by gitops {__version__}")
     git.create_branches(staging, others)
     return commit

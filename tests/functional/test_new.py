@@ -210,6 +210,27 @@ def test_what_the_machine_lacks(here: Path, gitops: Gitops, tmp_path: Path) -> N
     assert "git was not found" in said
 
 
+@pytest.mark.parametrize("pattern", ["", "data/"])
+def test_what_a_persons_own_git_ignores(
+    here: Path, gitops: Gitops, git: Command, tmp_path: Path, pattern: str
+) -> None:
+    (tmp_path / "mine").write_text(f"*.lock\n*.dvc\n.dvc\n.gitops\n{pattern}\n")
+    config = tmp_path / "home" / ".gitconfig"
+    with config.open("a") as file:
+        file.write(f"[core]\n\texcludesFile = {tmp_path / 'mine'}\n")
+    if pattern:
+        said = refused(gitops, here, 3, "churn", *WORDS)
+        assert (
+            f"ignore data/customers.csv.dvc, which the repository needs: {tmp_path}/mine:5" in said
+        )
+        return
+    done = gitops(here, "new", "churn", *WORDS)
+    assert done.code == 0, done.err
+    tracked = git(here / "churn", "ls-files").split()
+    needed = {".dvc/config", ".gitops/lock.yaml", "data/customers.csv.dvc", "uv.lock"}
+    assert needed <= set(tracked)
+
+
 def test_without_uv(here: Path, installed: Path, git_identity: dict[str, str]) -> None:
     code = "import sys; sys.modules['uv'] = None; from gitops.cli import main; main()"
     done = subprocess.run(

@@ -92,11 +92,15 @@ def test_what_is_to_be_pushed_first_is_and_what_can_t_be_is_said(repo: Path) -> 
     (repo.parent / "storage").mkdir()
     assert dvc.stale(repo, [], push=["table.csv"]) == {}
     assert stored(repo, "table.csv")
-    with pytest.raises(ToolError, match=r"dvc push --quiet --with-deps nowhere && dvc status"):
+    with pytest.raises(ToolError, match=r"dvc push --with-deps nowhere && dvc status"):
         dvc.stale(repo, [], push=["nowhere"])
     (repo / "more.csv").write_text("c\n3\n")
     dvc.add(repo, "more.csv", push=True)
     assert stored(repo, "more.csv")
+    (repo / ".gitignore").write_text("*.dvc\n")
+    (repo / "other.csv").write_text("c\n4\n")
+    with pytest.raises(ToolError, match="'other.csv.dvc' is git-ignored"):
+        dvc.add(repo, "other.csv")
 
 
 def test_a_missing_storage_folder_is_said_with_the_fix(repo: Path) -> None:
