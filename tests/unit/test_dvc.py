@@ -99,7 +99,7 @@ def test_what_is_to_be_pushed_first_is_and_what_can_t_be_is_said(repo: Path) -> 
     assert stored(repo, "more.csv")
     (repo / ".gitignore").write_text("*.dvc\n")
     (repo / "other.csv").write_text("c\n4\n")
-    with pytest.raises(ToolError, match="'other.csv.dvc' is git-ignored"):
+    with pytest.raises(ToolError, match=r"'other\.csv\.dvc' is git-ignored"):
         dvc.add(repo, "other.csv")
 
 
