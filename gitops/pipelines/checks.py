@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitops import problem
 from gitops.config import values
-from gitops.pipelines import cron, definition
+from gitops.pipelines import cron, definition, order
 from gitops.problem import Problem
 from gitops.yamlfile import Place
 
@@ -100,24 +100,9 @@ def _branches(triggers: Mapping[str, Any]) -> Iterator[Problem]:
 
 
 def _cycles(jobs: Mapping[str, Any]) -> Iterator[Problem]:
-    done: set[str] = set()
-
-    def visit(name: str, chain: tuple[str, ...]) -> Iterator[Problem]:
-        if name in chain:
-            circle = " needs ".join([*chain[chain.index(name) :], name])
-            yield Problem(
-                ("jobs", chain[-1], "needs"), f"no job can be first: {circle}", "break the circle"
-            )
-            return
-        if name in done:
-            return
-        for need in jobs[name].get("needs", ()):
-            if need in jobs:
-                yield from visit(need, (*chain, name))
-        done.add(name)
-
-    for name in jobs:
-        yield from visit(name, ())
+    if circle := order.circle({name: one.get("needs", ()) for name, one in jobs.items()}):
+        message = f"no job can be first: {' needs '.join(circle)}"
+        yield Problem(("jobs", circle[-2], "needs"), message, "break the circle")
 
 
 def _expanded(jobs: Mapping[str, Any], config: Config) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from math import prod
 from typing import Any
 
-from gitops.pipelines import cron
+from gitops.pipelines import cron, order
 from gitops.pipelines.lint.model import Hit, Job, Known, Source
 
 MOST = 256
@@ -149,7 +149,9 @@ def needs(source: Source, known: Known) -> Iterator[Hit]:
                     message = f"{_named(jobs[name])} needs {one!r}, which is no job here"
                     fix = f"name one of: {', '.join(filter(None, jobs))}"
                     yield Hit((*jobs[name].place, key), message, fix)
-        yield from _circles(jobs, after, key)
+        if circle := order.circle(after):
+            message = f"no job can be first: {' needs '.join(circle)}"
+            yield Hit((*jobs[circle[0]].place, key), message, "break the circle")
     if source.platform == "azure":
         yield from _stage_needs(source)
 
@@ -165,25 +167,6 @@ def _stage_needs(source: Source) -> Iterator[Hit]:
             if one not in named and "${{" not in one:
                 message = f"the stage {name} needs {one!r}, which is no stage here"
                 yield Hit((*place, "dependsOn"), message, f"name one of: {', '.join(named)}")
-
-
-def _circles(jobs: Mapping[str, Job], after: Mapping[str, list[str]], key: str) -> Iterator[Hit]:
-    done: set[str] = set()
-
-    def visit(name: str, chain: tuple[str, ...]) -> Iterator[Hit]:
-        if name in chain:
-            circle = " needs ".join([*chain[chain.index(name) :], name])
-            yield Hit(
-                (*jobs[name].place, key), f"no job can be first: {circle}", "break the circle"
-            )
-        elif name not in done:
-            for one in after[name]:
-                if one in jobs:
-                    yield from visit(one, (*chain, name))
-            done.add(name)
-
-    for name in jobs:
-        yield from visit(name, ())
 
 
 def check_name(sources: tuple[Source, ...]) -> Iterator[tuple[Source, Hit]]:

@@ -94,7 +94,8 @@ class Source:
         on = self.data.get("on")
         if isinstance(on, dict):
             return on
-        return dict.fromkeys(on if isinstance(on, list) else [on] if isinstance(on, str) else [])
+        events = on if isinstance(on, list) else [on]
+        return dict.fromkeys(one for one in events if isinstance(one, str))
 
     @property
     def is_template(self) -> bool:
