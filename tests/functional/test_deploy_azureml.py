@@ -55,7 +55,8 @@ def cloud(
     """An empty cloud, and a machine that never deployed anything."""
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin" / "az"
-    program.write_text(programs.head() + AZ.read_text().replace("__file__", repr(str(AZ))))
+    run = f"import runpy\nrunpy.run_path({str(AZ)!r}, run_name='__main__')\n"
+    program.write_text(programs.head() + run)
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     monkeypatch.setenv("AZ_STANDIN", str(tmp_path / "cloud"))

@@ -282,6 +282,7 @@ PATTERNS = [
     (r"ne\(dependencies\.(\w+)\.outputs\['\w+\.\w+'\], '\{\}'\)", r"found \1"),
     (r"needs\.(\w+)\.result != 'skipped'", r"ran \1"),
     (r"in\(dependencies\.(\w+)\.result, .*\)", r"ran \1"),
+    (r"ne\(dependencies\.(\w+)\.result, 'Skipped'\)", r"ran \1"),
     (r"inputs\.(\w+)", r"\1 is true"),
     (r"eq\('\$\{\{ parameters\.(\w+) \}\}', 'True'\)", r"\1 is true"),
     (r"!inputs\.(\w+)", r"\1 is false"),

@@ -267,4 +267,4 @@ def test_the_doctor_without_a_token(on_github: Shell) -> None:
     code, found = on_github.json("doctor", "--forge")
     assert code == 1
     assert found["findings"][-1]["check"] == "forge"
-    assert "GITHUB_TOKEN" in found["findings"][-1]["fix"]
+    assert "GH_TOKEN" in found["findings"][-1]["fix"]
