@@ -71,6 +71,7 @@ EXTENDED = {
     "functional/test_s3.py": "the road again, on another storage",
     "functional/test_secrets.py": "every command, once failing",
     "functional/test_tables.py": "the road again, on other tables",
+    "unit/test_sync_random.py": "changes as they may come; each kind of them has tests of its own",
     "functional/test_wrap.py": "two more environments are made, and models trained",
 }
 

@@ -43,13 +43,17 @@ def test_a_process_that_doesn_t_listen_is_ended_even_so(tmp_path: Path) -> None:
 
 
 def test_processes_are_found_by_words_and_by_text_in_any_of_them(tmp_path: Path) -> None:
-    words = [sys.executable, "-c", "input()", "found-by", f'{{"state": "{tmp_path}"}}']
-    with subprocess.Popen(words, stdin=subprocess.PIPE) as process:
+    code = "print('running', flush=True); input()"
+    words = [sys.executable, "-c", code, "found-by", f'{{"state": "{tmp_path}"}}']
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # the system knows its words only a moment after it was started
         for text in ("", f'"{tmp_path}"'):
             assert [one.pid for one in daemon.find("found-by", text=text)] == [process.pid]
         assert daemon.find("found-by", text=f'"{tmp_path}/other"') == []
         assert daemon.find("found", text=f'"{tmp_path}"') == []
-        process.communicate()
+        process.communicate(b"\n")
 
 
 def test_our_own_dead_child_is_not_alive(tmp_path: Path) -> None:

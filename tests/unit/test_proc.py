@@ -66,7 +66,7 @@ import sys
 from pathlib import Path
 from gitops import proc
 
-proc.GRACE_SECONDS = 60.0
+proc.GRACE_SECONDS = 20.0
 proc.attached([sys.executable, "-c", {CLEANS!r}, sys.argv[1]], cwd=Path(sys.argv[1]))
 """
 

@@ -170,6 +170,7 @@ def test_a_rollouts_steps_in_azures_words(cloud: Cloud, tmp_path: Path) -> None:
     assert next(iter(cloud.there["endpoints"])).startswith(NAME)
 
 
+@pytest.mark.extended("killed at every call; each step is tested without")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize(
     ("before", "then"),

@@ -579,6 +579,7 @@ target.apply(it.plan(2, late=2))
 """
 
 
+@pytest.mark.extended("killed after every call; each step is tested without")
 def test_killed_after_any_call_and_run_again_it_comes_to_the_same(place: Place) -> None:
     place.target.apply(plan(1, late=1))
     start = place.az.world
