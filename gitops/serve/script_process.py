@@ -66,6 +66,7 @@ class Script:
         self._up = asyncio.Event()
         self._process: asyncio.subprocess.Process | None = None
         self._keeper: asyncio.Task[None] | None = None
+        self._rest: asyncio.Task[None] | None = None
         self._waiting = self._answered = 0
         self.steps: tuple[str, ...] = ()
         self.version = ""
@@ -181,6 +182,7 @@ class Script:
     def _kill(self, process: asyncio.subprocess.Process) -> None:
         self._up.clear()
         proc.end_session(process.pid)
+        self._rest = asyncio.create_task(_drained(process))
 
     async def _end(self) -> None:
         process, self._process = self._process, None
@@ -193,6 +195,8 @@ class Script:
             async with asyncio.timeout(_GRACE_SECONDS):
                 await process.wait()
         proc.end_session(process.pid)
+        with suppress(RuntimeError):  # whoever asks it still reads it
+            await _drained(process)
         await process.wait()
 
 
@@ -206,3 +210,10 @@ async def _read(process: asyncio.subprocess.Process) -> Any:  # noqa: ANN401
     if size > _LONGEST:
         raise ConnectionError(f"an answer of {size:,} bytes")
     return msgspec.json.decode(await process.stdout.readexactly(size))
+
+
+async def _drained(process: asyncio.subprocess.Process) -> None:
+    """asyncio tells of a process's end only once all that it wrote is read."""
+    assert process.stdout is not None  # noqa: S101
+    while await process.stdout.read(1 << 16):
+        pass

@@ -235,7 +235,7 @@ def test_an_answer_without_end_is_not_read(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr("gitops.serve.script_process._LONGEST", 100_000)
     text = """
 def before(rows):
-    return [{**row, "carrier": "A" * 200_000} if row["distance"] == 666 else row for row in rows]
+    return [{**row, "carrier": "A" * 1_000_000} if row["distance"] == 666 else row for row in rows]
 """
 
     async def use(made: Around) -> None:
