@@ -110,12 +110,12 @@ def has_crlf(root: Path) -> bool:
 
 def is_ignored(root: Path, path: str) -> bool:
     """Whether git ignores `path`."""
-    return proc.run(["git", "check-ignore", "-q", path], cwd=root, check=False).code == 0
+    return bool(ignoring(root, [path]))
 
 
 def ignoring(root: Path, paths: Iterable[str]) -> list[tuple[str, str]]:
-    """Those of `paths` that git would not add, each with the rule (`FILE:LINE:PATTERN`)."""
-    command = ["git", "check-ignore", "--verbose", "--no-index", "-z", "--stdin"]
+    """Those of `paths` that git ignores, each with the rule (`FILE:LINE:PATTERN`)."""
+    command = ["git", "check-ignore", "--verbose", "-z", "--stdin"]
     given = "\0".join(paths)
     said = proc.run(command, cwd=root, input=given, check=False).out.split("\0")
     found = zip(said[0::4], said[1::4], said[2::4], said[3::4], strict=False)

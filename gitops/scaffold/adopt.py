@@ -261,4 +261,4 @@ def _left_out(root: Path, declared: Config, lock: locks.Lock) -> Iterator[tuple[
 def _ignored(root: Path, create: Iterable[Rendered]) -> tuple[str, ...]:
     # Inside .gitops its own .gitignore counts, unless the whole folder is ignored.
     outside = [str(one.path) for one in create if one.path.parts[0] != ".gitops"]
-    return tuple(path for path in [".gitops/", *outside] if git.is_ignored(root, path))
+    return tuple(path for path, _ in git.ignoring(root, [".gitops/", *outside]))
